@@ -1,0 +1,1 @@
+"""The command line: options, wiring, progress and exit statuses; the only place that prints."""

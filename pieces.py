@@ -1,0 +1,110 @@
+"""What an export is made of: the words that images speak and that outlets understand.
+
+A range of an export is answered with pieces, in order and without gaps:
+
+    bytes                   computed: boot sectors, tables, directory records
+    Hole(length)            zeros that nobody builds and, where the protocol allows, nobody sends
+    HostSlice(...)          bytes that stay in a host file until an outlet moves them
+
+`synth` makes exports and `nbd` serves them; neither imports the other, both import this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
+
+
+class HostReadError(OSError):
+    """A host file no longer gives the bytes that the scan saw; the message says which and why.
+
+    `errno` is EIO; `str()` is one sentence with the file's path, fit for a log or an error reply.
+    """
+
+
+class HostFiles(Protocol):
+    """Reads scanned host files by number; every answer is checked against the scan."""
+
+    def read(self, index: int, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes of file `index` from byte `offset`.
+
+        Raises HostReadError when the file is not what the scan saw.
+        """
+        ...
+
+    def descriptor(self, index: int) -> int:
+        """An open descriptor of file `index`, valid until the next call of any method here.
+
+        For sendfile and copy_file_range; call `verify` after the bytes have moved.
+        Raises HostReadError as `read` does.
+        """
+        ...
+
+    def verify(self, index: int) -> None:
+        """Raises HostReadError unless file `index` is still what the scan saw."""
+        ...
+
+
+class Hole:
+    """`length` zero bytes."""
+
+    __slots__ = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __repr__(self) -> str:
+        return f"Hole({self.length})"
+
+
+class HostSlice:
+    """`length` bytes of host file `index` of `files`, from byte `offset` of that file."""
+
+    __slots__ = ("files", "index", "length", "offset")
+
+    def __init__(self, files: HostFiles, index: int, offset: int, length: int) -> None:
+        self.files = files
+        self.index = index
+        self.offset = offset
+        self.length = length
+
+    def __repr__(self) -> str:
+        return f"HostSlice(index={self.index}, offset={self.offset}, length={self.length})"
+
+    def read(self) -> bytes:
+        """The bytes, checked. Raises HostReadError."""
+        return self.files.read(self.index, self.offset, self.length)
+
+
+Piece: TypeAlias = bytes | Hole | HostSlice
+
+
+class Extent(NamedTuple):
+    """A run of an export that is of one kind; `hole` promises that it reads as zeros."""
+
+    length: int
+    hole: bool
+    kind: str
+
+
+class Export(Protocol):
+    """Anything that can be served, written or mapped. Offsets and lengths are in bytes."""
+
+    @property
+    def size(self) -> int:
+        """The length of the whole."""
+        ...
+
+    def pieces(self, offset: int, length: int) -> Iterable[Piece]:
+        """The range as pieces whose lengths add up to `length`; none is empty.
+
+        Raises ValueError unless 0 <= offset and offset + length <= size.
+        """
+        ...
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """The structure of the range, lazily, without reading content; lengths add up to `length`.
+
+        Raises ValueError as `pieces` does.
+        """
+        ...

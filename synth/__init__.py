@@ -1,0 +1,1 @@
+"""A directory becomes a disk image; nothing here knows of NBD."""

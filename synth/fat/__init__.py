@@ -1,0 +1,1 @@
+"""FAT file systems, computed on demand."""
