@@ -11,7 +11,11 @@ A range of an export is answered with pieces, in order and without gaps:
 
 from __future__ import annotations
 
+import errno
+
+
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
 
@@ -20,6 +24,12 @@ class HostReadError(OSError):
 
     `errno` is EIO; `str()` is one sentence with the file's path, fit for a log or an error reply.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EIO, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class HostFiles(Protocol):
@@ -79,12 +89,23 @@ class HostSlice:
 Piece: TypeAlias = bytes | Hole | HostSlice
 
 
+class Kind(StrEnum):
+    """What a run of an export is for."""
+
+    PARTITION_TABLE = "partition table"
+    RESERVED = "reserved"
+    TABLE = "table"
+    DIRECTORY = "directory"
+    FILE = "file"
+    FREE = "free"
+
+
 class Extent(NamedTuple):
     """A run of an export that is of one kind; `hole` promises that it reads as zeros."""
 
     length: int
     hole: bool
-    kind: str
+    kind: Kind
 
 
 class Export(Protocol):

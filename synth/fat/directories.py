@@ -1,0 +1,233 @@
+"""The directories of a volume, rendered for the range that is asked for.
+
+A directory is a row of slots of 32 bytes: the volume label (in the root) or `.` and `..` (in any
+other), then for each entry its long-name slots, last part first, and its 8.3 slot. How many slots
+each entry takes is known from the plan; 8.3 names are worked out for a whole directory when a part
+of it is first asked for, and the latest ones are kept.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, tzinfo
+
+from ...pieces import Extent, Hole, Kind, Piece
+from ..image import Region
+from ..tree import Tree, printable
+from .names import checksum, decode, needs_long_entries, short_names
+from .records import (
+    ATTR_ARCHIVE,
+    ATTR_DIRECTORY,
+    ATTR_LONG_NAME,
+    ATTR_READ_ONLY,
+    ATTR_VOLUME_ID,
+    ENTRY_BYTES,
+    LAST_LONG_ENTRY,
+    PACK_DIRECTORY_ENTRY,
+    PACK_LONG_NAME_ENTRY,
+    UNITS_PER_LONG_ENTRY,
+)
+from .table import FIRST_CLUSTER
+from .times import FIRST_STAMP, Stamp, stamp
+
+_NAMES_KEPT = 1 << 17  # 8.3 names, 11 bytes each
+_PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
+
+
+def header_slots(ordinal: int) -> int:
+    """How many slots stand before a directory's entries."""
+    return 2 if ordinal else 1
+
+
+class Directories:
+    """The section of directories, each in a run of whole clusters, by ordinal.
+
+    `cluster_starts` is cumulative over the directories and `slot_starts` over the nodes (node n
+    takes the slots from slot_starts[n] up to slot_starts[n + 1]). `file_starts` is cumulative over
+    the nodes, in clusters from `first_file_cluster`. `renamed` holds the names that differ from
+    the host's. The `zone` is that of the times on the disk.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        renamed: Mapping[int, str],
+        slot_starts: array[int],
+        cluster_starts: array[int],
+        file_starts: array[int],
+        cluster_bytes: int,
+        label: bytes,
+        zone: tzinfo = UTC,
+    ) -> None:
+        self.size = cluster_starts[-1] * cluster_bytes
+        self._tree = tree
+        self._renamed = renamed
+        self._slot_starts = slot_starts
+        self._cluster_starts = cluster_starts
+        self._file_starts = file_starts
+        self._first_file_cluster = FIRST_CLUSTER + cluster_starts[-1]
+        self._cluster_bytes = cluster_bytes
+        self._label = label
+        self._zone = zone
+        self._short_names: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._short_name_count = 0
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        for ordinal, inside, share in self._shares(offset, length):
+            used = self._used_bytes(ordinal) - inside
+            if used > 0:
+                pieces.append(self._render(ordinal, inside, min(used, share)))
+            if used < share:
+                pieces.append(Hole(share - max(used, 0)))
+        return pieces
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
+        yield Extent(length, False, Kind.DIRECTORY)
+
+    def regions(self) -> Iterator[Region]:
+        starts, cluster_bytes = self._cluster_starts, self._cluster_bytes
+        for ordinal, node in enumerate(self._tree.directories):
+            size = (starts[ordinal + 1] - starts[ordinal]) * cluster_bytes
+            path = "/" + printable(self._tree.path(node))
+            yield Region(starts[ordinal] * cluster_bytes, size, Kind.DIRECTORY, path)
+
+    def long_name(self, node: int) -> str:
+        """The name of a node on the disk."""
+        return self._renamed.get(node) or decode(self._tree.name(node))
+
+    def names_of(self, ordinal: int) -> list[bytes]:
+        """The 8.3 names of a directory's entries, in order."""
+        kept = self._short_names.get(ordinal)
+        if kept is not None:
+            self._short_names.move_to_end(ordinal)
+            return kept
+        names = short_names([self.long_name(node) for node in self._tree.children(ordinal)])
+        self._short_names[ordinal] = names
+        self._short_name_count += len(names)
+        while self._short_name_count > _NAMES_KEPT and len(self._short_names) > 1:
+            self._short_name_count -= len(self._short_names.popitem(last=False)[1])
+        return names
+
+    def first_cluster(self, node: int) -> int:
+        """Where a node's contents start; 0 for an empty file and for the root, as `..` has it."""
+        if self._tree.is_directory(node):
+            ordinal = self._tree.ordinal(node)
+            return FIRST_CLUSTER + self._cluster_starts[ordinal] if ordinal else 0
+        if not self._tree.sizes[node]:
+            return 0
+        return self._first_file_cluster + self._file_starts[node]
+
+    def _shares(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """Each directory's share of a range: its ordinal, where in it, how many bytes."""
+        starts, cluster_bytes = self._cluster_starts, self._cluster_bytes
+        ordinal = bisect_right(starts, offset // cluster_bytes) - 1
+        end = offset + length
+        while offset < end:
+            share = min(starts[ordinal + 1] * cluster_bytes, end) - offset
+            yield ordinal, offset - starts[ordinal] * cluster_bytes, share
+            offset += share
+            ordinal += 1
+
+    def _used_bytes(self, ordinal: int) -> int:
+        children = self._tree.children(ordinal)
+        slots = self._slot_starts[children.stop] - self._slot_starts[children.start]
+        return (header_slots(ordinal) + slots) * ENTRY_BYTES
+
+    def _render(self, ordinal: int, offset: int, length: int) -> bytes:
+        """`length` bytes of a directory from byte `offset`, all of them used."""
+        first_slot, skip = divmod(offset, ENTRY_BYTES)
+        last_slot = -(-(offset + length) // ENTRY_BYTES)
+        children = self._tree.children(ordinal)
+        header = header_slots(ordinal)
+        if first_slot < header:
+            entries = self._header(ordinal)
+            node = children.start
+            skip = offset
+        else:
+            entries = b""
+            slot = self._slot_starts[children.start] + first_slot - header
+            node = bisect_right(self._slot_starts, slot) - 1
+            skip += (slot - self._slot_starts[node]) * ENTRY_BYTES
+        last = self._slot_starts[children.start] + last_slot - header
+        shorts = self.names_of(ordinal)
+        parts = [entries]
+        while node < children.stop and self._slot_starts[node] < last:
+            parts.append(self._entry(node, shorts[node - children.start]))
+            node += 1
+        return b"".join(parts)[skip : skip + length]
+
+    def _header(self, ordinal: int) -> bytes:
+        if not ordinal:
+            # The root's own time is not on the disk: two copies of a tree differ there.
+            return self._slot(self._label, ATTR_VOLUME_ID, FIRST_STAMP, 0, 0)
+        node = self._tree.directories[ordinal]
+        parent = self._tree.directories[self._tree.parent(node)]
+        when = stamp(self._tree.mtimes_ns[node], self._zone)
+        return self._slot(
+            b".          ", ATTR_DIRECTORY, when, self.first_cluster(node), 0
+        ) + self._slot(b"..         ", ATTR_DIRECTORY, when, self.first_cluster(parent), 0)
+
+    def _entry(self, node: int, short: bytes) -> bytes:
+        """All slots of a node's entry."""
+        tree = self._tree
+        mode = tree.modes[node]
+        if tree.is_directory(node):
+            attributes = ATTR_DIRECTORY
+        else:
+            attributes = ATTR_ARCHIVE if mode & 0o222 else ATTR_ARCHIVE | ATTR_READ_ONLY
+        name = self.long_name(node)
+        when = stamp(tree.mtimes_ns[node], self._zone)
+        entry = self._slot(short, attributes, when, self.first_cluster(node), tree.sizes[node])
+        return long_slots(name, short) + entry if needs_long_entries(name) else entry
+
+    @staticmethod
+    def _slot(name: bytes, attributes: int, when: Stamp, cluster: int, size: int) -> bytes:
+        return PACK_DIRECTORY_ENTRY(
+            name,
+            attributes,
+            0,
+            when.hundredths,
+            when.time,
+            when.date,
+            when.date,
+            cluster >> 16,
+            when.time,
+            when.date,
+            cluster & 0xFFFF,
+            size,
+        )
+
+
+def long_slots(name: str, short: bytes) -> bytes:
+    """The long-name slots that stand before an 8.3 slot, last part first.
+
+    A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one that does has
+    neither (FATGEN, "Long Directory Entry Structure").
+    """
+    units = name.encode("utf-16-le")
+    if len(units) % _PART_BYTES:
+        units += b"\0\0"
+        units += b"\xff" * (-len(units) % _PART_BYTES)
+    total = checksum(short)
+    count = len(units) // _PART_BYTES
+    parts: list[bytes] = []
+    for number in range(count, 0, -1):
+        at = (number - 1) * _PART_BYTES
+        order = number | LAST_LONG_ENTRY if number == count else number
+        parts.append(
+            PACK_LONG_NAME_ENTRY(
+                order,
+                units[at : at + 10],
+                ATTR_LONG_NAME,
+                0,
+                total,
+                units[at + 10 : at + 22],
+                0,
+                units[at + 22 : at + 26],
+            )
+        )
+    return b"".join(parts)

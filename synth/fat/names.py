@@ -1,0 +1,223 @@
+"""Names: which a FAT directory can hold as they are, what the others become, and 8.3 aliases.
+
+The rules, in order, for each directory on its own (FATGEN, "Long Directory Entry Structure"):
+
+1. Bytes that are not UTF-8, control characters and " * : < > ? \\ | become `_`.
+2. Each dot or space at the end becomes `_`: Win32 cannot open such a name.
+3. A device name (CON, PRN, AUX, NUL, COM1-9, LPT1-9, with any extension) gets `_` after it.
+4. Names equal but for case may not stand together. Names that nothing above changed come first,
+   in byte order; a name that is taken gets `~2`, `~3`, ... before its extension.
+
+What a name becomes depends on the names it collides with, never on the rest of the directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
+
+# In names joined by "/": anything that rules 1 to 3 are about.
+_SUSPECT = re.compile(
+    rb"""[\x00-\x1f"*:<>?\\|]
+    | [.\x20](?:/|\Z)
+    | (?:\A|/)(?:con|prn|aux|nul|com[1-9]|lpt[1-9]|conin\$|conout\$)\x20*(?:\.|/|\Z)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_ILLEGAL = re.compile('[\x00-\x1f"*:<>?\\\\|\ud800-\udfff]')
+_TRAILING = re.compile(r"[. ]+\Z")
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|com[1-9\u00b9\u00b2\u00b3]|lpt[1-9\u00b9\u00b2\u00b3]|conin\$|conout\$)"
+    r"(?= *(?:\.|\Z))",
+    re.IGNORECASE,
+)
+_DEVICE_IN_LATIN = re.compile("[\u00b9\u00b2\u00b3]")  # the superscripts that Windows takes for digits
+
+_SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
+_IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
+_IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
+_NOT_SHORT = re.compile(rf"[^{_SHORT_CHARACTERS}]")
+
+
+def decode(name: bytes) -> str:
+    """A host name as text; bytes that are not UTF-8 are lone surrogates."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def fold(name: str) -> str:
+    """What two names share that differ only in case: upper case, character by character.
+
+    Characters whose upper case is several characters (such as the German sharp s) stay: no FAT
+    reader knows them as equal.
+    """
+    upper = name.upper()
+    if len(upper) == len(name):
+        return upper
+    return "".join(u if len(u := c.upper()) == 1 else c for c in name)
+
+
+def legal(name: str) -> str:
+    """A name after rules 1 to 3."""
+    name = _ILLEGAL.sub("_", name)
+    name = _TRAILING.sub(lambda match: "_" * len(match[0]), name)
+    return _DEVICE.sub(r"\1_", name, count=1) if _DEVICE.match(name) else name
+
+
+def renames(joined: bytes, count: int) -> dict[int, str]:
+    """Which of a directory's names can't stay, and what they become.
+
+    `joined` is the directory's `count` names in byte order with `/` between them. Returns the new
+    names by position. Linear in the number of names, whatever collides.
+    """
+    if not _SUSPECT.search(joined) and _all_differ(joined, count):
+        return {}
+    names = [decode(name) for name in joined.split(b"/")]
+    wanted = [legal(name) for name in names]
+    changed = [position for position, name in enumerate(names) if wanted[position] != name]
+    taken: set[str] = set()
+    renamed: dict[int, str] = {}
+    twins: list[int] = []
+    for position, name in enumerate(names):
+        if wanted[position] == name:
+            key = fold(name)
+            if key in taken:
+                twins.append(position)
+            taken.add(key)
+    counters: dict[str, int] = {}
+    for position in sorted(twins + changed):
+        renamed[position] = name = _unique(wanted[position], taken, counters)
+        taken.add(fold(name))
+    return renamed
+
+
+def _all_differ(joined: bytes, count: int) -> bool:
+    """Whether no two names are equal but for case, and all are what rule 1 wants."""
+    if joined.isascii():
+        return len(set(joined.upper().split(b"/"))) == count
+    try:
+        text = joined.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    if _DEVICE_IN_LATIN.search(text):
+        return False
+    return len(set(fold(text).split("/"))) == count
+
+
+def _unique(name: str, taken: set[str], counters: dict[str, int]) -> str:
+    """`name`, or the first of `name~2`, `name~3`, ... that nobody has."""
+    key = fold(name)
+    if key not in taken:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    if not stem:
+        stem, dot, extension = name, "", ""
+    while True:
+        number = counters[key] = counters.get(key, 1) + 1
+        tail = f"~{number}{dot}{extension}"
+        candidate = _cut(stem, MOST_NAME_UNITS - units(tail)) + tail
+        if fold(candidate) not in taken:
+            return candidate
+
+
+def _cut(text: str, most: int) -> str:
+    """The longest beginning of `text` that has at most `most` UTF-16 units."""
+    return text.encode("utf-16-le")[: 2 * max(most, 0)].decode("utf-16-le", "ignore")
+
+
+def units(name: str) -> int:
+    """The length of a name in UTF-16 units."""
+    return len(name) if name.isascii() else len(name.encode("utf-16-le")) // 2
+
+
+def slots(name: str) -> int:
+    """How many directory entries a legal name takes: its 8.3 entry and the long ones before it.
+
+    A name that is an upper-case 8.3 name takes no long entry.
+    """
+    if _IS_SHORT.fullmatch(name):
+        return 1
+    return (units(name) + UNITS_PER_LONG_ENTRY - 1) // UNITS_PER_LONG_ENTRY + 1
+
+
+def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
+    """The `slots` of each of a directory's names; `joined` and `renamed` as in `renames`."""
+    names = joined.split(b"/")
+    if joined.isascii():
+        is_short = _IS_SHORT_BYTES.fullmatch
+        # (length + 12) // 13 + 1, as one division
+        counts = [1 if is_short(name) else (len(name) + 25) // 13 for name in names]
+    else:
+        counts = [slots(decode(name)) for name in names]
+    for position, name in renamed.items():
+        counts[position] = slots(name)
+    return counts
+
+
+def needs_long_entries(name: str) -> bool:
+    """Whether a legal name is more than its 8.3 entry says."""
+    return not _IS_SHORT.fullmatch(name)
+
+
+def short_names(names: Sequence[str]) -> list[bytes]:
+    """The 8.3 names of a directory's legal names, as the 11 bytes of a directory entry.
+
+    A name that is an 8.3 name but for case keeps it; any other gets a numeric tail, `~1` and on,
+    that no other entry has. Linear in the number of names, whatever collides.
+    """
+    shorts: list[bytes | None] = []
+    taken: set[bytes] = set()
+    for name in names:
+        short = None
+        if name.isascii() and _IS_SHORT.fullmatch(upper := name.upper()):
+            base, _, extension = upper.partition(".")
+            short = b"%-8b%-3b" % (base.encode(), extension.encode())
+            taken.add(short)
+        shorts.append(short)
+    counters: dict[tuple[int, str, str], int] = {}
+    return [
+        short or _with_tail(*_basis(name), taken, counters)
+        for name, short in zip(names, shorts, strict=True)
+    ]
+
+
+def _basis(name: str) -> tuple[str, str]:
+    """At most 8 characters from before the first dot and 3 from after the last one.
+
+    FATGEN, "The Basis-Name Generation Algorithm".
+    """
+    upper = fold(name).replace(" ", "").lstrip(".")
+    base = _NOT_SHORT.sub("_", upper.partition(".")[0][:8]) or "_"
+    return base, _NOT_SHORT.sub("_", upper.rpartition(".")[2][:3]) if "." in upper else ""
+
+
+def _with_tail(
+    base: str, extension: str, taken: set[bytes], counters: dict[tuple[int, str, str], int]
+) -> bytes:
+    """The next free name that `~` and a number make of a basis.
+
+    FATGEN, "The Numeric-Tail Generation Algorithm". Tails of one length are counted for each
+    beginning that they leave room for, so no number is tried twice: two names with tails of the
+    same length differ in their beginning or in their number.
+    """
+    for digits in range(1, 7):
+        beginning = base[: 7 - digits]
+        key = (digits, beginning, extension)
+        number = counters.get(key, 10 ** (digits - 1))
+        while number < 10**digits:
+            short = b"%-8b%-3b" % (f"{beginning}~{number}".encode(), extension.encode())
+            number += 1
+            if short not in taken:
+                counters[key] = number
+                return short
+        counters[key] = number
+    raise AssertionError("a directory has fewer names than there are numeric tails")
+
+
+def checksum(short: bytes) -> int:
+    """The checksum of an 8.3 name that its long entries bear (FATGEN, "ChkSum")."""
+    total = 0
+    for byte in short:
+        total = ((total >> 1) + ((total & 1) << 7) + byte) & 0xFF
+    return total
+

@@ -1,0 +1,45 @@
+"""Times as FAT writes them: local or universal, from 1980 to 2107, two seconds apart."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+
+_NS = 1_000_000_000
+_EARLIEST = (1980, 1, 1)
+_LATEST_YEAR = 2107
+
+
+class Stamp(NamedTuple):
+    """The three fields of a directory entry (FATGEN, "Date and Time Formats")."""
+
+    date: int
+    """Bits 15-9 years since 1980, 8-5 month, 4-0 day."""
+    time: int
+    """Bits 15-11 hours, 10-5 minutes, 4-0 seconds / 2."""
+    hundredths: int
+    """What `time` leaves of two seconds, in units of 10 ms: 0 to 199."""
+
+
+FIRST_STAMP = Stamp(date=1 << 5 | 1, time=0, hundredths=0)
+LAST_STAMP = Stamp(date=127 << 9 | 12 << 5 | 31, time=23 << 11 | 59 << 5 | 29, hundredths=199)
+
+
+@lru_cache(maxsize=1024)  # files of one directory often share their times
+def stamp(time_ns: int, zone: tzinfo = UTC) -> Stamp:
+    """The stamp of a time in nanoseconds since 1970, clamped to what the format can say."""
+    seconds, nanoseconds = divmod(time_ns, _NS)
+    try:
+        moment = datetime.fromtimestamp(seconds, zone)
+    except (OverflowError, ValueError, OSError):
+        return FIRST_STAMP if seconds < 0 else LAST_STAMP
+    if (moment.year, moment.month, moment.day) < _EARLIEST:
+        return FIRST_STAMP
+    if moment.year > _LATEST_YEAR:
+        return LAST_STAMP
+    return Stamp(
+        date=(moment.year - 1980) << 9 | moment.month << 5 | moment.day,
+        time=moment.hour << 11 | moment.minute << 5 | moment.second // 2,
+        hundredths=moment.second % 2 * 100 + nanoseconds // 10_000_000,
+    )

@@ -1,0 +1,200 @@
+"""Host files are opened below the root by descriptors, never through symbolic links, and checked.
+
+A file's identity (device, inode, type, size, times) is held against the scan when it is opened and
+again after every read, so a byte that leaves here is a byte that the scan's file held. The check
+comes after the read: a change during the read shows too. pread, not mmap: a mapped file that
+somebody truncates kills the process that reads it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from ..pieces import HostReadError
+from .tree import Tree, host_path
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A fifo that took a file's place must not block the open.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_OPEN_DIRECTORIES = 64
+_MOST_OPEN_FILES = 4096
+
+
+class Directories:
+    """Descriptors of a tree's directories by ordinal, the latest `_OPEN_DIRECTORIES` kept open."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._root = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: OrderedDict[int, int] = OrderedDict()
+
+    def descriptor(self, ordinal: int) -> int:
+        """An open descriptor, valid until the next call. Raises OSError."""
+        below: list[int] = []
+        while ordinal and ordinal not in self._open:
+            below.append(ordinal)
+            ordinal = self._tree.parent(self._tree.directories[ordinal])
+        descriptor = self._open[ordinal] if ordinal else self._root
+        if ordinal:
+            self._open.move_to_end(ordinal)
+        while below:
+            ordinal = below.pop()
+            name = self._tree.name(self._tree.directories[ordinal])
+            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
+            self._open[ordinal] = descriptor
+            if len(self._open) > _OPEN_DIRECTORIES:
+                os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+    def forget(self) -> None:
+        """Closes all but the root."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def close(self) -> None:
+        """Closes every descriptor."""
+        self.forget()
+        os.close(self._root)
+
+
+class ScannedFiles:
+    """The regular files of a tree, by node. The `HostFiles` of `pieces`."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._directories = Directories(tree)
+        self._sizes = tree.sizes
+        self._mtimes_ns = tree.mtimes_ns
+        self._ctimes_ns = tree.ctimes_ns
+        self._open: dict[int, int] = {}
+        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 2))
+
+    def read(self, index: int, offset: int, length: int) -> bytes:
+        """See `HostFiles.read`."""
+        descriptor = self._open.get(index)
+        if descriptor is None:
+            descriptor = self.descriptor(index)
+        try:
+            data = os.pread(descriptor, length, offset)
+            status = os.fstat(descriptor)
+        except OSError as error:
+            raise self._failure(index, error) from error
+        if (
+            len(data) == length
+            and status.st_ctime_ns == self._ctimes_ns[index]
+            and status.st_mtime_ns == self._mtimes_ns[index]
+            and status.st_size == self._sizes[index]
+        ):
+            return data
+        self._check(index, status)
+        while len(data) < length:  # a read may stop short of what is there
+            more = os.pread(descriptor, length - len(data), offset + len(data))
+            if not more:
+                raise HostReadError(f"{host_path(self._tree, index)} is shorter than at the scan")
+            data += more
+            self.verify(index)
+        return data
+
+    def descriptor(self, index: int) -> int:
+        """See `HostFiles.descriptor`."""
+        descriptor = self._open.get(index)
+        if descriptor is not None:
+            return descriptor
+        while len(self._open) >= self._most_open:
+            os.close(self._open.pop(next(iter(self._open))))
+        try:
+            descriptor = self._open_file(index)
+        except OSError as error:
+            raise self._failure(index, error) from error
+        self._open[index] = descriptor
+        try:
+            self.verify(index)
+        except HostReadError:
+            os.close(self._open.pop(index))
+            raise
+        return descriptor
+
+    def verify(self, index: int) -> None:
+        """See `HostFiles.verify`."""
+        try:
+            status = os.fstat(self._open[index])
+        except OSError as error:
+            raise self._failure(index, error) from error
+        self._check(index, status)
+
+    def data_runs(self, index: int, start: int) -> Iterator[tuple[int, int]]:
+        """Where a file holds data from byte `start` on, as (start, end); the rest is holes.
+
+        A file that can't be opened is all data: reading it then says why. So is one on a file
+        system that knows no holes.
+        """
+        size = self._sizes[index]
+        end = start
+        while end < size:
+            try:
+                descriptor = self.descriptor(index)  # anew: others open files between two runs
+                start = os.lseek(descriptor, end, os.SEEK_DATA)
+                end = os.lseek(descriptor, start, os.SEEK_HOLE)
+                self.verify(index)
+            except (OSError, AttributeError) as error:
+                if getattr(error, "errno", None) == errno.ENXIO:  # no data from here to the end
+                    return
+                start, end = end, size
+            if start < size:
+                yield start, min(end, size)
+
+    def _open_file(self, index: int) -> int:
+        tree = self._tree
+        while True:
+            try:
+                directory = self._directories.descriptor(tree.parent(index))
+                return os.open(tree.name(index), _OPEN_FILE, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
+                    raise
+                os.close(self._open.popitem()[1])
+
+    def _check(self, index: int, status: os.stat_result) -> None:
+        """Raises HostReadError unless what the scan saw of the file is still there.
+
+        Growth is no harm: the scan's bytes are served. A change of the inode alone (chmod, a hard
+        link made or removed) is none either; one that left no other trace than its time may have
+        been a write whose modification time was put back.
+        """
+        tree = self._tree
+        size = tree.sizes[index]
+        rewritten = status.st_mtime_ns != tree.mtimes_ns[index]
+        if not stat.S_ISREG(status.st_mode):
+            what = "is no regular file any more"
+        elif (
+            status.st_ino != tree.inodes[index]
+            or status.st_dev != tree.device_numbers[tree.devices[index]]
+        ):
+            what = "was replaced after the scan"
+        elif status.st_size < size:
+            what = f"has {status.st_size} bytes, {size} at the scan"
+        elif rewritten and status.st_size == size:
+            what = "was written to after the scan"
+        elif (
+            not rewritten
+            and status.st_ctime_ns != tree.ctimes_ns[index]
+            and status.st_mode == tree.modes[index]
+            and status.st_nlink == tree.links[index]
+        ):
+            what = "was touched after the scan and may have other contents"
+        else:
+            return
+        raise HostReadError(f"{host_path(tree, index)} {what}")
+
+    def _failure(self, index: int, error: OSError) -> HostReadError:
+        if isinstance(error, HostReadError):
+            return error
+        return HostReadError(f"{host_path(self._tree, index)} can't be read: {error.strerror}")

@@ -1,0 +1,144 @@
+"""An image is a row of sections; each section computes its own bytes when somebody asks.
+
+Sections are few (partition table, reserved area, tables, directories, file contents, free space)
+however many files there are: each finds its way inside by bisection over columns. A row of
+sections is itself a section, so an image can stand inside another one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from ..pieces import Extent, Hole, Kind, Piece
+
+
+class Region(NamedTuple):
+    """A stretch of an image with a name of its own, for maps. Offset and length in bytes."""
+
+    offset: int
+    length: int
+    kind: Kind
+    name: str
+
+
+class Section(Protocol):
+    """A part of an image. Offsets and lengths are in bytes from the section's start.
+
+    Callers stay within the section and never ask for nothing: only `Image` checks.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self, offset: int, length: int) -> list[Piece]: ...
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]: ...
+
+    def regions(self) -> Iterator[Region]: ...
+
+
+class Zeros:
+    """Bytes that are all zero: gaps, padding, free space."""
+
+    def __init__(self, size: int, kind: Kind, name: str) -> None:
+        self.size = size
+        self._kind = kind
+        self._name = name
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:  # noqa: ARG002  all alike
+        return [Hole(length)]
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
+        yield Extent(length, True, self._kind)
+
+    def regions(self) -> Iterator[Region]:
+        yield Region(0, self.size, self._kind, self._name)
+
+
+class Fixed:
+    """A few bytes that are known from the start: boot sectors, partition tables."""
+
+    def __init__(self, data: bytes, kind: Kind, name: str) -> None:
+        self.size = len(data)
+        self._data = data
+        self._kind = kind
+        self._name = name
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        return [self._data[offset : offset + length]]
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
+        yield Extent(length, False, self._kind)
+
+    def regions(self) -> Iterator[Region]:
+        yield Region(0, self.size, self._kind, self._name)
+
+
+class Image:
+    """Sections in a row, without gaps or overlaps: each starts where the one before it ends.
+
+    It is an `Export` (see `pieces`), and a `Section` of a larger image. Images among the given
+    sections are taken apart, so that a lookup bisects once however they were put together.
+    """
+
+    def __init__(self, sections: Iterable[Section]) -> None:
+        self._sections: list[Section] = []
+        self._starts: list[int] = []
+        self.size = 0
+        for section in sections:
+            for part in section.sections if isinstance(section, Image) else (section,):
+                if part.size:
+                    self._starts.append(self.size)
+                    self._sections.append(part)
+                    self.size += part.size
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The sections from first to last; none is empty and none is an image."""
+        return self._sections
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        """See `Export.pieces`."""
+        self._check(offset, length)
+        if not length:
+            return []
+        number = bisect_right(self._starts, offset) - 1
+        section = self._sections[number]
+        inside = offset - self._starts[number]
+        if inside + length <= section.size:  # by far the most: no generator, no second list
+            return section.pieces(inside, length)
+        pieces: list[Piece] = []
+        for section, inside, share in self._shares(offset, offset + length):
+            pieces += section.pieces(inside, share)
+        return pieces
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """See `Export.extents`."""
+        self._check(offset, length)
+        for section, inside, share in self._shares(offset, offset + length):
+            yield from section.extents(inside, share)
+
+    def regions(self) -> Iterator[Region]:
+        """Every stretch that has a name, in order; they tile the image."""
+        for start, section in zip(self._starts, self._sections, strict=True):
+            for region in section.regions():
+                yield region._replace(offset=start + region.offset)
+
+    def _shares(self, offset: int, end: int) -> Iterator[tuple[Section, int, int]]:
+        """Each section's share of [offset, end): the section, where in it, how many bytes."""
+        number = bisect_right(self._starts, offset) - 1
+        while offset < end:
+            section = self._sections[number]
+            inside = offset - self._starts[number]
+            share = min(section.size - inside, end - offset)
+            yield section, inside, share
+            offset += share
+            number += 1
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise ValueError(
+                f"{length} bytes from {offset} are not within an image of {self.size} bytes"
+            )

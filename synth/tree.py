@@ -1,0 +1,124 @@
+"""A tree: what a scan found on the host, in a stated order, stored as columns.
+
+Nodes are numbered from 0, the root, in this order: the root's entries sorted by name, then the
+entries of the first directory among them, and so on, level by level. So the entries of a directory
+stand side by side, and whatever is cumulative over the nodes (slots, clusters) can be searched by
+bisection. A million files are a dozen arrays and one string, not a million objects.
+
+    node          0     1  2  3   4  5   6
+    name          /     a  b  c   x  y   z
+                  |     |_____|   |__|   |
+    directory     0       of 0    of 1   of 2      (here a and c are the directories 1 and 2)
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+SEPARATOR = b"/"  # the one byte besides NUL that no name holds
+
+
+class Skipped(NamedTuple):
+    """Something on the host that is not in the tree. `path` is relative to the root."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One entry a node in each column. Filled by `scan`, never changed after; touches no host."""
+
+    root: str
+    """The directory's absolute path."""
+    names: bytearray = field(default_factory=bytearray)
+    """The names of all nodes in order, each followed by `SEPARATOR`; the root's is empty."""
+    name_ends: array[int] = field(default_factory=partial(array, "I"))
+    """Where each name ends in `names`."""
+    modes: array[int] = field(default_factory=partial(array, "H"))
+    """st_mode: type and permissions."""
+    sizes: array[int] = field(default_factory=partial(array, "Q"))
+    """Bytes of a regular file, 0 of anything else."""
+    mtimes_ns: array[int] = field(default_factory=partial(array, "q"))
+    ctimes_ns: array[int] = field(default_factory=partial(array, "q"))
+    inodes: array[int] = field(default_factory=partial(array, "Q"))
+    links: array[int] = field(default_factory=partial(array, "I"))
+    """st_nlink."""
+    devices: array[int] = field(default_factory=partial(array, "I"))
+    """An index into `device_numbers`."""
+    device_numbers: list[int] = field(default_factory=list)
+    directories: array[int] = field(default_factory=partial(array, "I"))
+    """The node of each directory, ascending. A directory's place here is its *ordinal*."""
+    first_children: array[int] = field(default_factory=partial(array, "I"))
+    """The first entry of each directory; its last is just before the next directory's first."""
+    sparse: array[int] = field(default_factory=partial(array, "I"))
+    """Regular files that occupy less on the host than their size, ascending."""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """The number of nodes, the root included."""
+        return len(self.sizes)
+
+    @property
+    def file_count(self) -> int:
+        """The number of nodes that are not directories."""
+        return len(self.sizes) - len(self.directories)
+
+    def name(self, node: int) -> bytes:
+        """A node's name as the host spells it."""
+        return self.joined_names(node, node + 1)
+
+    def joined_names(self, first: int, last: int) -> bytes:
+        """The names of the nodes [first, last), `SEPARATOR` between them; at least one node."""
+        start = self.name_ends[first - 1] + 1 if first else 0
+        return bytes(self.names[start : self.name_ends[last - 1]])
+
+    def is_directory(self, node: int) -> bool:
+        """Whether a node is a directory."""
+        return stat.S_ISDIR(self.modes[node])
+
+    def ordinal(self, directory_node: int) -> int:
+        """The ordinal of the directory that is this node."""
+        return bisect_left(self.directories, directory_node)
+
+    def children(self, ordinal: int) -> range:
+        """The entries of a directory."""
+        firsts = self.first_children
+        end = firsts[ordinal + 1] if ordinal + 1 < len(firsts) else len(self.sizes)
+        return range(firsts[ordinal], end)
+
+    def parent(self, node: int) -> int:
+        """The ordinal of the directory that holds a node other than the root.
+
+        A directory without entries shares its first child with the next one; of those that share
+        it, the last is the one that holds it.
+        """
+        return bisect_right(self.first_children, node) - 1
+
+    def path(self, node: int) -> bytes:
+        """A node's path relative to the root, `/` between names; the root's is empty."""
+        names: list[bytes] = []
+        while node:
+            names.append(self.name(node))
+            node = self.directories[self.parent(node)]
+        return b"/".join(reversed(names))
+
+
+def printable(path: bytes) -> str:
+    """A host path for a message: stray bytes and unprintable characters escaped, on one line."""
+    text = path.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def host_path(tree: Tree, node: int) -> str:
+    """Where a node is on the host, for a message."""
+    path = tree.path(node)
+    return printable(os.path.join(os.fsencode(tree.root), path) if path else os.fsencode(tree.root))
