@@ -1,0 +1,67 @@
+# What a newcomer types: make serve, make test, make check, make bench.
+
+PYTHON ?= python3
+DIR ?= fixtures/sample
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Debian's packages with the programs that the tests hold against us.
+TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
+	nbdkit libguestfs-tools linux-image-cloud-amd64 strace
+BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools
+
+.PHONY: help serve test check format bench tools bench-tools clean
+
+help:
+	@echo 'make serve [DIR=/some/directory]   serve a directory as a disk (the sample without DIR)'
+	@echo 'make test [ARGS="-k fat"]          install what the tests need, and run them'
+	@echo 'make check                         formatter, linter, types'
+	@echo 'make bench                         side by side with the peers'
+
+serve: $(VENV)/serve.stamp
+	$(BIN)/vfloppy serve $(DIR)
+
+test: $(VENV)/test.stamp tools
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/check.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	mkdir -p $(VENV)/path && ln -sfn ../.. $(VENV)/path/vfloppy
+	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml -p vfloppy
+
+format: $(VENV)/check.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/test.stamp bench-tools
+	$(BIN)/python bench/run.py $(ARGS)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'vfloppy needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo 'making $(VENV) failed: on Debian, apt-get install python3-venv' >&2; exit 1; }
+
+$(VENV)/serve.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/check.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@touch $@
+
+tools:
+	@sh tests/tools.sh $(TOOLS)
+
+bench-tools:
+	@sh tests/tools.sh $(BENCH_TOOLS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,105 @@
+"""The command `vfloppy`: its subcommands, each loaded when it is called, and its exit statuses.
+
+0 success; 1 failure; 2 wrong usage. Whatever goes wrong is said in one line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+
+import click
+
+from .. import __version__
+from ..errors import VfloppyError
+from .console import complain
+
+_COMMANDS = {
+    "build": "Write the disk of a directory to a file.",
+    "completion": "Print what makes a shell complete vfloppy's words.",
+    "map": "Show what lies where on the disk of a directory.",
+    "serve": "Serve a directory as a disk over NBD.",
+}
+
+
+class _Commands(click.Group):
+    """The subcommands by name: `cli/NAME.py` holds `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`vfloppy COMMAND --help` tells more, with examples.",
+)
+@click.version_option(__version__, message="vfloppy %(version)s")
+def _group() -> None:
+    """Any directory is a disk.
+
+    \b
+      vfloppy serve /some/directory       offers it over NBD, as a FAT32 disk
+      vfloppy build /some/directory a.img writes the same bytes to a file
+
+    Nothing is copied first: tables and directories are computed as somebody reads them, and the
+    files' contents come straight from the host's files.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = _group.main(prog_name="vfloppy", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = 2
+    except click.UsageError as error:
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        complain(error.format_message().rstrip() + hint)
+        status = 2
+    except click.ClickException as error:
+        complain(error.format_message())
+        status = 1
+    except (click.Abort, KeyboardInterrupt):
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:
+        status = _broken_pipe()
+    except (VfloppyError, OSError) as error:
+        complain(_sentence(error))
+        status = 1
+    sys.exit(status)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM unwinds like an exit, so that temporary files go."""
+    raise SystemExit(128 + number)
+
+
+def _broken_pipe() -> int:
+    """Whoever read standard output has left; Python must not complain of it again at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    complain("standard output was closed before all was written")
+    return 1
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

@@ -1,0 +1,74 @@
+"""`vfloppy build`: the disk of a directory as a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+import click
+
+from ..synth.write import write_file, write_over, write_stream
+from .console import complain, describe, progress_bar, report_changes
+from .disks import Disk, disk_options, open_disk
+
+_EPILOG = """\b
+Examples:
+  vfloppy build ~/esp esp.img
+  vfloppy build --label CIDATA seed/ seed.img
+  vfloppy build photos/ - | ssh host 'cat > photos.img'
+"""
+
+
+@click.command("build", epilog=_EPILOG)
+@disk_options
+@click.argument("out", metavar="OUT")
+@click.option("--force", is_flag=True, help="Write over OUT even if it is no regular file.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def command(
+    directory: str, out: str, label: str, skip_unreadable: bool, force: bool, quiet: bool
+) -> None:
+    """Write the disk of DIR to OUT, `-` for standard output.
+
+    The file is sparse and holds the same bytes that `vfloppy serve` would serve. It is written
+    under a temporary name and renamed when it is complete, so that OUT is always whole.
+    """
+    special = out != "-" and _is_special(out, force)
+    disk = open_disk(directory, label, skip_unreadable, leave_out=None if special else out)
+    if not quiet:
+        report_changes(disk)
+    shown = not quiet and sys.stderr.isatty()
+    with progress_bar(disk.image.size, shown) as progress:
+        if out == "-":
+            write_stream(disk.image, _standard_output(), progress)
+        elif special:
+            write_over(disk.image, out, progress)
+        else:
+            write_file(disk.image, out, progress)
+    if not quiet:
+        complain(f"wrote {_name(out)}: {describe(disk)}")
+
+
+def _is_special(out: str, force: bool) -> bool:
+    """Whether OUT is there and no regular file. Raises UsageError unless that is wanted."""
+    try:
+        mode = os.stat(out).st_mode
+    except OSError:
+        return False
+    if stat.S_ISDIR(mode):
+        raise click.UsageError(f"{out} is a directory; name a file in it")
+    if stat.S_ISREG(mode):
+        return False
+    if not force:
+        raise click.UsageError(f"{out} is no regular file; pass --force to write over it")
+    return True
+
+
+def _standard_output() -> click.utils.LazyFile | object:
+    if sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal; send it to a file or a pipe")
+    return sys.stdout.buffer
+
+
+def _name(out: str) -> str:
+    return "standard output" if out == "-" else out

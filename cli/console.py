@@ -1,0 +1,88 @@
+"""What a person sees: complaints, the disk in one line, sizes, lists, a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from .disks import Disk
+
+_MOST_LISTED = 20
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    click.echo(f"vfloppy: {' '.join(message.splitlines())}", err=True)
+
+
+def human_size(size: int) -> str:
+    """A size for people, in binary units."""
+    if size < 1024:
+        return f"{size} B"
+    value = float(size)
+    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        value /= 1024
+        if value < 1024 or unit == "PiB":
+            break
+    return f"{value:.4g} {unit}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def describe(disk: Disk) -> str:
+    """A disk in one line: files, directories, size, format, what was skipped and renamed."""
+    tree = disk.tree
+    text = (
+        f"{count(tree.file_count, 'file')} and "
+        f"{count(len(tree.directories) - 1, 'directory', 'directories')} "
+        f"({human_size(sum(tree.sizes))}) as a {disk.format} disk of {human_size(disk.image.size)}"
+    )
+    if tree.skipped:
+        reasons = Counter(reason for _, reason in tree.skipped)
+        listed = ", ".join(f"{reason}: {number}" for reason, number in reasons.items())
+        text += f"; {len(tree.skipped)} skipped ({listed})"
+    if disk.renamed:
+        text += f"; {len(disk.renamed)} renamed"
+    return text
+
+
+def report_changes(disk: Disk) -> None:
+    """Lists on standard error what the disk doesn't hold as the host has it."""
+    _list("skipped", [f"{path} ({reason})" for path, reason in disk.skipped])
+    _list("renamed", [f"{path} to {name}" for path, name in disk.renamed])
+
+
+def _list(what: str, lines: Sequence[str]) -> None:
+    for line in lines[:_MOST_LISTED]:
+        complain(f"{what}: {line}")
+    if len(lines) > _MOST_LISTED:
+        complain(f"{what}: {len(lines) - _MOST_LISTED} more; `vfloppy map --json` lists them all")
+
+
+@contextmanager
+def progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Yields what to call with each number of bytes done; shows rate and time left if `shown`."""
+    if not shown:
+        yield lambda _: None
+        return
+    # rich is slow to import, and most runs show no bar.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, advance=done)

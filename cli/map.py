@@ -1,0 +1,50 @@
+"""`vfloppy map`: what lies where on the disk of a directory."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .console import describe, report_changes
+from .disks import Disk, disk_options, open_disk
+
+_EPILOG = """\b
+Examples:
+  vfloppy map ~/esp
+  vfloppy map --json ~/esp | jq -r '.regions[] | select(.kind == "file") | .name'
+"""
+
+
+@click.command("map", epilog=_EPILOG)
+@disk_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(directory: str, label: str, skip_unreadable: bool, as_json: bool) -> None:
+    """Show the layout of the disk of DIR: offset, length, and what is there, in bytes.
+
+    The JSON document also lists all that was renamed or skipped.
+    """
+    disk = open_disk(directory, label, skip_unreadable)
+    if as_json:
+        _print_json(disk)
+        return
+    report_changes(disk)
+    width = len(str(disk.image.size))
+    click.echo(f"{'offset':>{width}}  {'length':>{width}}  what")
+    for region in disk.image.regions():
+        what = region.name if region.kind == "free" else f"{region.kind}: {region.name}"
+        click.echo(f"{region.offset:>{width}}  {region.length:>{width}}  {what}")
+    click.echo(describe(disk))
+
+
+def _print_json(disk: Disk) -> None:
+    """One document, written region by region: a disk may have a million."""
+    head = {"format": disk.format, "size": disk.image.size, "directory": disk.tree.root}
+    click.echo(json.dumps(head)[:-1] + ', "regions": [')
+    separator = ""
+    for region in disk.image.regions():
+        click.echo(separator + json.dumps(region._asdict()), nl=False)
+        separator = ",\n"
+    renamed = [{"path": path, "name": name} for path, name in disk.renamed]
+    skipped = [{"path": path, "reason": reason} for path, reason in disk.skipped]
+    click.echo(f'\n], "renamed": {json.dumps(renamed)}, "skipped": {json.dumps(skipped)}}}')
