@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from typing import BinaryIO
 
 import click
 
 from ..synth.write import write_file, write_over, write_stream
 from .console import complain, describe, progress_bar, report_changes
-from .disks import Disk, disk_options, open_disk
+from .disks import disk_options, open_disk
 
 _EPILOG = """\b
 Examples:
@@ -64,7 +65,7 @@ def _is_special(out: str, force: bool) -> bool:
     return True
 
 
-def _standard_output() -> click.utils.LazyFile | object:
+def _standard_output() -> BinaryIO:
     if sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; send it to a file or a pipe")
     return sys.stdout.buffer

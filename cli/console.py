@@ -11,7 +11,7 @@ import click
 
 from .disks import Disk
 
-_MOST_LISTED = 20
+_MOST_LISTED = 10
 
 
 def complain(message: str) -> None:
@@ -46,10 +46,10 @@ def describe(disk: Disk) -> str:
     )
     if tree.skipped:
         reasons = Counter(reason for _, reason in tree.skipped)
-        listed = ", ".join(f"{reason}: {number}" for reason, number in reasons.items())
-        text += f"; {len(tree.skipped)} skipped ({listed})"
+        listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
+        text += f"; skipped {len(tree.skipped)} ({listed})"
     if disk.renamed:
-        text += f"; {len(disk.renamed)} renamed"
+        text += f"; renamed {len(disk.renamed)}"
     return text
 
 

@@ -161,9 +161,7 @@ class _Scan:
             self._tree.device_numbers.append(device)
         return index
 
-    def _readable(
-        self, ordinal: int, descriptor: int, entry: os.DirEntry[str], mode: int
-    ) -> bool:
+    def _readable(self, ordinal: int, descriptor: int, entry: os.DirEntry[str], mode: int) -> bool:
         if self._options.may_read(entry.name, descriptor, mode):
             return True
         if self._options.skip_unreadable:

@@ -54,6 +54,7 @@ class Directories:
     def __init__(
         self,
         tree: Tree,
+        *,
         renamed: Mapping[int, str],
         slot_starts: array[int],
         cluster_starts: array[int],

@@ -1,4 +1,4 @@
-"""Names: which a FAT directory can hold as they are, what the others become, and 8.3 aliases.
+r"""Names: which a FAT directory can hold as they are, what the others become, and 8.3 aliases.
 
 The rules, in order, for each directory on its own (FATGEN, "Long Directory Entry Structure"):
 
@@ -32,7 +32,9 @@ _DEVICE = re.compile(
     r"(?= *(?:\.|\Z))",
     re.IGNORECASE,
 )
-_DEVICE_IN_LATIN = re.compile("[\u00b9\u00b2\u00b3]")  # the superscripts that Windows takes for digits
+_DEVICE_IN_LATIN = re.compile(
+    "[\u00b9\u00b2\u00b3]"
+)  # the superscripts that Windows takes for digits
 
 _SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
 _IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
@@ -220,4 +222,3 @@ def checksum(short: bytes) -> int:
     for byte in short:
         total = ((total >> 1) + ((total & 1) << 7) + byte) & 0xFF
     return total
-

@@ -25,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import accumulate
@@ -59,8 +59,6 @@ BACKUP_BOOT_SECTOR = 6
 
 FEWEST_CLUSTERS = 65_525 + 16
 """With 65,524 a reader takes the volume for FAT16; some draw the line a few clusters off."""
-MOST_CLUSTERS = 0x0FFF_FFF5
-
 # The cluster size for volumes up to so many bytes of data, as Windows chooses them.
 _CLUSTER_BYTES = ((8 << 30, 4096), (16 << 30, 8192), (32 << 30, 16384))
 _LARGEST_CLUSTER_BYTES = 32768
@@ -108,8 +106,7 @@ class Layout:
     @property
     def volume_sectors(self) -> int:
         """The length of the partition."""
-        clusters = self.cluster_count * (self.cluster_bytes // SECTOR_BYTES)
-        return RESERVED_SECTORS + 2 * self.table_sectors + clusters
+        return _volume_sectors(self.cluster_count, self.cluster_bytes, self.table_sectors)
 
 
 def check_label(label: str) -> bytes:
@@ -135,16 +132,14 @@ def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
     cluster_bytes = next(
         (size for most, size in _CLUSTER_BYTES if data_bytes <= most), _LARGEST_CLUSTER_BYTES
     )
-    directory_starts = array("I", [0])
-    directory_starts.extend(_cumulative(_directory_bytes(tree, slot_starts), cluster_bytes))
-    file_clusters = sum(-(-size // cluster_bytes) for size in tree.sizes)
-    used = directory_starts[-1] + file_clusters
-    cluster_count = max(used, FEWEST_CLUSTERS)
+    _check_size(data_bytes)
+    directory_starts = _cumulative_clusters(_directory_bytes(tree, slot_starts), cluster_bytes)
+    file_starts = _cumulative_clusters(tree.sizes, cluster_bytes)
+    cluster_count = max(directory_starts[-1] + file_starts[-1], FEWEST_CLUSTERS)
     table_bytes = (cluster_count + FIRST_CLUSTER) * TABLE_ENTRY_BYTES
     table_sectors = -(-table_bytes // ALIGNMENT) * (ALIGNMENT // SECTOR_BYTES)
-    _check_size(cluster_count, cluster_bytes, table_sectors)
-    file_starts = array("I", [0])
-    file_starts.extend(_cumulative(tree.sizes, cluster_bytes))
+    volume_sectors = _volume_sectors(cluster_count, cluster_bytes, table_sectors)
+    _check_size((FIRST_LBA + volume_sectors) * SECTOR_BYTES)
     return Layout(
         label=label,
         zone=options.zone,
@@ -178,13 +173,13 @@ def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
             Table32(chains, table_bytes, "FAT 2"),
             Directories(
                 tree,
-                layout.renamed,
-                layout.slot_starts,
-                layout.directory_starts,
-                layout.file_starts,
-                layout.cluster_bytes,
-                layout.label,
-                layout.zone,
+                renamed=layout.renamed,
+                slot_starts=layout.slot_starts,
+                cluster_starts=layout.directory_starts,
+                file_starts=layout.file_starts,
+                cluster_bytes=layout.cluster_bytes,
+                label=layout.label,
+                zone=layout.zone,
             ),
             Contents(tree, files, layout.file_starts, layout.cluster_bytes),
             Zeros(layout.free_clusters * layout.cluster_bytes, Kind.FREE, "free clusters"),
@@ -227,9 +222,15 @@ def _directory_bytes(tree: Tree, slot_starts: array[int]) -> list[int]:
     return sizes
 
 
-def _cumulative(sizes: list[int] | array[int], cluster_bytes: int) -> accumulate[int]:
-    """The clusters of all sizes up to each one."""
-    return accumulate(-(-size // cluster_bytes) for size in sizes)
+def _cumulative_clusters(sizes: Iterable[int], cluster_bytes: int) -> array[int]:
+    """The clusters of all sizes before each one, and of all."""
+    shift, round_up = cluster_bytes.bit_length() - 1, cluster_bytes - 1
+    return array("I", accumulate([size + round_up >> shift for size in sizes], initial=0))
+
+
+def _volume_sectors(cluster_count: int, cluster_bytes: int, table_sectors: int) -> int:
+    clusters = cluster_count * (cluster_bytes // SECTOR_BYTES)
+    return RESERVED_SECTORS + 2 * table_sectors + clusters
 
 
 def _check_file_sizes(tree: Tree) -> None:
@@ -238,21 +239,13 @@ def _check_file_sizes(tree: Tree) -> None:
     large = [node for node, size in enumerate(tree.sizes) if size > MOST_FILE_BYTES]
     names = ", ".join(f"{printable(tree.path(node))} ({tree.sizes[node]})" for node in large[:3])
     more = f" and {len(large) - 3} more" if len(large) > 3 else ""
-    raise PlanError(
-        f"FAT holds files of at most {MOST_FILE_BYTES} bytes; too large: {names}{more}"
-    )
+    raise PlanError(f"FAT holds files of at most {MOST_FILE_BYTES} bytes; too large: {names}{more}")
 
 
-def _check_size(cluster_count: int, cluster_bytes: int, table_sectors: int) -> None:
-    sectors = (
-        FIRST_LBA
-        + RESERVED_SECTORS
-        + 2 * table_sectors
-        + cluster_count * (cluster_bytes // SECTOR_BYTES)
-    )
-    if cluster_count > MOST_CLUSTERS or sectors > MOST_SECTORS:
+def _check_size(disk_bytes: int) -> None:
+    if disk_bytes > MOST_SECTORS * SECTOR_BYTES:
         raise PlanError(
-            f"the tree needs a disk of {sectors * SECTOR_BYTES} bytes; FAT32 in an MBR partition "
+            f"the tree needs a disk of {disk_bytes} bytes or more; FAT32 in an MBR partition "
             f"ends at {MOST_SECTORS * SECTOR_BYTES} (2 TiB)"
         )
 
@@ -261,7 +254,7 @@ def _volume_id(tree: Tree, label: bytes) -> int:
     """A number that tells trees apart and is the same for equal ones."""
     digest = hashlib.blake2b(label, digest_size=4)
     digest.update(tree.names)
-    digest.update(array("Q", tree.sizes).tobytes())
+    digest.update(tree.sizes.tobytes())
     digest.update(tree.mtimes_ns[1:].tobytes())  # the root's time is not on the disk
     digest.update(tree.directories.tobytes())
     digest.update(tree.first_children.tobytes())

@@ -1,0 +1,19 @@
+"""What can go wrong here, by whose fault it is; every message is one sentence for a human."""
+
+from __future__ import annotations
+
+
+class NbdError(Exception):
+    """Anything that this package reports to its caller."""
+
+
+class ListenError(NbdError, OSError):
+    """An address can't be listened on: in use, not available, too long, not ours to replace."""
+
+
+class CaptiveError(NbdError):
+    """The server did not live as long as the command that it was started for."""
+
+
+class ProtocolError(NbdError):
+    """A client left the protocol, and its connection can only be dropped."""

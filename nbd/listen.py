@@ -1,0 +1,217 @@
+"""Listening sockets: TCP, a Unix socket, or a private Unix socket; and the URIs that lead there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+from urllib.parse import quote
+
+from .errors import ListenError
+from .wire import NBD_DEFAULT_PORT
+
+BACKLOG = 128
+PORT_ATTEMPTS = 8
+SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
+
+
+# One item of getaddrinfo's answer.
+_Address: TypeAlias = tuple[int, int, int, str, tuple[str | int, ...]]
+
+
+class Listener:
+    """Sockets that listen under one name. Close it, and nothing of it stays behind."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        host: str = "",
+        port: int | None = None,
+        path: str | None = None,
+        cleanup: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.sockets = tuple(sockets)
+        self.host = host
+        self.port = port
+        self.path = path
+        self._cleanup = cleanup
+
+    def uri(self, name: str = "") -> str:
+        """The address of export `name`, as libnbd and qemu read it."""
+        export = quote(name, safe="")
+        if self.path is not None:
+            return f"nbd+unix:///{export}?socket={quote(self.path, safe='/')}"
+        return f"nbd://{_uri_host(self.host)}:{self.port}/{export}"
+
+    def close(self) -> None:
+        """Stops listening and removes the socket file. May be called twice."""
+        for each in self.sockets:
+            each.close()
+        cleanup, self._cleanup = self._cleanup, lambda: None
+        cleanup()
+
+    def forget(self) -> None:
+        """Closes this process's copies only: for a forked child."""
+        for each in self.sockets:
+            each.close()
+
+
+def listen_tcp(host: str = "localhost", port: int = NBD_DEFAULT_PORT) -> Listener:
+    """Every address of `host`; port 0 lets the system choose. Raises ListenError."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ListenError(f"Cannot find the address of {host!r}: {reason}.") from None
+    for attempt in range(PORT_ATTEMPTS, 0, -1):
+        try:
+            sockets = _bind_every(dict.fromkeys(found), port)
+            break
+        except OSError as error:
+            # A port that was free at one address can be taken at another.
+            if port or attempt == 1 or error.errno != errno.EADDRINUSE:
+                raise ListenError(_tcp_sentence(host, port, error)) from error
+    return Listener(sockets, host=host, port=sockets[0].getsockname()[1])
+
+
+def listen_unix(path: str | os.PathLike[str]) -> Listener:
+    """A socket file at `path`. Raises ListenError.
+
+    A socket file that no server listens on any more is replaced; nothing else is ever removed.
+    """
+    name = os.fspath(path)
+    _check_length(name)
+    _remove_stale(name)
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(name)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ListenError(f"Cannot listen on {name}: {_reason(error)}.") from error
+    made = os.stat(name)
+    absolute = os.path.abspath(name)
+
+    def cleanup() -> None:
+        with contextlib.suppress(OSError):
+            found = os.lstat(absolute)
+            if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
+                os.unlink(absolute)
+
+    return Listener([listening], path=absolute, cleanup=cleanup)
+
+
+def listen_private() -> Listener:
+    """A Unix socket in a new directory that only this user can enter. Raises ListenError."""
+    try:
+        directory = tempfile.mkdtemp(prefix="vfloppy-")
+        if len(os.fsencode(directory)) + len("/socket") > SOCKET_PATH_MAX_BYTES:
+            os.rmdir(directory)
+            directory = tempfile.mkdtemp(prefix="vfloppy-", dir="/tmp")
+    except OSError as error:
+        raise ListenError(f"Cannot make a private directory: {_reason(error)}.") from error
+    try:
+        listener = listen_unix(os.path.join(directory, "socket"))
+    except ListenError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    remove_socket = listener._cleanup
+
+    def cleanup() -> None:
+        remove_socket()
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+    listener._cleanup = cleanup
+    return listener
+
+
+def _bind_every(found: Iterable[_Address], port: int) -> list[socket.socket]:
+    """One port at each address; an address that this host doesn't have is left out.
+
+    Raises OSError when none is left, or when the port is taken at one of them.
+    """
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        opened = socket.socket(family, kind, protocol)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind((address[0], port, *address[2:]))
+            opened.listen(BACKLOG)
+        except OSError as error:
+            opened.close()
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for each in sockets:
+                    each.close()
+                raise
+            missing = error
+        else:
+            sockets.append(opened)
+            port = opened.getsockname()[1]
+    if not sockets:
+        raise missing or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return sockets
+
+
+def _tcp_sentence(host: str, port: int, error: OSError) -> str:
+    where = f"{host or 'any address'}, port {port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"Cannot listen on {where}: another program listens there."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"Cannot listen on {where}: this computer does not have that address."
+    return f"Cannot listen on {where}: {_reason(error)}."
+
+
+def _check_length(path: str) -> None:
+    length = len(os.fsencode(path))
+    if length > SOCKET_PATH_MAX_BYTES:
+        raise ListenError(
+            f"Cannot listen on {path}: the path has {length} bytes, "
+            f"and a socket's path can have {SOCKET_PATH_MAX_BYTES}."
+        )
+
+
+def _remove_stale(path: str) -> None:
+    """Makes room at `path` if a server that is gone left its socket. Raises ListenError."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return  # nothing is there, or bind will say what is wrong
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"Cannot listen on {path}: it exists and is not a socket.")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: somebody listens
+        except OSError as error:
+            raise ListenError(f"Cannot listen on {path}: {_reason(error)}.") from error
+    raise ListenError(f"Cannot listen on {path}: a running server listens there.")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _uri_host(host: str) -> str:
+    """What a client on this computer calls `host`."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,108 @@
+"""Child processes: forked with signals in order, reported on, reaped, and ended within a bound."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+GRACE_S = 2.0
+_POLL_S = 0.005
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
+class SignalWatch:
+    """While entered, SIGINT, SIGTERM, SIGHUP and SIGCHLD only make `receiver` readable."""
+
+    def __enter__(self) -> Self:
+        self.receiver, self._sender = socket.socketpair()
+        self.receiver.setblocking(False)
+        self._sender.setblocking(False)
+        self._old_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._old_handlers = {each: signal.signal(each, _ignore) for each in _HANDLED}
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_fd)
+        self.receiver.close()
+        self._sender.close()
+
+    def seen(self) -> set[int]:
+        """The signals that came since the last call."""
+        try:
+            return set(self.receiver.recv(4096))
+        except BlockingIOError:
+            return set()
+
+
+def fork(work: Callable[[], int], *, ignore: Iterable[int] = ()) -> int:
+    """Runs `work` in a child with default signals, and makes what it returns its exit status.
+
+    Returns the child's process id. Raises OSError when the system allows no more processes.
+    """
+    # A signal between fork and the child's own handlers would run the parent's in the child.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    try:
+        process_id = os.fork()
+        if not process_id:
+            _run_child(work, ignore)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+    return process_id
+
+
+def _run_child(work: Callable[[], int], ignore: Iterable[int]) -> NoReturn:
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_IGN if number in ignore else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        gc.freeze()  # the parent's objects stay shared pages
+        status = work()
+    finally:
+        os._exit(status)  # no exit handlers, no buffers of the parent's to flush
+
+
+def ended(process_id: int) -> int | None:
+    """The exit status of a child that has ended, -N for signal N; None while it runs."""
+    found, status = os.waitpid(process_id, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def end_all(process_ids: Iterable[int], grace_s: float = GRACE_S) -> dict[int, int]:
+    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses."""
+    running = set(process_ids)
+    statuses: dict[int, int] = {}
+    _signal_all(running, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while running and time.monotonic() < deadline:
+        for process_id in tuple(running):
+            status = ended(process_id)
+            if status is not None:
+                statuses[process_id] = status
+                running.discard(process_id)
+        if running:
+            time.sleep(_POLL_S)
+    _signal_all(running, signal.SIGKILL)
+    for process_id in running:
+        statuses[process_id] = os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+    return statuses
+
+
+def _signal_all(process_ids: Iterable[int], number: int) -> None:
+    for process_id in process_ids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, number)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> Any:
+    """The wakeup descriptor tells; a handler must exist for it to be written to."""

@@ -1,0 +1,187 @@
+"""Replies to reads of any shape, composed from pieces; reads of one piece never come here.
+
+Doc: `NBD_CMD_READ`, `NBD_REPLY_TYPE_OFFSET_DATA`, `NBD_REPLY_TYPE_OFFSET_HOLE`. A fragmented reply:
+
+    small pieces, gathered  one data chunk, at most about BATCH_BYTES long
+    a long hole             a hole chunk, and no zeros
+    a large slice           a data chunk that isn't the last, whose bytes the caller transfers;
+                            then comes what the check of the file said: an end, or an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TypeAlias
+
+from ..pieces import Hole, HostSlice, Piece
+from . import wire
+
+BATCH_BYTES = 1 << 20
+TRANSFER_MIN_BYTES = 64 << 10  # see sending.py
+HOLE_MIN_BYTES = 4 << 10  # a shorter hole costs more in chunk headers than in zeros
+
+_MAGIC = wire.NBD_STRUCTURED_REPLY_MAGIC
+_DONE = wire.NBD_REPLY_FLAG_DONE
+_ZEROS = memoryview(bytes(64 << 10))
+
+Buffer: TypeAlias = bytes | memoryview
+Reading: TypeAlias = Generator["list[Buffer] | Transfer", None, int]
+
+
+class Transfer:
+    """A slice to be sent without passing through here; exactly `slice.length` bytes must go out.
+
+    Whoever sends it leaves in `error` why the bytes, padded with zeros if need be, are not good.
+    """
+
+    __slots__ = ("error", "slice")
+
+    def __init__(self, host_slice: HostSlice) -> None:
+        self.slice = host_slice
+        self.error: OSError | None = None
+
+
+class ReadFailedError(Exception):
+    """The host let the read down at `offset`, counted in the export."""
+
+    def __init__(self, offset: int, error: OSError) -> None:
+        super().__init__(str(error))
+        self.offset = offset
+        self.error = error
+
+
+def read_whole(
+    out: list[Buffer],
+    structured: bool,
+    cookie: int,
+    offset: int,
+    length: int,
+    pieces: Iterable[Piece],
+) -> int:
+    """One reply with all the data, all of it read before any is sent.
+
+    Adds to `out`, and returns how many bytes. Raises ReadFailedError and then adds nothing.
+    """
+    parts: list[Buffer] = []
+    position = offset
+    try:
+        for piece in pieces:
+            position += _append(parts, piece)
+    except OSError as error:
+        raise ReadFailedError(position, error) from error
+    if structured:
+        header = _data_header(_DONE, cookie, offset, length)
+    else:
+        header = wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
+    out += (header, *parts)
+    return length
+
+
+def read_chunks(
+    out: list[Buffer], cookie: int, offset: int, length: int, pieces: Iterable[Piece]
+) -> Reading:
+    """A structured reply, fragmented where that saves work.
+
+    Adds to `out` and yields it when it is full. Returns how many bytes it left there. Raises
+    ReadFailedError when it must be followed by an error chunk that is DONE.
+    """
+    chunks = _Chunks(out, cookie, offset, offset + length)
+    try:
+        for piece in pieces:
+            if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
+                chunks.add_hole(piece.length)
+            elif isinstance(piece, HostSlice) and piece.length >= TRANSFER_MIN_BYTES:
+                transfer = chunks.begin_transfer(piece)
+                yield out
+                out.clear()
+                yield transfer
+                chunks.end_transfer(transfer)
+            else:
+                chunks.gather(piece)
+            if chunks.pending >= BATCH_BYTES:
+                yield out
+                out.clear()
+                chunks.pending = 0
+        chunks.close()
+    except OSError as error:
+        raise ReadFailedError(chunks.position, error) from error
+    return chunks.pending
+
+
+class _Chunks:
+    """The chunks of one reply, as far as it has come."""
+
+    def __init__(self, out: list[Buffer], cookie: int, offset: int, end: int) -> None:
+        self.position = offset
+        self.pending = 0  # bytes of data added to `out`
+        self._out = out
+        self._cookie = cookie
+        self._end = end
+        self._parts: list[Buffer] = []  # gathered and not yet in a chunk,
+        self._start = offset  # from here to `position`
+
+    def gather(self, piece: Piece) -> None:
+        """Raises OSError, and then the position is where the piece starts."""
+        self.position += _append(self._parts, piece)
+        if self.position - self._start >= BATCH_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Makes a chunk of what was gathered."""
+        length = self.position - self._start
+        if self._parts:
+            done = _DONE if self.position == self._end else 0
+            self._out += (_data_header(done, self._cookie, self._start, length), *self._parts)
+            self._parts = []
+            self.pending += length
+        self._start = self.position
+
+    def add_hole(self, length: int) -> None:
+        self.close()
+        done = _DONE if self.position + length == self._end else 0
+        kind, payload_bytes = wire.NBD_REPLY_TYPE_OFFSET_HOLE, 12
+        self._out.append(
+            wire.OFFSET_HOLE.pack(
+                _MAGIC, done, kind, self._cookie, payload_bytes, self.position, length
+            )
+        )
+        self._advance(length)
+
+    def begin_transfer(self, piece: HostSlice) -> Transfer:
+        self.close()
+        self._out.append(_data_header(0, self._cookie, self.position, piece.length))
+        return Transfer(piece)
+
+    def end_transfer(self, transfer: Transfer) -> None:
+        """Raises OSError when the bytes that went out are not good."""
+        self.pending = 0
+        if transfer.error is not None:
+            raise transfer.error
+        self._advance(transfer.slice.length)
+        if self.position == self._end:
+            none = wire.NBD_REPLY_TYPE_NONE
+            self._out.append(wire.CHUNK.pack(_MAGIC, _DONE, none, self._cookie, 0))
+
+    def _advance(self, length: int) -> None:
+        self.position += length
+        self._start = self.position
+
+
+def _append(parts: list[Buffer], piece: Piece) -> int:
+    """Adds the bytes of a piece, and returns how many. Raises OSError."""
+    if isinstance(piece, bytes):
+        parts.append(piece)
+        return len(piece)
+    if isinstance(piece, HostSlice):
+        parts.append(piece.read())
+        return piece.length
+    whole, rest = divmod(piece.length, len(_ZEROS))
+    parts += [_ZEROS] * whole
+    if rest:
+        parts.append(_ZEROS[:rest])
+    return piece.length
+
+
+def _data_header(flags: int, cookie: int, offset: int, length: int) -> bytes:
+    kind = wire.NBD_REPLY_TYPE_OFFSET_DATA
+    return wire.OFFSET_DATA.pack(_MAGIC, flags, kind, cookie, length + 8, offset)
