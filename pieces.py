@@ -12,8 +12,6 @@ A range of an export is answered with pieces, in order and without gaps:
 from __future__ import annotations
 
 import errno
-
-
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias

@@ -30,10 +30,10 @@ class Contents:
         self._block_bytes = block_bytes
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
-        starts = self._starts
+        starts, block_bytes = self._starts, self._block_bytes
         # Of nodes that start in one place all but the last are empty, and bisection finds the last.
-        node = bisect_right(starts, offset // self._block_bytes) - 1
-        inside = offset - starts[node] * self._block_bytes
+        node = bisect_right(starts, offset // block_bytes) - 1
+        inside = offset - starts[node] * block_bytes
         if inside + length <= self._sizes[node]:
             return [HostSlice(self._files, node, inside, length)]
         return self._many_pieces(node, inside, length)

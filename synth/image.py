@@ -109,14 +109,14 @@ class Image:
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         """See `Export.pieces`."""
+        starts = self._starts
+        if 0 <= offset < self.size and length > 0:  # most: within one section, quickly answered
+            number = bisect_right(starts, offset) - 1
+            inside = offset - starts[number]
+            section = self._sections[number]
+            if inside + length <= section.size:
+                return section.pieces(inside, length)
         self._check(offset, length)
-        if not length:
-            return []
-        number = bisect_right(self._starts, offset) - 1
-        section = self._sections[number]
-        inside = offset - self._starts[number]
-        if inside + length <= section.size:  # by far the most: no generator, no second list
-            return section.pieces(inside, length)
         pieces: list[Piece] = []
         for section, inside, share in self._shares(offset, offset + length):
             pieces += section.pieces(inside, share)

@@ -1,0 +1,130 @@
+"""Servers by name, and what is measured of them: rates, and the time to the first byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+FIO_SECONDS = 3
+START_SECONDS = 120
+
+
+class Server(NamedTuple):
+    """A program that serves a directory on a Unix socket."""
+
+    program: str
+    command: tuple[str, ...]  # {socket} and {directory} stand for what they say
+
+
+SERVERS = {
+    "vfloppy": Server(
+        sys.executable,
+        (sys.executable, "-m", "vfloppy", "serve", "-q", "-U", "{socket}", "{directory}"),
+    ),
+    "nbdkit floppy": Server("nbdkit", ("nbdkit", "-f", "-U", "{socket}", "floppy", "{directory}")),
+}
+
+
+class Running(NamedTuple):
+    """A server that answers."""
+
+    uri: str
+    size: int
+    seconds_to_first_byte: float
+
+
+@contextmanager
+def serving(name: str, directory: Path) -> Iterator[Running]:
+    """Starts a server, waits for its first byte, and ends it afterwards."""
+    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
+        path = os.path.join(folder, "socket")
+        command = [word.format(socket=path, directory=directory) for word in SERVERS[name].command]
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder)
+        try:
+            size = _read_first_sector(process, path, started)
+            took = time.perf_counter() - started
+            yield Running(f"nbd+unix:///?socket={path}", size, took)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def first_byte(server: str, directory: Path) -> float:
+    """Seconds from starting a server to having read the first sector."""
+    with serving(server, directory) as running:
+        return running.seconds_to_first_byte
+
+
+def random_reads(running: Running, block: str, depth: int, jobs: int) -> float:
+    """Random reads of one size a second, by fio."""
+    done = subprocess.run(
+        [
+            "fio",
+            "--name=bench",
+            "--ioengine=nbd",
+            f"--uri={running.uri}",
+            "--rw=randread",
+            f"--bs={block}",
+            f"--iodepth={depth}",
+            f"--numjobs={jobs}",
+            "--group_reporting",
+            "--time_based",
+            f"--runtime={FIO_SECONDS}",
+            "--ramp_time=1",
+            "--output-format=json",
+        ],
+        capture_output=True,
+        check=True,
+        cwd="/",
+    )
+    report = json.loads(done.stdout[done.stdout.index(b"{") :])
+    return float(report["jobs"][0]["read"]["iops"])
+
+
+def copy_to_null(running: Running) -> float:
+    """Bytes of the disk a microsecond, by nbdcopy with its usual connections."""
+    started = time.perf_counter()
+    subprocess.run(["nbdcopy", running.uri, "null:"], check=True, cwd="/")
+    return running.size / (time.perf_counter() - started) / 1e6
+
+
+def _read_first_sector(process: subprocess.Popen[bytes], path: str, started: float) -> int:
+    """Connects as soon as it can be done and reads 512 bytes; returns the export's size."""
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
+                return _converse(client)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
+                raise SystemExit(f"{process.args} does not serve") from None
+            time.sleep(0.001)
+
+
+def _converse(client: socket.socket) -> int:
+    """The oldest of handshakes that still holds, one read, and good-bye."""
+    _receive(client, 18)
+    client.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, 0))
+    size, _flags = struct.unpack(">QH", _receive(client, 10))
+    client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, 0, 512))
+    _receive(client, 16 + 512)
+    client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 2, 2, 0, 0))
+    return int(size)
+
+
+def _receive(client: socket.socket, length: int) -> bytes:
+    data = client.recv(length, socket.MSG_WAITALL)
+    if len(data) != length:
+        raise SystemExit(f"the server sent {len(data)} bytes of {length}")
+    return data
