@@ -29,7 +29,8 @@ check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	mkdir -p $(VENV)/path && ln -sfn ../.. $(VENV)/path/vfloppy
-	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml -p vfloppy
+	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml \
+		-p vfloppy.cli -p vfloppy.nbd -p vfloppy.synth
 
 format: $(VENV)/check.stamp
 	$(BIN)/ruff format .

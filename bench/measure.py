@@ -108,7 +108,7 @@ def _read_first_sector(process: subprocess.Popen[bytes], path: str, started: flo
                 return _converse(client)
         except (FileNotFoundError, ConnectionRefusedError):
             if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
-                raise SystemExit(f"{process.args} does not serve") from None
+                raise SystemExit(f"{process.args!r} does not serve") from None
             time.sleep(0.001)
 
 

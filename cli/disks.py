@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from ..errors import PlanError
+from ..synth.fat.disk import disk as fat_disk
 from ..synth.fat.plan import DEFAULT_LABEL, FatOptions, check_label, plan
-from ..synth.fat.plan import disk as fat_disk
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.scan import ScanOptions, scan
@@ -73,7 +73,7 @@ def open_disk(
     return Disk(
         tree=tree,
         image=fat_disk(layout, tree, ScannedFiles(tree)),
-        format="FAT32",
+        format=f"FAT{layout.geometry.fat_bits}",
         renamed=[(printable(tree.path(node)), name) for node, name in layout.renamed.items()],
         skipped=[(printable(path), reason) for path, reason in tree.skipped],
     )

@@ -39,7 +39,7 @@ def command(directory: str, label: str, skip_unreadable: bool, as_json: bool) ->
 
 def _print_json(disk: Disk) -> None:
     """One document, written region by region: a disk may have a million."""
-    head = {"format": disk.format, "size": disk.image.size, "directory": disk.tree.root}
+    head = {"format": disk.format, "size": disk.image.size, "directories": disk.directories}
     click.echo(json.dumps(head)[:-1] + ', "regions": [')
     separator = ""
     for region in disk.image.regions():

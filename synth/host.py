@@ -16,9 +16,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from ..pieces import HostReadError
-from .tree import Tree, host_path
+from .tree import Tree, host_path, printable
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # the user named it: links are followed
+_OPEN_DIRECTORY = _OPEN_ROOT | os.O_NOFOLLOW
 # A fifo that took a file's place must not block the open.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -27,41 +28,47 @@ _MOST_OPEN_FILES = 4096
 
 
 class Directories:
-    """Descriptors of a tree's directories by ordinal, the latest `_OPEN_DIRECTORIES` kept open."""
+    """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open.
+
+    Roots are opened by their paths, and stay open once they are; all else from there, name by
+    name, without following links.
+    """
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._root = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._homes = tree.homes
+        self._roots: dict[int, int] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
 
-    def descriptor(self, ordinal: int) -> int:
+    def descriptor(self, home: int) -> int:
         """An open descriptor, valid until the next call. Raises OSError."""
         below: list[int] = []
-        while ordinal and ordinal not in self._open:
-            below.append(ordinal)
-            ordinal = self._tree.parent(self._tree.directories[ordinal])
-        descriptor = self._open[ordinal] if ordinal else self._root
-        if ordinal:
-            self._open.move_to_end(ordinal)
+        while home not in self._open and self._homes[home].parent >= 0:
+            below.append(home)
+            home = self._homes[home].parent
+        descriptor = self._open.get(home)
+        if descriptor is None:
+            descriptor = self._root(home)
+        else:
+            self._open.move_to_end(home)
         while below:
-            ordinal = below.pop()
-            name = self._tree.name(self._tree.directories[ordinal])
-            descriptor = os.open(name, _OPEN_DIRECTORY, dir_fd=descriptor)
-            self._open[ordinal] = descriptor
+            home = below.pop()
+            descriptor = os.open(self._homes[home].name, _OPEN_DIRECTORY, dir_fd=descriptor)
+            self._open[home] = descriptor
             if len(self._open) > _OPEN_DIRECTORIES:
                 os.close(self._open.popitem(last=False)[1])
         return descriptor
 
-    def forget(self) -> None:
-        """Closes all but the root."""
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
-
     def close(self) -> None:
         """Closes every descriptor."""
-        self.forget()
-        os.close(self._root)
+        for descriptor in (*self._open.values(), *self._roots.values()):
+            os.close(descriptor)
+        self._open.clear()
+        self._roots.clear()
+
+    def _root(self, home: int) -> int:
+        if home not in self._roots:
+            self._roots[home] = os.open(self._homes[home].name, _OPEN_ROOT)
+        return self._roots[home]
 
 
 class ScannedFiles:
@@ -92,7 +99,7 @@ class ScannedFiles:
         while len(data) < length:  # a read may stop short of what is there
             more = os.pread(descriptor, length - len(data), offset + len(data))
             if not more:
-                raise HostReadError(f"{host_path(self._tree, index)} is shorter than at the scan")
+                raise HostReadError(f"{self._path(index)} is shorter than at the scan")
             data += more
             self.verify(index)
         return data
@@ -149,8 +156,8 @@ class ScannedFiles:
         tree = self._tree
         while True:
             try:
-                directory = self._directories.descriptor(tree.parent(index))
-                return os.open(tree.name(index), _OPEN_FILE, dir_fd=directory)
+                directory = self._directories.descriptor(tree.node_homes[index])
+                return os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
@@ -168,10 +175,7 @@ class ScannedFiles:
         rewritten = status.st_mtime_ns != tree.mtimes_ns[index]
         if not stat.S_ISREG(status.st_mode):
             what = "is no regular file any more"
-        elif (
-            status.st_ino != tree.inodes[index]
-            or status.st_dev != tree.device_numbers[tree.devices[index]]
-        ):
+        elif status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index):
             what = "was replaced after the scan"
         elif status.st_size < size:
             what = f"has {status.st_size} bytes, {size} at the scan"
@@ -186,9 +190,12 @@ class ScannedFiles:
             what = "was touched after the scan and may have other contents"
         else:
             return
-        raise HostReadError(f"{host_path(tree, index)} {what}")
+        raise HostReadError(f"{self._path(index)} {what}")
+
+    def _path(self, index: int) -> str:
+        return printable(host_path(self._tree, index))
 
     def _failure(self, index: int, error: OSError) -> HostReadError:
         if isinstance(error, HostReadError):
             return error
-        return HostReadError(f"{host_path(self._tree, index)} can't be read: {error.strerror}")
+        return HostReadError(f"{self._path(index)} can't be read: {error.strerror}")

@@ -1,15 +1,17 @@
-"""Partition tables around a file system."""
+"""Partition tables around a file system: MBR and GPT."""
 
 from __future__ import annotations
 
-from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Padding, Struct
+import uuid
+import zlib
+from typing import NamedTuple
+
+from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
 
 from ..pieces import Kind
 from .image import Fixed, Image, Section, Zeros
 
-SECTOR_BYTES = 512
-FIRST_LBA = 2048  # 1 MiB: where every current tool puts the first partition
-TYPE_FAT32_LBA = 0x0C
+FIRST_BYTE = 1 << 20  # where every current tool puts the first partition
 MOST_SECTORS = 0xFFFF_FFFF
 
 # UEFI 2.10, section 5.2.1 "Legacy Master Boot Record".
@@ -28,7 +30,7 @@ MBR = Struct(
     "PartitionRecord" / Array(4, PARTITION_RECORD),
     "Signature" / Const(0xAA55, Int16ul),
 )
-assert MBR.sizeof() == SECTOR_BYTES
+assert MBR.sizeof() == 512
 
 _NO_PARTITION = {
     "BootIndicator": 0,
@@ -49,38 +51,169 @@ def chs(lba: int, heads: int, sectors_per_track: int) -> bytes:
     return bytes((head, (sector + 1) | cylinder >> 8 << 6, cylinder & 0xFF))
 
 
-def master_boot_record(
-    first_lba: int, sector_count: int, os_type: int, signature: int, heads: int, sectors: int
-) -> bytes:
-    """The sector 0 of a disk with one partition; `heads` and `sectors` per track for old BIOSes."""
-    partition = {
-        "BootIndicator": 0,
-        "StartingCHS": chs(first_lba, heads, sectors),
-        "OSType": os_type,
-        "EndingCHS": chs(first_lba + sector_count - 1, heads, sectors),
-        "StartingLBA": first_lba,
-        "SizeInLBA": sector_count,
-    }
+class MbrPartition(NamedTuple):
+    """What an MBR says of its one partition, besides where it is."""
+
+    os_type: int
+    active: bool
+    """Whether a BIOS may start from it."""
+    heads: int
+    sectors_per_track: int
+
+
+def with_mbr(
+    volume: Section,
+    sector_bytes: int,
+    partition: MbrPartition,
+    signature: int,
+    boot_code: bytes = b"",
+) -> Image:
+    """A disk whose one partition is `volume`, from 1 MiB to the end."""
+    first_lba = FIRST_BYTE // sector_bytes
+    count = volume.size // sector_bytes
+    measures = partition.heads, partition.sectors_per_track
+    record = _mbr(
+        boot_code,
+        signature,
+        {
+            "BootIndicator": 0x80 if partition.active else 0,
+            "StartingCHS": chs(first_lba, *measures),
+            "OSType": partition.os_type,
+            "EndingCHS": chs(first_lba + count - 1, *measures),
+            "StartingLBA": first_lba,
+            "SizeInLBA": count,
+        },
+    ).ljust(sector_bytes, b"\0")
+    return Image(
+        [
+            Fixed(record, Kind.PARTITION_TABLE, "master boot record"),
+            Zeros(FIRST_BYTE - sector_bytes, Kind.RESERVED, "gap before the partition"),
+            volume,
+        ]
+    )
+
+
+def _mbr(boot_code: bytes, signature: int, partition: dict[str, object]) -> bytes:
     record: bytes = MBR.build(
         {
-            "BootCode": bytes(440),
+            "BootCode": boot_code.ljust(440, b"\0"),
             "UniqueMBRDiskSignature": signature,
-            "PartitionRecord": [partition, _NO_PARTITION, _NO_PARTITION, _NO_PARTITION],
+            "PartitionRecord": [partition, *[_NO_PARTITION] * 3],
         }
     )
     return record
 
 
-def with_mbr(volume: Section, os_type: int, signature: int, heads: int, sectors: int) -> Image:
-    """A disk whose one partition is `volume`, from LBA `FIRST_LBA` to the end."""
-    record = master_boot_record(
-        FIRST_LBA, volume.size // SECTOR_BYTES, os_type, signature, heads, sectors
-    )
-    gap = (FIRST_LBA - 1) * SECTOR_BYTES
+# UEFI 2.10, section 5.3.2 "GPT Header"; what follows up to the end of the sector is zero.
+GPT_HEADER = Struct(
+    "Signature" / Const(b"EFI PART"),
+    "Revision" / Const(0x00010000, Int32ul),
+    "HeaderSize" / Const(92, Int32ul),
+    "HeaderCRC32" / Int32ul,
+    Padding(4),
+    "MyLBA" / Int64ul,
+    "AlternateLBA" / Int64ul,
+    "FirstUsableLBA" / Int64ul,
+    "LastUsableLBA" / Int64ul,
+    "DiskGUID" / Bytes(16),
+    "PartitionEntryLBA" / Int64ul,
+    "NumberOfPartitionEntries" / Int32ul,
+    "SizeOfPartitionEntry" / Int32ul,
+    "PartitionEntryArrayCRC32" / Int32ul,
+)
+assert GPT_HEADER.sizeof() == 92
+
+# UEFI 2.10, section 5.3.3 "GPT Partition Entry Array".
+GPT_ENTRY = Struct(
+    "PartitionTypeGUID" / Bytes(16),
+    "UniquePartitionGUID" / Bytes(16),
+    "StartingLBA" / Int64ul,
+    "EndingLBA" / Int64ul,
+    "Attributes" / Int64ul,
+    "PartitionName" / Bytes(72),
+)
+GPT_ENTRY_BYTES = 128
+assert GPT_ENTRY.sizeof() == GPT_ENTRY_BYTES
+
+GPT_ENTRIES = 128
+TYPE_BASIC_DATA = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7")
+TYPE_EFI_SYSTEM = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+_TYPE_PROTECTIVE = 0xEE
+
+
+def gpt_overhead(sector_bytes: int) -> int:
+    """The bytes of the copy of the table behind the partition."""
+    return GPT_ENTRIES * GPT_ENTRY_BYTES + sector_bytes
+
+
+def with_gpt(
+    volume: Section,
+    sector_bytes: int,
+    type_guid: uuid.UUID,
+    *,
+    disk_guid: uuid.UUID,
+    partition_guid: uuid.UUID,
+    name: str,
+    boot_code: bytes = b"",
+) -> Image:
+    """A disk whose one partition is `volume`, with both copies of the table.
+
+    The partition starts at 1 MiB and ends where the copy of the table starts.
+    """
+    first_lba = FIRST_BYTE // sector_bytes
+    array_sectors = GPT_ENTRIES * GPT_ENTRY_BYTES // sector_bytes
+    total = (FIRST_BYTE + volume.size + gpt_overhead(sector_bytes)) // sector_bytes
+    entries: bytes = GPT_ENTRY.build(
+        {
+            "PartitionTypeGUID": type_guid.bytes_le,
+            "UniquePartitionGUID": partition_guid.bytes_le,
+            "StartingLBA": first_lba,
+            "EndingLBA": first_lba + volume.size // sector_bytes - 1,
+            "Attributes": 0,
+            "PartitionName": name.encode("utf-16-le").ljust(72, b"\0"),
+        }
+    ).ljust(array_sectors * sector_bytes, b"\0")
+
+    def header(own_lba: int, other_lba: int, array_lba: int) -> bytes:
+        fields = {
+            "HeaderCRC32": 0,
+            "MyLBA": own_lba,
+            "AlternateLBA": other_lba,
+            "FirstUsableLBA": 2 + array_sectors,
+            "LastUsableLBA": total - 2 - array_sectors,
+            "DiskGUID": disk_guid.bytes_le,
+            "PartitionEntryLBA": array_lba,
+            "NumberOfPartitionEntries": GPT_ENTRIES,
+            "SizeOfPartitionEntry": GPT_ENTRY_BYTES,
+            "PartitionEntryArrayCRC32": zlib.crc32(entries),
+        }
+        fields["HeaderCRC32"] = zlib.crc32(GPT_HEADER.build(fields))
+        built: bytes = GPT_HEADER.build(fields)
+        return built.ljust(sector_bytes, b"\0")
+
+    protective = _mbr(
+        boot_code,
+        0,
+        {
+            "BootIndicator": 0,
+            "StartingCHS": b"\x00\x02\x00",
+            "OSType": _TYPE_PROTECTIVE,
+            "EndingCHS": b"\xff\xff\xff",
+            "StartingLBA": 1,
+            "SizeInLBA": min(total - 1, MOST_SECTORS),
+        },
+    ).ljust(sector_bytes, b"\0")
+    last = total - 1
+    table = Kind.PARTITION_TABLE
+    gap = FIRST_BYTE - 2 * sector_bytes - len(entries)
     return Image(
         [
-            Fixed(record, Kind.PARTITION_TABLE, "master boot record"),
+            Fixed(protective, table, "protective MBR"),
+            Fixed(header(1, last, 2), table, "GPT header"),
+            Fixed(entries, table, "GPT entries"),
             Zeros(gap, Kind.RESERVED, "gap before the partition"),
             volume,
+            Fixed(entries, table, "backup GPT entries"),
+            Fixed(header(last, 1, last - array_sectors), table, "backup GPT header"),
         ]
     )

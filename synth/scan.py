@@ -1,17 +1,23 @@
-"""The scan: walks a directory by descriptors, without following symbolic links, into a tree."""
+"""The scan: lists directories by descriptors, level by level, into a tree. No file is opened.
+
+A directory of the tree is made of any number of directories on the host, merged: of two files of
+one name the later source's is taken. Most are made of one, and for those there is a short way.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
+from typing import Literal, NamedTuple
 
 from ..errors import ScanError
-from .host import Directories
-from .tree import SEPARATOR, Skipped, Tree, printable
+from .sources import Place, Sources
+from .tree import SEPARATOR, Skipped, Tree, home_path, printable
 
 _SKIPPED_TYPES = {
     stat.S_IFLNK: "symbolic link",
@@ -20,6 +26,9 @@ _SKIPPED_TYPES = {
     stat.S_IFCHR: "character device",
     stat.S_IFBLK: "block device",
 }
+_TYPE_MASK = 0o170000
+
+Symlinks = Literal["skip", "follow", "follow-all", "refuse"]
 
 
 def may_read(name: str, directory: int, mode: int) -> bool:
@@ -34,110 +43,298 @@ class ScanOptions:
 
     skip_unreadable: bool = False
     """Leave out what may not be read, instead of refusing the whole directory."""
-
     leave_out: frozenset[tuple[int, int]] = frozenset()
     """Files by (device, inode) that are no part of the tree, such as the image being written."""
-
+    skip_larger_than: int | None = None
+    """Leave out files of more bytes than this."""
+    excluded: Callable[[str], bool] | None = None
+    """Whether a path in the tree (a directory's ends with `/`) is not wanted."""
+    symlinks: Symlinks = "skip"
+    """`follow` stays within the sources; `follow-all` goes wherever a link leads."""
+    strict: bool = False
+    """Refuse two sources that have a file of one name."""
     may_read: Callable[[str, int, int], bool] = may_read
     """Asked only about files whose permissions leave a doubt."""
 
 
-def scan(directory: str, options: ScanOptions | None = None) -> Tree:
-    """Scans a directory, all levels down. No file is opened, only directories.
+class Graft(NamedTuple):
+    """A file or directory of the host that is put at a place in the tree."""
 
-    Raises ScanError when it can't be read or holds what may not be read.
+    target: str
+    """Its path in the tree; directories on the way are made where there are none."""
+    source: str
+
+
+@dataclass
+class _Part:
+    """What a directory of the tree is made of; or, in `grafts`, a file."""
+
+    homes: list[int] = field(default_factory=list)
+    grafts: dict[str, _Part] = field(default_factory=dict)
+    file: Place | None = None
+
+
+class _Listing(NamedTuple):
+    """What is kept of one directory of the host, in the order of the names."""
+
+    names: list[str]
+    statuses: list[os.stat_result]
+    elsewhere: dict[str, Place]
+    """What followed links led to."""
+
+
+def scan(
+    directories: str | Sequence[str],
+    options: ScanOptions | None = None,
+    grafts: Iterable[Graft] = (),
+) -> Tree:
+    """Scans directories, all levels down, merged into one tree.
+
+    Raises ScanError when one can't be read or holds what may not be read.
     """
-    tree = Tree(os.path.abspath(directory))
-    try:
-        directories = Directories(tree)
-    except FileNotFoundError:
-        raise ScanError(f"{directory}: no such directory") from None
-    except NotADirectoryError:
-        raise ScanError(f"{directory}: not a directory") from None
-    except OSError as error:
-        raise ScanError(f"{directory}: can't be opened: {error.strerror}") from error
-    try:
-        _Scan(tree, directories, options or ScanOptions()).run()
-    finally:
-        directories.close()
-    return tree
+    sources = [directories] if isinstance(directories, str) else list(directories)
+    return _Scan(options or ScanOptions()).run(sources, grafts)
 
 
 class _Scan:
     """One scan under way: fills the columns of `tree`."""
 
-    def __init__(self, tree: Tree, directories: Directories, options: ScanOptions) -> None:
-        self._tree = tree
-        self._directories = directories
+    def __init__(self, options: ScanOptions) -> None:
+        self._tree = Tree()
         self._options = options
+        self._sources = Sources(self._tree)
+        self._parts: dict[int, _Part] = {}  # by ordinal, of the directories still to be scanned
         self._device_indexes: dict[int, int] = {}
         self._unreadable: list[bytes] = []
+        self._links: list[bytes] = []
+        self._twice: list[bytes] = []
 
-    def run(self) -> None:
+    def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
         tree = self._tree
-        tree.directories.append(0)
-        self._append([""], [os.fstat(self._directories.descriptor(0))])
-        ordinal = 0
-        while ordinal < len(tree.directories):  # grows as directories are found
-            tree.first_children.append(len(tree))
-            self._scan_directory(ordinal)
-            ordinal += 1
+        root = _Part()
+        try:
+            for source in sources:
+                root.homes.append(self._sources.root(source))
+            for graft in grafts:
+                self._graft(root, graft)
+            self._add_directory(0, root)
+            status = self._sources.status(root.homes[0]) if root.homes else None
+            self._append([""], [Place(status, 0, b"").known_status], [0])
+            ordinal = 0
+            while ordinal < len(tree.directories):  # grows as directories are found
+                tree.first_children.append(len(tree))
+                self._scan_directory(ordinal)
+                ordinal += 1
+        finally:
+            self._sources.close()
+        self._refuse()
+        return tree
+
+    def _refuse(self) -> None:
         if self._unreadable:
             raise ScanError(
-                f"{tree.root} holds what may not be read: {_some(self._unreadable)}; "
-                "make it readable, or leave it out with --skip-unreadable"
+                f"may not be read: {_some(self._unreadable)}; make it readable, or leave it out "
+                "with --skip-unreadable"
+            )
+        if self._links:
+            raise ScanError(
+                f"symbolic links: {_some(self._links)}; --symlinks skip leaves them out, "
+                "--symlinks follow takes what they lead to"
+            )
+        if self._twice:
+            raise ScanError(
+                f"in more than one source: {_some(self._twice)}; without --strict the last one "
+                "would be taken"
             )
 
+    def _graft(self, root: _Part, graft: Graft) -> None:
+        """Notes a graft at its place. Raises ScanError."""
+        names = [name for name in graft.target.split("/") if name]
+        if ".." in names or "." in names:
+            raise ScanError(f"graft target {graft.target}: `.` and `..` are no names in a tree")
+        at = root
+        for name in names:
+            at = at.grafts.setdefault(name, _Part())
+        if os.path.isdir(graft.source):
+            at.homes.append(self._sources.root(graft.source))
+        elif names:
+            at.file = self._sources.file(graft.source)
+        else:
+            raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
+
     def _scan_directory(self, ordinal: int) -> None:
+        part = self._parts.pop(ordinal)
+        if len(part.homes) != 1 or part.grafts:
+            self._scan_merged(ordinal, part)
+            return
+        tree, home, first = self._tree, part.homes[0], len(self._tree)
+        names, statuses, elsewhere = self._list(ordinal, home)
+        if not names:
+            return
+        homes = [home] * len(names)
+        for name, place in elsewhere.items():
+            at = bisect_left(names, name)
+            homes[at] = place.home
+            tree.host_names[first + at] = place.host_name
+        self._append(names, statuses, homes)
+        for node, status in enumerate(statuses, first):
+            if status.st_mode & _TYPE_MASK == stat.S_IFDIR:
+                place = Place(status, tree.node_homes[node], tree.host_name(node))
+                self._add_directory(node, _Part([self._sources.child(place)]))
+
+    def _scan_merged(self, ordinal: int, part: _Part) -> None:
+        """The long way: several sources, or grafts."""
+        merged: dict[str, Place] = {}
+        parts: dict[str, _Part] = {}
+        for home in part.homes:
+            listing = self._list(ordinal, home)
+            for name, status in zip(listing.names, listing.statuses, strict=True):
+                place = listing.elsewhere.get(name) or Place(status, home, os.fsencode(name))
+                own = _Part([self._sources.child(place)]) if place.is_directory else None
+                self._merge(ordinal, name, place, own, (merged, parts))
+        for name, graft in part.grafts.items():
+            if graft.file:
+                self._merge(ordinal, name, graft.file, None, (merged, parts))
+            else:
+                own_status = self._sources.status(graft.homes[-1]) if graft.homes else None
+                place = Place(own_status, 0, os.fsencode(name))
+                self._merge(ordinal, name, place, graft, (merged, parts))
+        if not merged:
+            return
+        names = sorted(merged)
+        for node, name in enumerate(names, len(self._tree)):
+            if name in parts:
+                self._add_directory(node, parts[name])
+            elif merged[name].host_name != os.fsencode(name):
+                self._tree.host_names[node] = merged[name].host_name
+        places = [merged[name] for name in names]
+        self._append(
+            names, [place.known_status for place in places], [place.home for place in places]
+        )
+
+    def _merge(
+        self,
+        ordinal: int,
+        name: str,
+        place: Place,
+        part: _Part | None,
+        into: tuple[dict[str, Place], dict[str, _Part]],
+    ) -> None:
+        """Adds what a later source has. Directories of one name become one."""
+        merged, parts = into
+        if name in merged and not (part and name in parts):
+            if self._options.strict:
+                self._twice.append(self._path(ordinal, name))
+            parts.pop(name, None)
+        elif name in merged and place.status is None:
+            place = merged[name]  # a directory on the way to a graft stays what it was
+        if part:
+            whole = parts.setdefault(name, _Part())
+            whole.homes += part.homes
+            whole.grafts |= part.grafts
+        merged[name] = place
+
+    def _list(self, ordinal: int, home: int) -> _Listing:
+        """What a directory of the host holds, less what the tree can't or shouldn't hold."""
         try:
-            descriptor = self._directories.descriptor(ordinal)
+            descriptor = self._sources.descriptor(home)
             with os.scandir(descriptor) as entries:
                 found = sorted(entries, key=attrgetter("name"))
-            if found:
-                self._sort_out(ordinal, descriptor, found)
+            return self._sort_out(ordinal, home, descriptor, found)
         except OSError as error:
-            path = self._tree.path(self._tree.directories[ordinal])
-            raise ScanError(
-                f"{printable(os.path.join(os.fsencode(self._tree.root), path))}: "
-                f"can't be scanned: {error.strerror}"
-            ) from error
+            path = printable(home_path(self._tree, home))
+            raise ScanError(f"{path}: can't be scanned: {error.strerror}") from error
 
-    def _sort_out(self, ordinal: int, descriptor: int, found: list[os.DirEntry[str]]) -> None:
-        """Keeps what the tree can hold of a directory's entries and notes the rest."""
+    def _sort_out(
+        self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
+    ) -> _Listing:
         names: list[str] = []
         statuses: list[os.stat_result] = []
-        first = node = len(self._tree)
-        leave_out = self._options.leave_out
+        elsewhere: dict[str, Place] = {}
+        picky = self._is_picky()
         for entry in found:
+            name = entry.name
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since the directory was listed: never part of the tree
             mode = status.st_mode
-            if stat.S_ISREG(mode):
-                if mode & 0o444 != 0o444 and not self._readable(ordinal, descriptor, entry, mode):
-                    continue
-                if leave_out and (status.st_dev, status.st_ino) in leave_out:
-                    self._skip(ordinal, entry.name, "the file being written")
-                    continue
-                if status.st_blocks * 512 < status.st_size:
-                    self._tree.sparse.append(node)
-            elif stat.S_ISDIR(mode):
-                if mode & 0o555 != 0o555 and not self._readable(ordinal, descriptor, entry, mode):
-                    continue
-                self._tree.directories.append(node)
+            kind = mode & _TYPE_MASK
+            if kind == stat.S_IFREG:
+                sure = mode & 0o444 == 0o444
+            elif kind == stat.S_IFDIR:
+                sure = mode & 0o555 == 0o555
             else:
-                self._skip(ordinal, entry.name, _SKIPPED_TYPES.get(stat.S_IFMT(mode), "unknown"))
-                continue
-            names.append(entry.name)
-            statuses.append(status)
-            node = first + len(names)
-        if names:
-            self._append(names, statuses)
+                place = self._special(ordinal, home, name, kind)
+                if place is None:
+                    continue
+                elsewhere[name], status, sure = place, place.known_status, True
+            if picky and not self._wanted(ordinal, name, status):
+                elsewhere.pop(name, None)
+            elif sure or self._readable(ordinal, descriptor, name, mode):
+                names.append(name)
+                statuses.append(status)
+        return _Listing(names, statuses, elsewhere)
 
-    def _append(self, names: list[str], statuses: list[os.stat_result]) -> None:
+    def _is_picky(self) -> bool:
+        options = self._options
+        return bool(options.leave_out or options.excluded or options.skip_larger_than is not None)
+
+    def _wanted(self, ordinal: int, name: str, status: os.stat_result) -> bool:
+        """Whether the options let something into the tree; notes it if not."""
+        options = self._options
+        is_directory = stat.S_ISDIR(status.st_mode)
+        reason = ""
+        if options.excluded is not None:
+            path = os.fsdecode(self._path(ordinal, name))
+            if options.excluded(path + "/" if is_directory else path):
+                reason = "excluded"
+        if not is_directory and (status.st_dev, status.st_ino) in options.leave_out:
+            reason = "the file being written"
+        most = options.skip_larger_than
+        if not reason and not is_directory and most is not None and status.st_size > most:
+            reason = f"larger than {most} bytes"
+        if reason:
+            self._skip(ordinal, name, reason)
+        return not reason
+
+    def _special(self, ordinal: int, home: int, name: str, kind: int) -> Place | None:
+        """What to take for something that is neither file nor directory."""
+        reason = _SKIPPED_TYPES.get(kind, "of an unknown type")
+        if kind == stat.S_IFLNK:
+            if self._options.symlinks == "refuse":
+                self._links.append(self._path(ordinal, name))
+                return None
+            if self._options.symlinks != "skip":
+                anywhere = self._options.symlinks == "follow-all"
+                place = self._sources.follow(home, os.fsencode(name), anywhere)
+                if isinstance(place, Place) and not self._is_above(ordinal, place):
+                    return place
+                reason = "symbolic link in a circle" if isinstance(place, Place) else place
+        self._skip(ordinal, name, reason)
+        return None
+
+    def _is_above(self, ordinal: int, place: Place) -> bool:
+        """Whether a directory is one that leads to the directory `ordinal`, or that one."""
+        tree, status = self._tree, place.status
+        if not place.is_directory or status is None:
+            return False
+        while True:
+            node = tree.directories[ordinal]
+            if (status.st_dev, status.st_ino) == (tree.device(node), tree.inodes[node]):
+                return True
+            if not node:
+                return False
+            ordinal = tree.parent(node)
+
+    def _add_directory(self, node: int, part: _Part) -> None:
+        self._parts[len(self._tree.directories)] = part
+        self._tree.directories.append(node)
+
+    def _append(self, names: list[str], statuses: list[os.stat_result], homes: list[int]) -> None:
         """Adds nodes to every column."""
         tree = self._tree
+        first = len(tree)
         blob = os.fsencode("/".join(names)) + SEPARATOR
         lengths: Iterable[int] = map(len, names)
         if not blob.isascii():
@@ -146,13 +343,24 @@ class _Scan:
         next(ends)
         tree.name_ends.extend(ends)
         tree.names.extend(blob)
+        tree.node_homes.extend(homes)
         tree.modes.extend([status.st_mode for status in statuses])
-        tree.sizes.extend([s.st_size if stat.S_ISREG(s.st_mode) else 0 for s in statuses])
+        is_file = [status.st_mode & _TYPE_MASK == stat.S_IFREG for status in statuses]
+        tree.sizes.extend(
+            [s.st_size if file else 0 for s, file in zip(statuses, is_file, strict=True)]
+        )
         tree.mtimes_ns.extend([status.st_mtime_ns for status in statuses])
         tree.ctimes_ns.extend([status.st_ctime_ns for status in statuses])
         tree.inodes.extend([status.st_ino for status in statuses])
         tree.links.extend([status.st_nlink for status in statuses])
         tree.devices.extend([self._device_index(status.st_dev) for status in statuses])
+        tree.sparse.extend(
+            [
+                node
+                for node, status in enumerate(statuses, first)
+                if status.st_blocks * 512 < status.st_size and is_file[node - first]
+            ]
+        )
 
     def _device_index(self, device: int) -> int:
         index = self._device_indexes.get(device)
@@ -161,13 +369,13 @@ class _Scan:
             self._tree.device_numbers.append(device)
         return index
 
-    def _readable(self, ordinal: int, descriptor: int, entry: os.DirEntry[str], mode: int) -> bool:
-        if self._options.may_read(entry.name, descriptor, mode):
+    def _readable(self, ordinal: int, descriptor: int, name: str, mode: int) -> bool:
+        if self._options.may_read(name, descriptor, mode):
             return True
         if self._options.skip_unreadable:
-            self._skip(ordinal, entry.name, "may not be read")
+            self._skip(ordinal, name, "may not be read")
         else:
-            self._unreadable.append(self._path(ordinal, entry.name))
+            self._unreadable.append(self._path(ordinal, name))
         return False
 
     def _skip(self, ordinal: int, name: str, reason: str) -> None:

@@ -31,12 +31,25 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class Home(NamedTuple):
+    """A directory on the host that holds nodes: a root by its path, any other by its parent."""
+
+    parent: int
+    """The number of the home that holds it; -1 for a root."""
+    name: bytes
+    """Its name there; a root's absolute path."""
+
+
 @dataclass(frozen=True)
 class Tree:
     """One entry a node in each column. Filled by `scan`, never changed after; touches no host."""
 
-    root: str
-    """The directory's absolute path."""
+    homes: list[Home] = field(default_factory=list)
+    """The host's directories, those of the roots first. A home's place here is its number."""
+    node_homes: array[int] = field(default_factory=partial(array, "I"))
+    """The home of each node; the root's says nothing."""
+    host_names: dict[int, bytes] = field(default_factory=dict)
+    """The names on the host of those nodes that have another one in the tree."""
     names: bytearray = field(default_factory=bytearray)
     """The names of all nodes in order, each followed by `SEPARATOR`; the root's is empty."""
     name_ends: array[int] = field(default_factory=partial(array, "I"))
@@ -71,13 +84,21 @@ class Tree:
         return len(self.sizes) - len(self.directories)
 
     def name(self, node: int) -> bytes:
-        """A node's name as the host spells it."""
+        """A node's name in the tree."""
         return self.joined_names(node, node + 1)
+
+    def host_name(self, node: int) -> bytes:
+        """A node's name on the host."""
+        return self.host_names.get(node) or self.name(node)
 
     def joined_names(self, first: int, last: int) -> bytes:
         """The names of the nodes [first, last), `SEPARATOR` between them; at least one node."""
         start = self.name_ends[first - 1] + 1 if first else 0
         return bytes(self.names[start : self.name_ends[last - 1]])
+
+    def device(self, node: int) -> int:
+        """st_dev of a node."""
+        return self.device_numbers[self.devices[node]]
 
     def is_directory(self, node: int) -> bool:
         """Whether a node is a directory."""
@@ -118,7 +139,15 @@ def printable(path: bytes) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def host_path(tree: Tree, node: int) -> str:
-    """Where a node is on the host, for a message."""
-    path = tree.path(node)
-    return printable(os.path.join(os.fsencode(tree.root), path) if path else os.fsencode(tree.root))
+def home_path(tree: Tree, home: int) -> bytes:
+    """Where a home is on the host."""
+    names: list[bytes] = []
+    while home >= 0:
+        names.append(tree.homes[home].name)
+        home = tree.homes[home].parent
+    return os.path.join(*reversed(names))
+
+
+def host_path(tree: Tree, node: int) -> bytes:
+    """Where a node other than the root is on the host."""
+    return os.path.join(home_path(tree, tree.node_homes[node]), tree.host_name(node))

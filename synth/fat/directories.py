@@ -21,6 +21,7 @@ from .names import checksum, decode, needs_long_entries, short_names
 from .records import (
     ATTR_ARCHIVE,
     ATTR_DIRECTORY,
+    ATTR_HIDDEN,
     ATTR_LONG_NAME,
     ATTR_READ_ONLY,
     ATTR_VOLUME_ID,
@@ -48,7 +49,8 @@ class Directories:
     `cluster_starts` is cumulative over the directories and `slot_starts` over the nodes (node n
     takes the slots from slot_starts[n] up to slot_starts[n + 1]). `file_starts` is cumulative over
     the nodes, in clusters from `first_file_cluster`. `renamed` holds the names that differ from
-    the host's. The `zone` is that of the times on the disk.
+    the host's. The `zone` is that of the times on the disk, and none is later than `latest_ns`.
+    With FAT12 and FAT16 the root takes no cluster; `RootDirectory` is its section.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Directories:
         cluster_bytes: int,
         label: bytes,
         zone: tzinfo = UTC,
+        latest_ns: int | None = None,
+        hide_dotfiles: bool = False,
     ) -> None:
         self.size = cluster_starts[-1] * cluster_bytes
         self._tree = tree
@@ -73,17 +77,23 @@ class Directories:
         self._cluster_bytes = cluster_bytes
         self._label = label
         self._zone = zone
+        self._latest_ns = latest_ns
+        self._hide_dotfiles = hide_dotfiles
         self._short_names: OrderedDict[int, list[bytes]] = OrderedDict()
         self._short_name_count = 0
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         pieces: list[Piece] = []
         for ordinal, inside, share in self._shares(offset, length):
-            used = self._used_bytes(ordinal) - inside
-            if used > 0:
-                pieces.append(self._render(ordinal, inside, min(used, share)))
-            if used < share:
-                pieces.append(Hole(share - max(used, 0)))
+            pieces += self.directory_pieces(ordinal, inside, share)
+        return pieces
+
+    def directory_pieces(self, ordinal: int, offset: int, length: int) -> list[Piece]:
+        """A range of one directory, zeros behind its last entry."""
+        used = min(max(self._used_bytes(ordinal) - offset, 0), length)
+        pieces: list[Piece] = [self._render(ordinal, offset, used)] if used else []
+        if used < length:
+            pieces.append(Hole(length - used))
         return pieces
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
@@ -93,8 +103,9 @@ class Directories:
         starts, cluster_bytes = self._cluster_starts, self._cluster_bytes
         for ordinal, node in enumerate(self._tree.directories):
             size = (starts[ordinal + 1] - starts[ordinal]) * cluster_bytes
-            path = "/" + printable(self._tree.path(node))
-            yield Region(starts[ordinal] * cluster_bytes, size, Kind.DIRECTORY, path)
+            if size:
+                path = "/" + printable(self._tree.path(node))
+                yield Region(starts[ordinal] * cluster_bytes, size, Kind.DIRECTORY, path)
 
     def long_name(self, node: int) -> str:
         """The name of a node on the disk."""
@@ -167,7 +178,7 @@ class Directories:
             return self._slot(self._label, ATTR_VOLUME_ID, FIRST_STAMP, 0, 0)
         node = self._tree.directories[ordinal]
         parent = self._tree.directories[self._tree.parent(node)]
-        when = stamp(self._tree.mtimes_ns[node], self._zone)
+        when = self._stamp(node)
         return self._slot(
             b".          ", ATTR_DIRECTORY, when, self.first_cluster(node), 0
         ) + self._slot(b"..         ", ATTR_DIRECTORY, when, self.first_cluster(parent), 0)
@@ -181,9 +192,17 @@ class Directories:
         else:
             attributes = ATTR_ARCHIVE if mode & 0o222 else ATTR_ARCHIVE | ATTR_READ_ONLY
         name = self.long_name(node)
-        when = stamp(tree.mtimes_ns[node], self._zone)
+        if self._hide_dotfiles and name.startswith("."):
+            attributes |= ATTR_HIDDEN
+        when = self._stamp(node)
         entry = self._slot(short, attributes, when, self.first_cluster(node), tree.sizes[node])
         return long_slots(name, short) + entry if needs_long_entries(name) else entry
+
+    def _stamp(self, node: int) -> Stamp:
+        time_ns = self._tree.mtimes_ns[node]
+        if self._latest_ns is not None:
+            time_ns = min(time_ns, self._latest_ns)
+        return stamp(time_ns, self._zone)
 
     @staticmethod
     def _slot(name: bytes, attributes: int, when: Stamp, cluster: int, size: int) -> bytes:
@@ -201,6 +220,23 @@ class Directories:
             cluster & 0xFFFF,
             size,
         )
+
+
+class RootDirectory:
+    """The section of the root directory of a FAT12 or FAT16, which is not in clusters."""
+
+    def __init__(self, directories: Directories, size: int) -> None:
+        self.size = size
+        self._directories = directories
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        return self._directories.directory_pieces(0, offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
+        yield Extent(length, False, Kind.DIRECTORY)
+
+    def regions(self) -> Iterator[Region]:
+        yield Region(0, self.size, Kind.DIRECTORY, "/")
 
 
 def long_slots(name: str, short: bytes) -> bytes:

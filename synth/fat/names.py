@@ -5,7 +5,8 @@ The rules, in order, for each directory on its own (FATGEN, "Long Directory Entr
 1. Bytes that are not UTF-8, control characters and " * : < > ? \\ | become `_`.
 2. Each dot or space at the end becomes `_`: Win32 cannot open such a name.
 3. A device name (CON, PRN, AUX, NUL, COM1-9, LPT1-9, with any extension) gets `_` after it.
-4. Names equal but for case may not stand together. Names that nothing above changed come first,
+4. On request, names are composed (Unicode's NFC); else they stay as they are.
+5. Names equal but for case may not stand together. Names that nothing above changed come first,
    in byte order; a name that is taken gets `~2`, `~3`, ... before its extension.
 
 What a name becomes depends on the names it collides with, never on the rest of the directory.
@@ -14,6 +15,7 @@ What a name becomes depends on the names it collides with, never on the rest of 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
@@ -66,16 +68,19 @@ def legal(name: str) -> str:
     return _DEVICE.sub(r"\1_", name, count=1) if _DEVICE.match(name) else name
 
 
-def renames(joined: bytes, count: int) -> dict[int, str]:
+def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, str]:
     """Which of a directory's names can't stay, and what they become.
 
     `joined` is the directory's `count` names in byte order with `/` between them. Returns the new
     names by position. Linear in the number of names, whatever collides.
     """
-    if not _SUSPECT.search(joined) and _all_differ(joined, count):
+    composed = not normalize or joined.isascii() or _is_composed(joined)
+    if composed and not _SUSPECT.search(joined) and _all_differ(joined, count):
         return {}
     names = [decode(name) for name in joined.split(b"/")]
     wanted = [legal(name) for name in names]
+    if normalize:
+        wanted = [unicodedata.normalize("NFC", name) for name in wanted]
     changed = [position for position, name in enumerate(names) if wanted[position] != name]
     taken: set[str] = set()
     renamed: dict[int, str] = {}
@@ -104,6 +109,10 @@ def _all_differ(joined: bytes, count: int) -> bool:
     if _DEVICE_IN_LATIN.search(text):
         return False
     return len(set(fold(text).split("/"))) == count
+
+
+def _is_composed(joined: bytes) -> bool:
+    return unicodedata.is_normalized("NFC", decode(joined))
 
 
 def _unique(name: str, taken: set[str], counters: dict[str, int]) -> str:

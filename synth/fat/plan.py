@@ -1,21 +1,4 @@
-"""A tree and options become a layout by arithmetic alone, and a layout becomes an image.
-
-    0 -+-----------------------------+
-       | master boot record          |  one partition, type 0x0C
- 1 MiB +-----------------------------+  -- the volume; sectors counted from here:
-       | boot sector                 |  0   its copy in 6
-       | FSInfo                      |  1   its copy in 7
-       | (zero)                      |      up to 32
-       +-----------------------------+  32
-       | FAT 1                       |  whole 4 KiB, so that all below is aligned to 4 KiB
-       | FAT 2                       |
-       +-----------------------------+  cluster 2
-       | directories                 |  each a run of clusters: the root, then level by level
-       +-----------------------------+
-       | file contents               |  each a run of clusters, in the order of the tree
-       +-----------------------------+
-       | free clusters               |  as many as FAT32 needs to be FAT32; they cost nothing
-       +-----------------------------+
+"""A tree and options become a layout, by arithmetic alone: names, slots, clusters.
 
 Nothing here reads a file, the clock or the environment, and nothing is random.
 """
@@ -26,67 +9,70 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import accumulate
+from typing import Literal
 
 from ...errors import PlanError
-from ...pieces import Kind
-from ..contents import Contents
-from ..host import ScannedFiles
-from ..image import Fixed, Image, Zeros
-from ..partition import FIRST_LBA, MOST_SECTORS, TYPE_FAT32_LBA, with_mbr
+from ..partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
 from ..tree import Tree, printable
-from .directories import Directories, header_slots
+from .directories import header_slots
+from .geometry import Geometry, Needs, Wishes, choose, floppy
 from .names import renames, slot_counts
-from .records import (
-    BOOT_SECTOR_FAT32,
-    ENTRY_BYTES,
-    FSINFO,
-    MOST_DIRECTORY_ENTRIES,
-    MOST_FILE_BYTES,
-)
-from .table import ENTRY_BYTES as TABLE_ENTRY_BYTES
-from .table import FIRST_CLUSTER, Table32
-
-SECTOR_BYTES = 512
-ALIGNMENT = 4096
-HEADS = 255
-SECTORS_PER_TRACK = 63
-RESERVED_SECTORS = 32
-FSINFO_SECTOR = 1
-BACKUP_BOOT_SECTOR = 6
-
-FEWEST_CLUSTERS = 65_525 + 16
-"""With 65,524 a reader takes the volume for FAT16; some draw the line a few clusters off."""
-# The cluster size for volumes up to so many bytes of data, as Windows chooses them.
-_CLUSTER_BYTES = ((8 << 30, 4096), (16 << 30, 8192), (32 << 30, 16384))
-_LARGEST_CLUSTER_BYTES = 32768
+from .records import ENTRY_BYTES, MOST_DIRECTORY_ENTRIES, MOST_FILE_BYTES
 
 _LABEL = re.compile(r"[A-Z0-9 !#$%&'()\-@^_`{}~]{1,11}")
 DEFAULT_LABEL = "VFLOPPY"
 
+Partitioning = Literal["mbr", "gpt", "none"]
+
 
 @dataclass(frozen=True)
 class FatOptions:
-    """What the user may choose of a FAT disk."""
+    """What the user may choose of a FAT disk. Sizes are in bytes."""
 
     label: str = DEFAULT_LABEL
     """The volume label: at most 11 characters, stored in upper case."""
+    fat_bits: int | None = None
+    """12, 16 or 32; None is FAT32, or what is usual for `size`."""
+    size: int | None = None
+    """The exact length of the disk, partition table and all."""
+    free: int = 0
+    """Room to leave free, at least; goes without `size`."""
+    cluster_bytes: int | None = None
+    sector_bytes: int = 512
+    partition: Partitioning = "mbr"
+    esp: bool = False
+    """Mark the partition as an EFI system partition."""
+    floppy: str | None = None
+    """A diskette of `geometry.FLOPPIES`; goes without all of the sizes and without partition."""
+    volume_id: int | None = None
+    """The serial number; None derives it from tree and options."""
     zone: tzinfo = UTC
     """FAT holds local times; this is where they are local."""
+    latest_ns: int | None = None
+    """No time on the disk is later than this, in nanoseconds since 1970."""
+    hide_dotfiles: bool = False
+    normalize: bool = False
+    """Names are composed (Unicode's NFC)."""
+    strict: bool = False
+    """Refuse a tree in which a name would change."""
+    boot_sector: bytes | None = None
+    """A boot sector whose code, not whose parameters, goes into ours."""
+    mbr_code: bytes | None = None
+    """What a BIOS runs before that."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where everything is. Columns as `Directories` and `Contents` want them."""
 
+    options: FatOptions
+    geometry: Geometry
     label: bytes
-    zone: tzinfo
-    volume_id: int
-    cluster_bytes: int
-    cluster_count: int
-    table_sectors: int
+    identity: bytes
+    """36 bytes that tell trees and options apart, and are the same for the same ones."""
     renamed: Mapping[int, str]
     """The names by node that could not stay as the host has them."""
     slot_starts: array[int]
@@ -101,12 +87,14 @@ class Layout:
     @property
     def free_clusters(self) -> int:
         """Clusters that hold nothing."""
-        return self.cluster_count - self.used_clusters
+        return self.geometry.cluster_count - self.used_clusters
 
     @property
-    def volume_sectors(self) -> int:
-        """The length of the partition."""
-        return _volume_sectors(self.cluster_count, self.cluster_bytes, self.table_sectors)
+    def volume_id(self) -> int:
+        """The serial number of the volume."""
+        if self.options.volume_id is not None:
+            return self.options.volume_id
+        return int.from_bytes(self.identity[:4], "little")
 
 
 def check_label(label: str) -> bytes:
@@ -125,70 +113,78 @@ def check_label(label: str) -> bytes:
 def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
     """Lays a tree out. Raises PlanError when it doesn't fit."""
     options = options or FatOptions()
+    if options.floppy:
+        options = replace(options, partition="none", fat_bits=12, sector_bytes=512)
     label = check_label(options.label)
     _check_file_sizes(tree)
-    renamed, slot_starts = _plan_names(tree)
-    data_bytes = sum(tree.sizes)
-    cluster_bytes = next(
-        (size for most, size in _CLUSTER_BYTES if data_bytes <= most), _LARGEST_CLUSTER_BYTES
-    )
-    _check_size(data_bytes)
-    directory_starts = _cumulative_clusters(_directory_bytes(tree, slot_starts), cluster_bytes)
-    file_starts = _cumulative_clusters(tree.sizes, cluster_bytes)
-    cluster_count = max(directory_starts[-1] + file_starts[-1], FEWEST_CLUSTERS)
-    table_bytes = (cluster_count + FIRST_CLUSTER) * TABLE_ENTRY_BYTES
-    table_sectors = -(-table_bytes // ALIGNMENT) * (ALIGNMENT // SECTOR_BYTES)
-    volume_sectors = _volume_sectors(cluster_count, cluster_bytes, table_sectors)
-    _check_size((FIRST_LBA + volume_sectors) * SECTOR_BYTES)
+    renamed, slot_starts = _plan_names(tree, options)
+    directory_bytes = _directory_bytes(tree, slot_starts)
+    geometry = _geometry(tree, directory_bytes, options)
+    cluster_bytes = geometry.cluster_bytes
+    if geometry.fat_bits != 32:
+        directory_bytes[0] = 0  # the root is not in clusters
     return Layout(
+        options=options,
+        geometry=geometry,
         label=label,
-        zone=options.zone,
-        volume_id=_volume_id(tree, label),
-        cluster_bytes=cluster_bytes,
-        cluster_count=cluster_count,
-        table_sectors=table_sectors,
+        identity=_identity(tree, label, geometry),
         renamed=renamed,
         slot_starts=slot_starts,
-        directory_starts=directory_starts,
-        file_starts=file_starts,
+        directory_starts=_cumulative_clusters(directory_bytes, cluster_bytes),
+        file_starts=_cumulative_clusters(tree.sizes, cluster_bytes),
     )
 
 
-def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
-    """The disk of a layout: every byte computed when it is asked for."""
-    boot_sector, fsinfo = _boot_sector(layout), _fsinfo(layout)
-    chains = (layout.directory_starts, layout.file_starts)
-    table_bytes = layout.table_sectors * SECTOR_BYTES
-    copies = BACKUP_BOOT_SECTOR - FSINFO_SECTOR - 1
-    rest = RESERVED_SECTORS - BACKUP_BOOT_SECTOR - 2
-    volume = Image(
-        [
-            Fixed(boot_sector, Kind.RESERVED, "boot sector"),
-            Fixed(fsinfo, Kind.RESERVED, "FSInfo"),
-            Zeros(copies * SECTOR_BYTES, Kind.RESERVED, "reserved"),
-            Fixed(boot_sector, Kind.RESERVED, "backup boot sector"),
-            Fixed(fsinfo, Kind.RESERVED, "backup FSInfo"),
-            Zeros(rest * SECTOR_BYTES, Kind.RESERVED, "reserved"),
-            Table32(chains, table_bytes, "FAT 1"),
-            Table32(chains, table_bytes, "FAT 2"),
-            Directories(
-                tree,
-                renamed=layout.renamed,
-                slot_starts=layout.slot_starts,
-                cluster_starts=layout.directory_starts,
-                file_starts=layout.file_starts,
-                cluster_bytes=layout.cluster_bytes,
-                label=layout.label,
-                zone=layout.zone,
-            ),
-            Contents(tree, files, layout.file_starts, layout.cluster_bytes),
-            Zeros(layout.free_clusters * layout.cluster_bytes, Kind.FREE, "free clusters"),
-        ]
+def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Geometry:
+    def clusters(cluster_bytes: int, root_included: bool) -> int:
+        shift, round_up = cluster_bytes.bit_length() - 1, cluster_bytes - 1
+        count = sum([size + round_up >> shift for size in tree.sizes])
+        count += sum([size + round_up >> shift for size in directory_bytes])
+        return count if root_included else count - (directory_bytes[0] + round_up >> shift)
+
+    needs = Needs(
+        data_bytes=sum(tree.sizes),
+        root_slots=directory_bytes[0] // ENTRY_BYTES,
+        clusters=clusters,
     )
-    return with_mbr(volume, TYPE_FAT32_LBA, layout.volume_id, HEADS, SECTORS_PER_TRACK)
+    if options.floppy:
+        return floppy(options.floppy, needs)
+    overhead = _partition_bytes(options)
+    sector_bytes = options.sector_bytes
+    volume_sectors = None
+    if options.size is not None:
+        if options.size % sector_bytes:
+            raise PlanError(
+                f"a disk of {options.size} bytes has no whole number of {sector_bytes}-byte sectors"
+            )
+        volume_sectors = max(options.size - overhead, 0) // sector_bytes
+    wishes = Wishes(
+        fat_bits=options.fat_bits,
+        cluster_bytes=options.cluster_bytes,
+        sector_bytes=sector_bytes,
+        volume_sectors=volume_sectors,
+        free_bytes=options.free,
+        overhead=overhead,
+    )
+    geometry = choose(needs, wishes)
+    end_sector = geometry.volume_sectors + overhead // sector_bytes
+    if options.partition == "mbr" and end_sector > MOST_SECTORS:
+        raise PlanError(
+            f"the tree needs a disk of {end_sector * sector_bytes} bytes; an MBR with sectors of "
+            f"{sector_bytes} bytes ends at {MOST_SECTORS * sector_bytes}; pass --sector-size 4096 "
+            "or --partition gpt"
+        )
+    return geometry
 
 
-def _plan_names(tree: Tree) -> tuple[dict[int, str], array[int]]:
+def _partition_bytes(options: FatOptions) -> int:
+    """What of a disk is not the volume."""
+    if options.partition == "none":
+        return 0
+    return FIRST_BYTE + (gpt_overhead(options.sector_bytes) if options.partition == "gpt" else 0)
+
+
+def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[int]]:
     """The names that change, and the cumulative slots of the nodes."""
     renamed: dict[int, str] = {}
     counts: list[int] = [0]  # the root is nobody's entry
@@ -197,7 +193,7 @@ def _plan_names(tree: Tree) -> tuple[dict[int, str], array[int]]:
         if not children:
             continue
         joined = tree.joined_names(children.start, children.stop)
-        changed = renames(joined, len(children))
+        changed = renames(joined, len(children), normalize=options.normalize)
         own_counts = slot_counts(joined, changed)
         total = sum(own_counts) + header_slots(ordinal)
         if total > MOST_DIRECTORY_ENTRIES:
@@ -208,7 +204,14 @@ def _plan_names(tree: Tree) -> tuple[dict[int, str], array[int]]:
                 "the names"
             )
         counts += own_counts
-        renamed |= {children.start + at: name for at, name in changed.items()}
+        if changed:
+            renamed |= {children.start + at: name for at, name in changed.items()}
+    if options.strict and renamed:
+        first = ", ".join(printable(tree.path(node)) for node in list(renamed)[:3])
+        raise PlanError(
+            f"--strict refuses to rename, and FAT can't hold {len(renamed)} of the names: {first}"
+            + (" ..." if len(renamed) > 3 else "")
+        )
     return renamed, array("I", accumulate(counts, initial=0))
 
 
@@ -228,11 +231,6 @@ def _cumulative_clusters(sizes: Iterable[int], cluster_bytes: int) -> array[int]
     return array("I", accumulate([size + round_up >> shift for size in sizes], initial=0))
 
 
-def _volume_sectors(cluster_count: int, cluster_bytes: int, table_sectors: int) -> int:
-    clusters = cluster_count * (cluster_bytes // SECTOR_BYTES)
-    return RESERVED_SECTORS + 2 * table_sectors + clusters
-
-
 def _check_file_sizes(tree: Tree) -> None:
     if max(tree.sizes) <= MOST_FILE_BYTES:
         return
@@ -242,64 +240,12 @@ def _check_file_sizes(tree: Tree) -> None:
     raise PlanError(f"FAT holds files of at most {MOST_FILE_BYTES} bytes; too large: {names}{more}")
 
 
-def _check_size(disk_bytes: int) -> None:
-    if disk_bytes > MOST_SECTORS * SECTOR_BYTES:
-        raise PlanError(
-            f"the tree needs a disk of {disk_bytes} bytes or more; FAT32 in an MBR partition "
-            f"ends at {MOST_SECTORS * SECTOR_BYTES} (2 TiB)"
-        )
-
-
-def _volume_id(tree: Tree, label: bytes) -> int:
-    """A number that tells trees apart and is the same for equal ones."""
-    digest = hashlib.blake2b(label, digest_size=4)
+def _identity(tree: Tree, label: bytes, geometry: Geometry) -> bytes:
+    digest = hashlib.blake2b(label, digest_size=36)
+    digest.update(repr(geometry).encode())
     digest.update(tree.names)
     digest.update(tree.sizes.tobytes())
     digest.update(tree.mtimes_ns[1:].tobytes())  # the root's time is not on the disk
     digest.update(tree.directories.tobytes())
     digest.update(tree.first_children.tobytes())
-    return int.from_bytes(digest.digest(), "little")
-
-
-def _boot_sector(layout: Layout) -> bytes:
-    sector: bytes = BOOT_SECTOR_FAT32.build(
-        {
-            "BS_jmpBoot": b"\xeb\x58\x90",  # over the fields, to the code at byte 90
-            "BS_OEMName": b"MSWIN4.1",  # what FATGEN recommends: some readers look at it
-            "BPB_BytsPerSec": SECTOR_BYTES,
-            "BPB_SecPerClus": layout.cluster_bytes // SECTOR_BYTES,
-            "BPB_RsvdSecCnt": RESERVED_SECTORS,
-            "BPB_NumFATs": 2,
-            "BPB_RootEntCnt": 0,
-            "BPB_TotSec16": 0,
-            "BPB_Media": 0xF8,
-            "BPB_FATSz16": 0,
-            "BPB_SecPerTrk": SECTORS_PER_TRACK,
-            "BPB_NumHeads": HEADS,
-            "BPB_HiddSec": FIRST_LBA,
-            "BPB_TotSec32": layout.volume_sectors,
-            "BPB_FATSz32": layout.table_sectors,
-            "BPB_ExtFlags": 0,
-            "BPB_FSVer": 0,
-            "BPB_RootClus": FIRST_CLUSTER,
-            "BPB_FSInfo": FSINFO_SECTOR,
-            "BPB_BkBootSec": BACKUP_BOOT_SECTOR,
-            "BS_DrvNum": 0x80,
-            "BS_VolID": layout.volume_id,
-            "BS_VolLab": layout.label,
-            # int 18h: no system here, let the BIOS try the next device; then stop
-            "BS_BootCode": b"\xcd\x18\xf4\xeb\xfd".ljust(420, b"\0"),
-        }
-    )
-    return sector
-
-
-def _fsinfo(layout: Layout) -> bytes:
-    free = layout.free_clusters
-    sector: bytes = FSINFO.build(
-        {
-            "FSI_Free_Count": free,
-            "FSI_Nxt_Free": FIRST_CLUSTER + layout.used_clusters if free else 0xFFFF_FFFF,
-        }
-    )
-    return sector
+    return digest.digest()

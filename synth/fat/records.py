@@ -1,4 +1,4 @@
-"""The structures of a FAT32 file system, declared in the specification's field names; no logic.
+"""The structures of a FAT file system, declared in the specification's field names; no logic.
 
 Specification: "FAT: General Overview of On-Disk Format" (Microsoft, 1.03), cited as FATGEN, and
 the exFAT-era revision of the same for dates. All fields are little-endian.
@@ -10,8 +10,8 @@ import struct
 
 from construct import Bytes, Const, Int8ul, Int16ul, Int32ul, Padding, Struct
 
-# FATGEN, "Boot Sector and BPB", and its FAT32 continuation from byte 36 on.
-BOOT_SECTOR_FAT32 = Struct(
+# FATGEN, "Boot Sector and BPB": what all types share.
+_PARAMETERS = (
     "BS_jmpBoot" / Bytes(3),
     "BS_OEMName" / Bytes(8),
     "BPB_BytsPerSec" / Int16ul,
@@ -26,6 +26,11 @@ BOOT_SECTOR_FAT32 = Struct(
     "BPB_NumHeads" / Int16ul,
     "BPB_HiddSec" / Int32ul,
     "BPB_TotSec32" / Int32ul,
+)
+
+# FATGEN, the FAT32 continuation from byte 36 on.
+BOOT_SECTOR_FAT32 = Struct(
+    *_PARAMETERS,
     "BPB_FATSz32" / Int32ul,
     "BPB_ExtFlags" / Int16ul,
     "BPB_FSVer" / Int16ul,
@@ -43,6 +48,20 @@ BOOT_SECTOR_FAT32 = Struct(
     "Signature_word" / Const(0xAA55, Int16ul),
 )
 assert BOOT_SECTOR_FAT32.sizeof() == 512
+
+# FATGEN, "Boot Sector and BPB", and its FAT12 and FAT16 continuation from byte 36 on.
+BOOT_SECTOR_FAT16 = Struct(
+    *_PARAMETERS,
+    "BS_DrvNum" / Int8ul,
+    Padding(1),
+    "BS_BootSig" / Const(0x29, Int8ul),
+    "BS_VolID" / Int32ul,
+    "BS_VolLab" / Bytes(11),
+    "BS_FilSysType" / Bytes(8),
+    "BS_BootCode" / Bytes(448),
+    "Signature_word" / Const(0xAA55, Int16ul),
+)
+assert BOOT_SECTOR_FAT16.sizeof() == 512
 
 # FATGEN, "FAT32 FSInfo Sector Structure and Backup Boot Sector".
 FSINFO = Struct(

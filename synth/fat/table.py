@@ -1,8 +1,8 @@
 """The allocation table, computed: every chain is a run of clusters, so an entry is a formula.
 
 Entry c holds c + 1, but for the last cluster of a chain, which holds the end mark, and for free
-clusters, which hold 0 (FATGEN, "FAT Data Structure"). Nothing is stored: a request is filled with
-consecutive numbers by copying, then the ends of the chains within it are marked.
+clusters, which hold 0 (FATGEN, "FAT Data Structure"). Nothing is stored: a request to a FAT32 is
+filled with consecutive numbers by copying, then the ends of the chains within it are marked.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from functools import cache
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
 
-ENTRY_BYTES = 4
 FIRST_CLUSTER = 2
-END_OF_CHAIN = struct.pack("<I", 0x0FFF_FFFF)
-# Entry 0 repeats the media byte; entry 1 is an end mark whose top bits say: clean, no errors.
-_RESERVED_ENTRIES = struct.pack("<II", 0x0FFF_FFF8, 0x0FFF_FFFF)
+_END_MARKS = {12: 0xFFF, 16: 0xFFFF, 32: 0x0FFF_FFFF}
 
 _LOW_HALF = 1 << 16  # consecutive entries that differ in their lower half only
 
@@ -32,12 +29,12 @@ def _count_up() -> bytes:
 
 
 def consecutive(first: int, last: int) -> bytearray:
-    """The entries that hold the numbers first, first + 1, ..., last - 1."""
+    """FAT32 entries that hold the numbers first, first + 1, ..., last - 1."""
     entries = bytearray()
     while first < last:
         high, low = divmod(first, _LOW_HALF)
         count = min(last - first, _LOW_HALF - low)
-        run = bytearray(memoryview(_count_up())[low * ENTRY_BYTES : (low + count) * ENTRY_BYTES])
+        run = bytearray(memoryview(_count_up())[4 * low : 4 * (low + count)])
         if high:
             run[2::4] = bytes((high & 0xFF,)) * count
             if high > 0xFF:
@@ -47,36 +44,40 @@ def consecutive(first: int, last: int) -> bytearray:
     return entries
 
 
-class Table32:
-    """One FAT of a FAT32 volume. Both copies can be this same object.
+class Table:
+    """One FAT of a volume. Both copies can be this same object.
 
     `chains` are columns of cumulative cluster counts, one after the other from cluster 2: within
     a column, chain k runs from column[k] up to column[k + 1], relative to the column's start, and
     may be empty. `size` is in bytes and covers at least every cluster.
     """
 
-    def __init__(self, chains: Sequence[array[int]], size: int, name: str) -> None:
+    def __init__(
+        self, fat_bits: int, media: int, chains: Sequence[array[int]], size: int, name: str
+    ) -> None:
         self.size = size
+        self._fat_bits = fat_bits
         self._name = name
         self._columns: list[tuple[int, array[int]]] = []
         self._used = FIRST_CLUSTER
         for column in chains:
             self._columns.append((self._used, column))
             self._used += column[-1]
+        self._used_bytes = -(-self._used * fat_bits // 8)
+        self._end_mark = _END_MARKS[fat_bits]
+        # Entry 0 repeats the media byte, all other bits set. Entry 1 is an end mark whose top bits
+        # say: unmounted cleanly, no errors.
+        self._reserved = (self._end_mark & ~0xFF | media, self._end_mark)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
-        end = offset + length
-        used_end = self._used * ENTRY_BYTES
-        if offset >= used_end:
+        used = min(max(self._used_bytes - offset, 0), length)
+        if not used:
             return [Hole(length)]
-        data_end = min(end, used_end)
-        first, last = offset // ENTRY_BYTES, -(-data_end // ENTRY_BYTES)
-        skip = offset - first * ENTRY_BYTES
-        data = bytes(self._entries(first, last)[skip : skip + data_end - offset])
-        return [data] if data_end == end else [data, Hole(end - data_end)]
+        data = self._bytes(offset, used)
+        return [data] if used == length else [data, Hole(length - used)]
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
-        used = min(max(self._used * ENTRY_BYTES - offset, 0), length)
+        used = min(max(self._used_bytes - offset, 0), length)
         if used:
             yield Extent(used, False, Kind.TABLE)
         if used < length:
@@ -85,18 +86,55 @@ class Table32:
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.TABLE, self._name)
 
-    def _entries(self, first: int, last: int) -> bytearray:
-        """The entries [first, last), of which none is free."""
+    def _bytes(self, offset: int, length: int) -> bytes:
+        """A range of the used part."""
+        first = offset * 8 // self._fat_bits & ~1  # FAT12 packs pairs
+        last = -(-(offset + length) * 8 // self._fat_bits)
+        packed: bytes | bytearray
+        if self._fat_bits == 32:
+            packed = self._packed(first, min(last, self._used))
+        elif self._fat_bits == 16:
+            packed = struct.pack(f"<{last - first}H", *self._entries(first, last))
+        else:
+            packed = pack_12(self._entries(first, last))
+        skip = offset - first * self._fat_bits // 8
+        return bytes(packed[skip : skip + length])
+
+    def _packed(self, first: int, last: int) -> bytearray:
+        """The entries [first, last) of a FAT32, of which none is free."""
         entries = consecutive(first + 1, last + 1)
+        mark = self._end_mark.to_bytes(4, "little")
+        for end in self._ends(first, last):
+            entries[4 * (end - first) : 4 * (end - first) + 4] = mark
+        for cluster in range(first, min(last, FIRST_CLUSTER)):
+            at = 4 * (cluster - first)
+            entries[at : at + 4] = self._reserved[cluster].to_bytes(4, "little")
+        return entries
+
+    def _entries(self, first: int, last: int) -> list[int]:
+        """The entries [first, last) of a FAT12 or FAT16, which are few."""
+        used = max(min(last, self._used), first)
+        entries = list(range(first + 1, used + 1)) + [0] * (last - used)
+        for end in self._ends(first, used):
+            entries[end - first] = self._end_mark
+        for cluster in range(first, min(last, FIRST_CLUSTER)):
+            entries[cluster - first] = self._reserved[cluster]
+        return entries
+
+    def _ends(self, first: int, last: int) -> Iterator[int]:
+        """The clusters in [first, last) that end a chain, some more than once."""
         for base, column in self._columns:
-            # Chain k ends at entry base + column[k + 1] - 1.
+            # Chain k ends at cluster base + column[k + 1] - 1.
             low = bisect_left(column, first - base + 1, 1)
             high = bisect_right(column, last - base, low)
             for end in column[low:high]:
-                at = (base + end - 1 - first) * ENTRY_BYTES
-                entries[at : at + ENTRY_BYTES] = END_OF_CHAIN
-        if first < FIRST_CLUSTER:
-            entries[: (FIRST_CLUSTER - first) * ENTRY_BYTES] = _RESERVED_ENTRIES[
-                first * ENTRY_BYTES :
-            ][: len(entries)]
-        return entries
+                yield base + end - 1
+
+
+def pack_12(entries: Sequence[int]) -> bytes:
+    """Entries of 12 bits, two in three bytes, from an even one on."""
+    packed = bytearray()
+    for at in range(0, len(entries), 2):
+        pair = entries[at] | (entries[at + 1] << 12 if at + 1 < len(entries) else 0)
+        packed += pair.to_bytes(3, "little")
+    return bytes(packed)

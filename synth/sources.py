@@ -1,0 +1,133 @@
+"""Where a tree's nodes come from: the directories on the host, and links followed to their ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from ..errors import ScanError
+from .host import Directories
+from .tree import Home, Tree, home_path
+
+
+class Place(NamedTuple):
+    """Something on the host that becomes a node, and where it is."""
+
+    status: os.stat_result | None
+    """None for a directory that only the tree has."""
+    home: int
+    host_name: bytes
+
+    @property
+    def known_status(self) -> os.stat_result:
+        """The status, made up for a directory that only the tree has: no time, no inode."""
+        return self.status or _MADE_DIRECTORY
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether other things can be in it."""
+        return stat.S_ISDIR(self.known_status.st_mode)
+
+
+_MADE_DIRECTORY = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, *[0] * 15))
+
+
+class Sources:
+    """The homes of a tree while it is scanned; adds to `tree.homes`."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._directories = Directories(tree)
+        self._roots: dict[bytes, int] = {}  # by real path
+        self._homes: dict[bytes, int] = {}  # of what links led to, by real path
+
+    def close(self) -> None:
+        """Closes the directories."""
+        self._directories.close()
+
+    def descriptor(self, home: int) -> int:
+        """An open descriptor of a home, valid until the next call. Raises OSError."""
+        return self._directories.descriptor(home)
+
+    def status(self, home: int) -> os.stat_result:
+        """What the host says of a home."""
+        return os.fstat(self._directories.descriptor(home))
+
+    def child(self, place: Place) -> int:
+        """The home that a directory is."""
+        return self._add(Home(place.home, place.host_name))
+
+    def root(self, source: str) -> int:
+        """The home of a directory that the user named. Raises ScanError."""
+        path = os.fsencode(os.path.abspath(source))
+        home = self._add(Home(-1, path))
+        try:
+            self._directories.descriptor(home)
+        except FileNotFoundError:
+            raise ScanError(f"{source}: no such directory") from None
+        except NotADirectoryError:
+            raise ScanError(f"{source}: not a directory") from None
+        except OSError as error:
+            raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
+        self._roots[os.path.realpath(path)] = home
+        return home
+
+    def file(self, source: str) -> Place:
+        """A file that the user named. Raises ScanError."""
+        path = os.path.realpath(os.fsencode(source))
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise ScanError(f"{source}: {error.strerror}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ScanError(f"{source}: neither a file nor a directory")
+        return self._place(path, status)
+
+    def follow(self, home: int, name: bytes, anywhere: bool) -> Place | str:
+        """What a link leads to, or why that can't be taken.
+
+        Unless it may lead `anywhere`, only what is below a root of this tree is taken.
+        """
+        try:
+            path = os.path.realpath(os.path.join(home_path(self._tree, home), name), strict=True)
+            status = os.stat(path)
+        except OSError:
+            return "symbolic link that leads nowhere"
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            return "symbolic link to a special file"
+        if not anywhere and self._root_above(path) is None:
+            return "symbolic link that leads outside"
+        return self._place(path, status)
+
+    def _place(self, path: bytes, status: os.stat_result) -> Place:
+        folder, name = os.path.split(path)
+        if not name or path in self._roots:  # a root has no name in a home
+            return Place(status, self._home(path), b".")
+        return Place(status, self._home(folder), name)
+
+    def _home(self, path: bytes) -> int:
+        """The home that a directory is, given its real path."""
+        if path not in self._homes:
+            root = self._root_above(path)
+            if root is None:
+                home = self._add(Home(-1, path))
+            else:
+                home = self._roots[root]
+                for name in filter(None, path[len(root) :].split(b"/")):
+                    home = self._add(Home(home, name))
+            self._homes[path] = home
+        return self._homes[path]
+
+    def _root_above(self, path: bytes) -> bytes | None:
+        """The nearest root that holds a real path, or is it."""
+        while path not in self._roots:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return None
+            path = parent
+        return path
+
+    def _add(self, home: Home) -> int:
+        self._tree.homes.append(home)
+        return len(self._tree.homes) - 1
