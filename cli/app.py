@@ -20,8 +20,10 @@ from .console import complain
 
 _COMMANDS = {
     "build": "Write the disk of a directory to a file.",
+    "check": "Say what of a directory a disk can't hold, and which readers trip over what.",
     "completion": "Print what makes a shell complete vfloppy's words.",
     "map": "Show what lies where on the disk of a directory.",
+    "presets": "List what --for sets, and why.",
     "serve": "Serve a directory as a disk over NBD.",
 }
 

@@ -11,31 +11,36 @@ import click
 
 from ..synth.write import write_file, write_over, write_stream
 from .console import complain, describe, progress_bar, report_changes
-from .disks import disk_options, open_disk
+from .disks import open_disk
+from .options import DiskOptions, disk_options
 
 _EPILOG = """\b
 Examples:
   vfloppy build ~/esp esp.img
-  vfloppy build --label CIDATA seed/ seed.img
+  vfloppy build --for cidata seed/ seed.img
+  vfloppy build --floppy 1.44M drivers/ drivers.img
   vfloppy build photos/ - | ssh host 'cat > photos.img'
 """
 
 
 @click.command("build", epilog=_EPILOG)
 @disk_options
+@click.argument("directories", metavar="DIR...", nargs=-1)
 @click.argument("out", metavar="OUT")
 @click.option("--force", is_flag=True, help="Write over OUT even if it is no regular file.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
-    directory: str, out: str, label: str, skip_unreadable: bool, force: bool, quiet: bool
+    options: DiskOptions, directories: tuple[str, ...], out: str, force: bool, quiet: bool
 ) -> None:
     """Write the disk of DIR to OUT, `-` for standard output.
+
+    Several directories are merged; of two files of one name the last one is taken.
 
     The file is sparse and holds the same bytes that `vfloppy serve` would serve. It is written
     under a temporary name and renamed when it is complete, so that OUT is always whole.
     """
     special = out != "-" and _is_special(out, force)
-    disk = open_disk(directory, label, skip_unreadable, leave_out=None if special else out)
+    disk = open_disk(options, directories, out=None if special else out)
     if not quiet:
         report_changes(disk)
     shown = not quiet and sys.stderr.isatty()

@@ -48,15 +48,15 @@ def describe(disk: Disk) -> str:
         reasons = Counter(reason for _, reason in tree.skipped)
         listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
         text += f"; skipped {len(tree.skipped)} ({listed})"
-    if disk.renamed:
-        text += f"; renamed {len(disk.renamed)}"
+    if disk.layout.renamed:
+        text += f"; renamed {len(disk.layout.renamed)}"
     return text
 
 
 def report_changes(disk: Disk) -> None:
     """Lists on standard error what the disk doesn't hold as the host has it."""
     _list("skipped", [f"{path} ({reason})" for path, reason in disk.skipped])
-    _list("renamed", [f"{path} to {name}" for path, name in disk.renamed])
+    _list("renamed", [f"{path} to {name}" for path, name, _ in disk.renamed])
 
 
 def _list(what: str, lines: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ import json
 import click
 
 from .console import describe, report_changes
-from .disks import Disk, disk_options, open_disk
+from .disks import Disk, open_disk
+from .options import DiskOptions, disk_options
 
 _EPILOG = """\b
 Examples:
@@ -18,13 +19,14 @@ Examples:
 
 @click.command("map", epilog=_EPILOG)
 @disk_options
+@click.argument("directories", metavar="DIR...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(directory: str, label: str, skip_unreadable: bool, as_json: bool) -> None:
+def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -> None:
     """Show the layout of the disk of DIR: offset, length, and what is there, in bytes.
 
     The JSON document also lists all that was renamed or skipped.
     """
-    disk = open_disk(directory, label, skip_unreadable)
+    disk = open_disk(options, directories)
     if as_json:
         _print_json(disk)
         return
@@ -39,12 +41,14 @@ def command(directory: str, label: str, skip_unreadable: bool, as_json: bool) ->
 
 def _print_json(disk: Disk) -> None:
     """One document, written region by region: a disk may have a million."""
-    head = {"format": disk.format, "size": disk.image.size, "directories": disk.directories}
+    head = {"format": disk.format, "size": disk.image.size}
     click.echo(json.dumps(head)[:-1] + ', "regions": [')
     separator = ""
     for region in disk.image.regions():
         click.echo(separator + json.dumps(region._asdict()), nl=False)
         separator = ",\n"
-    renamed = [{"path": path, "name": name} for path, name in disk.renamed]
+    renamed = [
+        {"path": path, "name": name, "reason": reason} for path, name, reason in disk.renamed
+    ]
     skipped = [{"path": path, "reason": reason} for path, reason in disk.skipped]
     click.echo(f'\n], "renamed": {json.dumps(renamed)}, "skipped": {json.dumps(skipped)}}}')

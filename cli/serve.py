@@ -11,12 +11,15 @@ import click
 
 from ..nbd import Listener, Server, listen_private, listen_tcp, listen_unix
 from .console import complain, describe, report_changes
-from .disks import disk_options, open_disk
+from .disks import open_disk
+from .options import DiskOptions, disk_options
 
 _EPILOG = """\b
 Examples:
   vfloppy serve ~/esp
   vfloppy serve -U /tmp/esp.sock ~/esp
+  vfloppy serve --for ovmf ~/esp
+  vfloppy serve fat:floppy:/drivers                   as QEMU has it
   vfloppy serve -U - ~/esp --run 'nbdinfo "$uri"'
   vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 \\
       -drive file="$uri",format=raw,if=virtio,readonly=on'
@@ -30,6 +33,7 @@ CMD of --run is run by /bin/sh with these variables, not exported:
 
 @click.command("serve", epilog=_EPILOG)
 @disk_options
+@click.argument("directories", metavar="DIR...", nargs=-1)
 @click.option(
     "-U",
     "--unix",
@@ -47,9 +51,8 @@ CMD of --run is run by /bin/sh with these variables, not exported:
 @click.option("--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
-    directory: str,
-    label: str,
-    skip_unreadable: bool,
+    options: DiskOptions,
+    directories: tuple[str, ...],
     unix: str | None,
     port: int | None,
     ip: str | None,
@@ -57,17 +60,18 @@ def command(
     captive: str | None,
     quiet: bool,
 ) -> None:
-    """Serve DIR as a read-only FAT32 disk over NBD, until SIGINT or SIGTERM.
+    """Serve DIR as a read-only disk over NBD, until SIGINT or SIGTERM.
 
     No file is read before a client asks for it. The disk is that of the moment when the server
-    started: a file that is changed afterwards gives read errors, never wrong bytes.
+    started: a file that is changed afterwards gives read errors, never wrong bytes. Several
+    directories are merged; of two files of one name the last one is taken.
     """
     if unix is not None and (port is not None or ip is not None):
         raise click.UsageError("--unix goes without --port and --ip: it is no TCP")
     if len(export_name.encode("utf-8", "surrogateescape")) > 4096:
         raise click.UsageError("--export-name is too long; NBD holds at most 4096 bytes")
     _log_to_stderr()
-    disk = open_disk(directory, label, skip_unreadable)
+    disk = open_disk(options, directories)
     summary = describe(disk)
     if not quiet:
         report_changes(disk)

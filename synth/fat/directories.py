@@ -63,7 +63,7 @@ class Directories:
         file_starts: array[int],
         cluster_bytes: int,
         label: bytes,
-        zone: tzinfo = UTC,
+        zone: tzinfo | None = UTC,
         latest_ns: int | None = None,
         hide_dotfiles: bool = False,
     ) -> None:
@@ -123,6 +123,13 @@ class Directories:
         while self._short_name_count > _NAMES_KEPT and len(self._short_names) > 1:
             self._short_name_count -= len(self._short_names.popitem(last=False)[1])
         return names
+
+    def short_name(self, node: int) -> str:
+        """The 8.3 name of a node other than the root, with its dot."""
+        ordinal = self._tree.parent(node)
+        short = self.names_of(ordinal)[node - self._tree.children(ordinal).start].decode("ascii")
+        extension = short[8:].rstrip()
+        return short[:8].rstrip() + (f".{extension}" if extension else "")
 
     def first_cluster(self, node: int) -> int:
         """Where a node's contents start; 0 for an empty file and for the root, as `..` has it."""

@@ -92,18 +92,7 @@ def _volume(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
         Table(geometry.fat_bits, geometry.media, chains, table_bytes, f"FAT {number}")
         for number in (1, 2)
     ]
-    directories = Directories(
-        tree,
-        renamed=layout.renamed,
-        slot_starts=layout.slot_starts,
-        cluster_starts=layout.directory_starts,
-        file_starts=layout.file_starts,
-        cluster_bytes=geometry.cluster_bytes,
-        label=layout.label,
-        zone=layout.options.zone,
-        latest_ns=layout.options.latest_ns,
-        hide_dotfiles=layout.options.hide_dotfiles,
-    )
+    directories = directories_of(layout, tree)
     return Image(
         [
             *_reserved(layout),
@@ -118,6 +107,22 @@ def _volume(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
                 "behind the last cluster",
             ),
         ]
+    )
+
+
+def directories_of(layout: Layout, tree: Tree) -> Directories:
+    """The section of the directories, which also knows each node's names and first cluster."""
+    return Directories(
+        tree,
+        renamed=layout.renamed,
+        slot_starts=layout.slot_starts,
+        cluster_starts=layout.directory_starts,
+        file_starts=layout.file_starts,
+        cluster_bytes=layout.geometry.cluster_bytes,
+        label=layout.label,
+        zone=layout.options.zone,
+        latest_ns=layout.options.latest_ns,
+        hide_dotfiles=layout.options.hide_dotfiles,
     )
 
 

@@ -98,6 +98,24 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
     return renamed
 
 
+def rename_reason(name: bytes) -> str:
+    """Why a host name that `renames` changes can't stay."""
+    text = decode(name)
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    if _ILLEGAL.search(text):
+        return "has characters that FAT doesn't"
+    if _TRAILING.search(text):
+        return "ends with a dot or a space"
+    if _DEVICE.match(text):
+        return "is a device's name"
+    if not unicodedata.is_normalized("NFC", text):
+        return "was to be composed"
+    return "is another name but for case"
+
+
 def _all_differ(joined: bytes, count: int) -> bool:
     """Whether no two names are equal but for case, and all are what rule 1 wants."""
     if joined.isascii():

@@ -49,8 +49,8 @@ class FatOptions:
     """A diskette of `geometry.FLOPPIES`; goes without all of the sizes and without partition."""
     volume_id: int | None = None
     """The serial number; None derives it from tree and options."""
-    zone: tzinfo = UTC
-    """FAT holds local times; this is where they are local."""
+    zone: tzinfo | None = UTC
+    """FAT holds local times; this is where they are local. None: where this machine is."""
     latest_ns: int | None = None
     """No time on the disk is later than this, in nanoseconds since 1970."""
     hide_dotfiles: bool = False

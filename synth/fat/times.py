@@ -27,8 +27,11 @@ LAST_STAMP = Stamp(date=127 << 9 | 12 << 5 | 31, time=23 << 11 | 59 << 5 | 29, h
 
 
 @lru_cache(maxsize=1024)  # files of one directory often share their times
-def stamp(time_ns: int, zone: tzinfo = UTC) -> Stamp:
-    """The stamp of a time in nanoseconds since 1970, clamped to what the format can say."""
+def stamp(time_ns: int, zone: tzinfo | None = UTC) -> Stamp:
+    """The stamp of a time in nanoseconds since 1970, clamped to what the format can say.
+
+    Without a zone the time is local to this machine.
+    """
     seconds, nanoseconds = divmod(time_ns, _NS)
     try:
         moment = datetime.fromtimestamp(seconds, zone)

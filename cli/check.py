@@ -1,0 +1,84 @@
+"""`vfloppy check`: what a disk of a directory would lose or change, and who trips over it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import click
+
+from ..errors import PlanError
+from ..synth.fat.lint import ALL, DOS, EDK2, READERS, U_BOOT, WINDOWS, Finding, lint
+from .console import count
+from .disks import open_disk
+from .options import DiskOptions, disk_options
+
+# Whom a preset is for; of the others' troubles nothing is said.
+_CONCERNED = {
+    "dos": (DOS,),
+    "floppy": (DOS,),
+    "ovmf": (EDK2,),
+    "u-boot": (U_BOOT,),
+    "windows": (WINDOWS,),
+}
+
+_EPILOG = """\b
+Examples:
+  vfloppy check ~/esp
+  vfloppy check --for ovmf ~/esp
+  vfloppy check --for windows --json drivers/ | jq '.findings[].path'
+
+\b
+Exit status: 0 nothing found, 1 something found, 2 wrong usage.
+"""
+
+
+@click.command("check", epilog=_EPILOG)
+@disk_options
+@click.argument("directories", metavar="DIR...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -> None:
+    """Say what of DIR would be renamed, skipped, refused or clamped, and which readers trip.
+
+    Nothing is served. With --for, only what concerns that reader is said; else DOS, which trips
+    over most, is left out.
+    """
+    findings = list(_findings(options, directories))
+    if as_json:
+        click.echo(json.dumps({"findings": [each._asdict() for each in findings]}, indent=1))
+    else:
+        for each in findings:
+            readers = "" if each.readers == ALL else f" [{', '.join(each.readers)}]"
+            click.echo(f"{each.kind}: {each.path + ': ' if each.path else ''}{each.text}{readers}")
+        click.echo(count(len(findings), "finding"))
+    sys.exit(1 if findings else 0)
+
+
+def _findings(options: DiskOptions, directories: tuple[str, ...]) -> Iterator[Finding]:
+    # Lenient: what a stricter run refuses is what this one is to find.
+    lenient = replace(options, skip_unreadable=True, skip_large=True, strict=False, manifest=None)
+    if lenient.symlinks == "refuse":
+        lenient = replace(lenient, symlinks="skip")
+    concerned = _CONCERNED.get(options.preset or "", tuple(set(READERS) - {DOS}))
+    try:
+        disk = open_disk(lenient, directories)
+    except PlanError as error:
+        yield Finding("", "refused", str(error), ALL)
+        return
+    for each in lint(disk.tree, disk.layout):
+        if set(each.readers) & set(concerned):
+            yield each._replace(kind=_kind(each, options))
+
+
+def _kind(finding: Finding, options: DiskOptions) -> str:
+    """What would happen with the options as they were given."""
+    if finding.kind == "skipped":
+        refused = (
+            (finding.text == "may not be read" and not options.skip_unreadable)
+            or (finding.text.startswith("larger than") and not options.skip_large)
+            or (finding.text.startswith("symbolic link") and options.symlinks == "refuse")
+        )
+        return "refused" if refused else "skipped"
+    return "refused" if finding.kind == "renamed" and options.strict else finding.kind

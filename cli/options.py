@@ -1,0 +1,260 @@
+"""The options that say what a disk is like, for every command that makes one."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import click
+from click.core import ParameterSource
+
+from ..errors import PlanError
+from ..synth.fat.geometry import CLUSTER_SIZES, FLOPPIES
+from ..synth.fat.plan import DEFAULT_LABEL, Partitioning, check_label
+from ..synth.scan import Symlinks
+from .presets import PRESETS
+
+Command = Callable[..., Any]
+
+_SIZE = re.compile(r"(\+?)(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class DiskOptions:
+    """What the user wants of a disk."""
+
+    graft: tuple[tuple[str, str], ...]
+    exclude: tuple[str, ...]
+    exclude_from: tuple[str, ...]
+    symlinks: Symlinks
+    skip_unreadable: bool
+    skip_large: bool
+    strict: bool
+    preset: str | None
+    fat: Literal["auto", "12", "16", "32"]
+    size: tuple[bool, int] | None
+    """Whether it is room to leave free, and how much; otherwise the size of the disk."""
+    cluster_size: int | None
+    sector_size: int
+    floppy: str | None
+    partition: Partitioning
+    esp: bool
+    label: str
+    volume_id: int | None
+    utc: bool
+    hide_dotfiles: bool
+    normalize: str | None
+    boot_sector: str | None
+    mbr_code: str | None
+    manifest: str | None
+
+
+def _size(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[bool, int] | None:
+    """`64M`, `1.5G`, `+100M`; bytes without a letter, binary units with one."""
+    if value is None:
+        return None
+    match = _SIZE.fullmatch(value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is no size; expected one like 64M, 1.5G or +100M")
+    plus, number, unit = match.groups()
+    return bool(plus), int(float(number) * _UNITS[unit.lower()])
+
+
+def _label(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    try:
+        check_label(value)
+    except PlanError as error:
+        raise click.BadParameter(str(error)) from None
+    return value
+
+
+def _volume_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    match = _VOLUME_ID.fullmatch(value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is no volume id; expected one like 1234-ABCD")
+    return int(match[1] + match[2], 16)
+
+
+def _grafts(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    grafts = []
+    for value in values:
+        target, equals, source = value.partition("=")
+        if not equals or not source:
+            raise click.BadParameter(f"{value!r} is no graft; expected TARGET=SOURCE")
+        grafts.append((target, source))
+    return tuple(grafts)
+
+
+_FILE = click.Path(exists=True, dir_okay=False)
+
+_OPTIONS = (
+    click.option(
+        "--graft",
+        callback=_grafts,
+        multiple=True,
+        metavar="TARGET=SOURCE",
+        help="Put the file or directory SOURCE at TARGET on the disk. Repeatable.",
+    ),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="GLOB",
+        help="Leave out what matches, as in .gitignore. Repeatable.",
+    ),
+    click.option(
+        "--exclude-from", type=_FILE, multiple=True, help="Leave out what a file's lines match."
+    ),
+    click.option(
+        "--symlinks",
+        type=click.Choice(["skip", "follow", "follow-all", "refuse"]),
+        default="skip",
+        show_default=True,
+        help="`follow` takes what links lead to within the directories, `follow-all` anywhere.",
+    ),
+    click.option(
+        "--skip-unreadable",
+        is_flag=True,
+        help="Leave out what may not be read, instead of refusing the directory.",
+    ),
+    click.option("--skip-large", is_flag=True, help="Leave out files of 4 GiB and more, likewise."),
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse to rename anything, and files that stand in two directories.",
+    ),
+    click.option(
+        "--for",
+        "preset",
+        type=click.Choice(sorted(PRESETS)),
+        help="Set what a certain reader wants; `vfloppy presets` lists them.",
+    ),
+    click.option(
+        "--fat",
+        type=click.Choice(["auto", "12", "16", "32"]),
+        default="auto",
+        show_default=True,
+        help="The type; auto is FAT32, or what is usual for --size.",
+    ),
+    click.option(
+        "--size",
+        callback=_size,
+        metavar="SIZE",
+        help="The size of the disk (64M), or room to leave free (+100M).  [default: small]",
+    ),
+    click.option(
+        "--cluster-size",
+        type=click.Choice([str(size) for size in CLUSTER_SIZES]),
+        metavar="BYTES",
+        help="512 to 65536.  [default: 4096 up to 8 GiB of files, then larger]",
+    ),
+    click.option(
+        "--sector-size",
+        type=click.Choice(["512", "4096"]),
+        default="512",
+        show_default=True,
+        help="4096 holds disks above 2 TiB.",
+    ),
+    click.option(
+        "--floppy",
+        type=click.Choice(list(FLOPPIES), case_sensitive=False),
+        help="A diskette of that size, without a partition table.",
+    ),
+    click.option(
+        "--partition",
+        type=click.Choice(["mbr", "gpt", "none"]),
+        default="mbr",
+        show_default=True,
+        help="The partition table.",
+    ),
+    click.option("--esp", is_flag=True, help="Mark the partition as an EFI system partition."),
+    click.option(
+        "--label",
+        callback=_label,
+        default=DEFAULT_LABEL,
+        show_default=True,
+        metavar="NAME",
+        help="The volume label: at most 11 characters, stored in upper case.",
+    ),
+    click.option(
+        "--volume-id",
+        callback=_volume_id,
+        metavar="XXXX-XXXX",
+        help="The serial number.  [default: derived from the content]",
+    ),
+    click.option(
+        "--utc/--local-time",
+        default=True,
+        help="Which times are on the disk.  [default: utc, the same on any machine]",
+    ),
+    click.option("--hide-dotfiles", is_flag=True, help="Give names like .profile the attribute."),
+    click.option(
+        "--normalize",
+        type=click.Choice(["nfc"]),
+        help="Compose the characters of names.  [default: leave names as they are]",
+    ),
+    click.option(
+        "--boot-sector", type=_FILE, help="Take the boot code (not the parameters) from a file."
+    ),
+    click.option("--mbr-code", type=_FILE, help="Take the code before the partition table, too."),
+    click.option(
+        "--manifest",
+        metavar="FILE",
+        help="Write a JSON list of all files: names, clusters, renames, skips.",
+    ),
+)
+
+_EXCLUSIVE = (
+    ("floppy", ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")),
+)
+
+
+def disk_options(command: Command) -> Command:
+    """Adds the options; the command gets them as one argument, `options`."""
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> Any:
+        ctx = click.get_current_context()
+        values = {name: given.pop(name) for name in DiskOptions.__dataclass_fields__}
+        _check_together(ctx, values)
+        values |= _preset_values(ctx, values)
+        values["sector_size"] = int(values["sector_size"])
+        values["cluster_size"] = values["cluster_size"] and int(values["cluster_size"])
+        return command(options=DiskOptions(**values), **given)
+
+    decorated: Command = with_options
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _was_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _check_together(ctx: click.Context, values: dict[str, Any]) -> None:
+    """Raises UsageError for options that contradict each other."""
+    for one, others in _EXCLUSIVE:
+        for other in others:
+            if values[one] and _was_given(ctx, other):
+                raise click.UsageError(f"--{one} goes without --{other.replace('_', '-')}")
+    if values["esp"] and values["partition"] == "none" and _was_given(ctx, "partition"):
+        raise click.UsageError("--esp marks a partition; it goes without --partition none")
+
+
+def _preset_values(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """What the preset sets and the command line doesn't."""
+    if values["preset"] is None:
+        return {}
+    preset = PRESETS[values["preset"]].values
+    return {name: value for name, value in preset.items() if not _was_given(ctx, name)}

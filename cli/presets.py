@@ -1,0 +1,83 @@
+"""Presets: what certain readers want of a disk, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+
+class Preset(NamedTuple):
+    """Values of `DiskOptions` that the command line may override, and why they are right."""
+
+    values: Mapping[str, Any]
+    why: str
+
+
+_CLOUD = "cloud-init looks for a file system with this label, with or without partitions"
+
+PRESETS: dict[str, Preset] = {
+    "ovmf": Preset(
+        {"fat": "32", "partition": "gpt", "esp": True, "label": "ESP"},
+        "UEFI boots \\EFI\\BOOT\\BOOTX64.EFI from an EFI system partition; EDK2 takes a FAT32 only "
+        "with 65,525 clusters or more",
+    ),
+    "windows": Preset(
+        {"fat": "32", "partition": "mbr", "utc": False},
+        "Windows reads the first MBR partition of a removable disk and takes times for local",
+    ),
+    "dos": Preset(
+        {"fat": "16", "partition": "mbr", "utc": False, "label": "DOS"},
+        "DOS before 7.1 knows no FAT32, and no partition behind 2 GiB",
+    ),
+    "vvfat": Preset(
+        {
+            "fat": "16",
+            "partition": "mbr",
+            "size": (False, 1024 * 16 * 63 * 512),
+            "label": "QEMU VVFAT",
+            "symlinks": "follow",
+            "utc": False,
+        },
+        "what `-drive file=fat:DIR` gives a guest: 504 MiB of FAT16 in an MBR partition",
+    ),
+    "floppy": Preset({"floppy": "1.44M"}, "3.5 inch, high density: FAT12, media F0, 224 entries"),
+    "u-boot": Preset(
+        {"fat": "32", "partition": "mbr"},
+        "U-Boot reads the first MBR partition and looks at the type string",
+    ),
+    "cidata": Preset({"fat": "16", "partition": "none", "label": "CIDATA"}, _CLOUD),
+    "config-2": Preset({"fat": "16", "partition": "none", "label": "CONFIG-2"}, _CLOUD),
+    "oemdrv": Preset(
+        {"fat": "16", "partition": "none", "label": "OEMDRV"},
+        "Anaconda takes ks.cfg and driver disks from a file system with this label",
+    ),
+    "superfloppy": Preset(
+        {"partition": "none"}, "QNX, RTEMS and many devices expect a disk without partitions"
+    ),
+    "raw-4k": Preset(
+        {"fat": "32", "partition": "gpt", "sector_size": "4096"},
+        "a disk with 4096-byte sectors; give QEMU's device logical_block_size=4096",
+    ),
+}
+
+
+@click.command("presets")
+def command() -> None:
+    """List the presets of --for: what each sets, and why."""
+    for name, preset in sorted(PRESETS.items()):
+        click.echo(f"{name}: {' '.join(_spell(*item) for item in preset.values.items())}")
+        click.echo(f"    {preset.why}")
+
+
+def _spell(name: str, value: Any) -> str:
+    """An option as one would type it."""
+    option = "--" + name.replace("_", "-")
+    if name == "utc":
+        return "--utc" if value else "--local-time"
+    if value is True:
+        return option
+    if name == "size":
+        value = value[1]
+    return f"{option} '{value}'" if " " in str(value) else f"{option} {value}"

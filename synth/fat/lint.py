@@ -1,0 +1,111 @@
+"""What of a tree a FAT disk can't hold as it is, and which readers trip over what it does hold."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..tree import Tree, printable
+from .names import decode, rename_reason, units
+from .plan import Layout
+from .records import MOST_NAME_UNITS
+from .times import FIRST_STAMP, LAST_STAMP, stamp
+
+DOS, EDK2, LINUX, MACOS, U_BOOT, WINDOWS = "DOS", "EDK2", "Linux", "macOS", "U-Boot", "Windows"
+READERS = (DOS, EDK2, LINUX, MACOS, U_BOOT, WINDOWS)
+ALL = READERS
+
+_WINDOWS_PATH_UNITS = 259 - len("C:\\")
+_DOS_PATH_CHARACTERS = 63
+_DOS_FILE_BYTES = (1 << 31) - 1
+_USUAL_ROOT_ENTRIES = 512
+_LARGEST_COMMON_CLUSTER_BYTES = 32768
+
+
+class Finding(NamedTuple):
+    """One thing to know before somebody reads the disk."""
+
+    path: str
+    """In the tree; empty where it is the whole disk."""
+    kind: str
+    """renamed, skipped, refused, clamped, or trips."""
+    text: str
+    readers: tuple[str, ...]
+    """Who is concerned."""
+
+
+def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
+    """All findings: what changed on the way to the disk, then what readers trip over."""
+    for skipped in tree.skipped:
+        yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
+    for node, name in layout.renamed.items():
+        text = f"becomes {name!r}: {rename_reason(tree.name(node))}"
+        yield Finding(printable(tree.path(node)), "renamed", text, ALL)
+    yield from _disk_findings(layout)
+    for ordinal in range(len(tree.directories)):
+        yield from _directory_findings(tree, layout, ordinal)
+
+
+def _disk_findings(layout: Layout) -> Iterator[Finding]:
+    geometry = layout.geometry
+    if geometry.fat_bits == 32:
+        yield Finding("", "trips", "FAT32 is unknown to DOS before 7.1", (DOS,))
+    if geometry.root_entries > _USUAL_ROOT_ENTRIES:
+        text = f"a root directory of {geometry.root_entries} entries; some expect 512 or fewer"
+        yield Finding("", "trips", text, (DOS,))
+    if geometry.cluster_bytes > _LARGEST_COMMON_CLUSTER_BYTES:
+        text = f"clusters of {geometry.cluster_bytes} bytes; 32768 are the most that all read"
+        yield Finding("", "trips", text, (DOS, MACOS, U_BOOT))
+    if geometry.sector_bytes != 512:
+        text = f"sectors of {geometry.sector_bytes} bytes need a device that has them too"
+        yield Finding("", "trips", text, ALL)
+    if layout.options.partition == "gpt":
+        yield Finding("", "trips", "a GPT is unknown to it", (DOS,))
+    if layout.options.partition == "none" and not geometry.is_floppy:
+        text = "no partition table; older versions expect one on what is no floppy"
+        yield Finding("", "trips", text, (WINDOWS,))
+
+
+def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
+    folder = tree.path(tree.directories[ordinal])
+    folder_units = units(decode(folder)) + 1 if folder else 0
+    composed: dict[str, str] = {}
+    for node in tree.children(ordinal):
+        name = layout.renamed.get(node) or decode(tree.name(node))
+        path = printable(tree.path(node))
+        yield from _time_findings(tree, layout, node, path)
+        length = folder_units + units(name)
+        if length > _WINDOWS_PATH_UNITS:
+            text = f"a path of {length} characters; {_WINDOWS_PATH_UNITS} is most without \\\\?\\"
+            yield Finding(path, "trips", text, (WINDOWS,))
+        if length > _DOS_PATH_CHARACTERS:
+            text = f"a path of {length} characters; {_DOS_PATH_CHARACTERS} is most"
+            yield Finding(path, "trips", text, (DOS,))
+        if tree.sizes[node] > _DOS_FILE_BYTES:
+            text = "2 GiB or more; some programs count with a sign"
+            yield Finding(path, "trips", text, (DOS, U_BOOT))
+        if not name.isascii():
+            yield from _unicode_findings(path, name, composed)
+        if units(name) == MOST_NAME_UNITS:
+            yield Finding(path, "trips", "a name of 255 characters, the very most", (EDK2, U_BOOT))
+
+
+def _time_findings(tree: Tree, layout: Layout, node: int, path: str) -> Iterator[Finding]:
+    when = stamp(tree.mtimes_ns[node], layout.options.zone)
+    if when in {FIRST_STAMP, LAST_STAMP}:
+        text = "its time is outside of 1980 to 2107"
+        yield Finding(path, "clamped", text, ALL)
+
+
+def _unicode_findings(path: str, name: str, composed: dict[str, str]) -> Iterator[Finding]:
+    if any(character > "\uffff" for character in name):
+        yield Finding(path, "trips", "characters beyond U+FFFF", (DOS, EDK2, U_BOOT))
+    else:
+        yield Finding(path, "trips", "characters beyond ASCII; shows the 8.3 name", (DOS,))
+    form = unicodedata.normalize("NFC", name)
+    if form != name:
+        yield Finding(path, "trips", "not composed; --normalize nfc would do that", (MACOS,))
+    twin = composed.setdefault(form, path)
+    if twin != path:
+        yield Finding(path, "trips", f"the same as {twin} once composed", (MACOS,))
