@@ -263,27 +263,38 @@ def _measure(fat_bits: int, cluster_bytes: int, needs: Needs, wishes: Wishes) ->
     )
 
 
-def _table_sectors(count: int, fat_bits: int, sector_bytes: int) -> int:
-    """The length of one table for so many clusters, so that all below stays aligned.
+def _table_unit(fat_bits: int, sector_bytes: int) -> int:
+    """One table is a multiple of so many sectors, so that all below the tables stays aligned.
 
-    Two tables of half an alignment unit each are one unit together.
+    The two tables of a FAT12 or FAT16 are an alignment unit together, each of FAT32 is one.
     """
+    return max(ALIGNMENT // (1 if fat_bits == 32 else 2) // sector_bytes, 1)
+
+
+def _table_sectors(count: int, fat_bits: int, sector_bytes: int) -> int:
+    """The length of one table for so many clusters."""
     needed = -(-(count + 2) * fat_bits // (8 * sector_bytes))
-    unit = max(ALIGNMENT // (2 if fat_bits < 32 else 1) // sector_bytes, 1)
+    unit = _table_unit(fat_bits, sector_bytes)
     return -(-needed // unit) * unit
 
 
 def _divide(
     room: int, sectors_per_cluster: int, fat_bits: int, sector_bytes: int
 ) -> tuple[int, int]:
-    """Splits `room` sectors into tables and clusters: the sectors of one table, the clusters."""
-    count = max(room // sectors_per_cluster, 0)
-    while True:  # the tables of fewer clusters are no longer: this ends
-        table_sectors = _table_sectors(count, fat_bits, sector_bytes)
-        fitting = max((room - 2 * table_sectors) // sectors_per_cluster, 0)
-        if fitting >= count:
-            return table_sectors, fitting
-        count = fitting
+    """Splits `room` sectors into tables and clusters: the sectors of one table, the clusters.
+
+    A reader counts every cluster that there is room for, so the table has to cover them all.
+    """
+    # A little less than there can be, since tables come in whole units:
+    sector_bits = 8 * sector_bytes
+    estimate = room * sector_bits // (sectors_per_cluster * sector_bits + 2 * fat_bits)
+    unit = _table_unit(fat_bits, sector_bytes)
+    table_sectors = max(_table_sectors(max(estimate, 0), fat_bits, sector_bytes) - unit, unit)
+    while True:
+        count = max((room - 2 * table_sectors) // sectors_per_cluster, 0)
+        if _table_sectors(count, fat_bits, sector_bytes) <= table_sectors:
+            return table_sectors, count
+        table_sectors += unit
 
 
 def _refusal(needs: Needs, wishes: Wishes) -> str:

@@ -1,0 +1,109 @@
+"""Foreign readers of FAT images: each gives back paths with their bytes, None for directories."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import warnings
+from pathlib import Path
+
+from tools import ENVIRONMENT, output, run
+
+Contents = dict[str, bytes | None]
+
+
+def host_tree(root: Path) -> Contents:
+    """What a directory holds that a disk can hold."""
+    contents: Contents = {}
+    for folder, directories, files in os.walk(root):
+        for name in directories + files:
+            path = Path(folder, name)
+            if path.is_symlink():
+                continue
+            if path.is_dir():
+                contents[str(path.relative_to(root))] = None
+            elif path.is_file():
+                contents[str(path.relative_to(root))] = path.read_bytes()
+    return contents
+
+
+def volume_of(image: Path, volume: Path, offset: int, length: int | None = None) -> Path:
+    """The file system of a disk as a file of its own, as sparse as it was."""
+    length = image.stat().st_size - offset if length is None else length
+    with image.open("rb") as source, volume.open("wb") as target:
+        target.truncate(length)
+        end = 0
+        while end < length:
+            try:
+                start = os.lseek(source.fileno(), offset + end, os.SEEK_DATA) - offset
+            except OSError:  # no data from here on
+                break
+            end = min(os.lseek(source.fileno(), offset + start, os.SEEK_HOLE) - offset, length)
+            while start < end:
+                start += os.copy_file_range(
+                    source.fileno(), target.fileno(), end - start, offset + start, start
+                )
+    return volume
+
+
+def fsck(volume: Path) -> None:
+    """Asserts that fsck.fat has nothing to say against a volume."""
+    done = run("fsck.fat", "-n", str(volume))
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0, lines
+    assert len(lines) == 2, lines  # its version, and the count of files and clusters
+
+
+def mtools_tree(image: Path, offset: int, target: Path) -> Contents:
+    """What mcopy copies out of a disk; mtools gets names in the user's character set."""
+    target.mkdir()
+    output("mcopy", "-s", "-n", "-i", f"{image}@@{offset}", "::", str(target))
+    return host_tree(target)
+
+
+def pyfatfs_tree(image: Path, offset: int) -> Contents:
+    """What pyfatfs reads from a disk."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pyfatfs.PyFatFS import PyFatFS  # noqa: PLC0415
+
+        contents: Contents = {}
+        with PyFatFS(str(image), read_only=True, offset=offset) as disk:
+            for path in disk.walk.dirs():
+                contents[path.lstrip("/")] = None
+            for path in disk.walk.files():
+                with disk.openbin(path) as file:
+                    contents[path.lstrip("/")] = file.read()
+    return contents
+
+
+def guestfish(drives: list[str], *script: str) -> None:
+    """Runs guestfish over read-only drives (paths or URIs), one appliance for all of them."""
+    command = ["guestfish", "--ro", "--format=raw"]
+    for drive in drives:
+        command += ["-a", drive]
+    done = run(*command, input="\n".join(["run", *script]).encode(), env=ENVIRONMENT, timeout=600)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def device(number: int) -> str:
+    """The name of a drive in the appliance."""
+    letters = ""
+    while number >= 0:
+        number, letter = divmod(number, 26)
+        letters = chr(ord("a") + letter) + letters
+        number -= 1
+    return f"/dev/sd{letters}"
+
+
+def tar_tree(path: Path) -> Contents:
+    """What a tar file holds."""
+    contents: Contents = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = member.name.removeprefix("./").rstrip("/")
+            if name in ("", "."):
+                continue
+            file = archive.extractfile(member) if member.isfile() else None
+            contents[name] = file.read() if file else None
+    return contents
