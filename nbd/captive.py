@@ -49,9 +49,11 @@ def run(
         status = _run_shell(script(command, variables))
     finally:
         ended = processes.ended(server_id)
-        if ended is None:
-            stopped = processes.end_all([server_id], SERVER_GRACE_S)[server_id]
+        # Not SIGTERM: a server that has barely begun doesn't handle it yet.
         os.close(held)
+        stopped = 0
+        if ended is None:
+            stopped = processes.end_all([server_id], SERVER_GRACE_S, ask=False)[server_id]
     if ended is not None:
         raise CaptiveError(f"The server {_fate(ended)} before the command did.")
     if stopped:

@@ -10,7 +10,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from .errors import ListenError
@@ -21,8 +21,7 @@ PORT_ATTEMPTS = 8
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
 
 
-# One item of getaddrinfo's answer.
-_Address: TypeAlias = tuple[int, int, int, str, tuple[str | int, ...]]
+_Address: TypeAlias = tuple[int, int, int, str, Any]  # one item of getaddrinfo's answer
 
 
 class Listener:

@@ -78,11 +78,17 @@ def ended(process_id: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def end_all(process_ids: Iterable[int], grace_s: float = GRACE_S) -> dict[int, int]:
-    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses."""
+def end_all(
+    process_ids: Iterable[int], grace_s: float = GRACE_S, *, ask: bool = True
+) -> dict[int, int]:
+    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses.
+
+    Without `ask` they are on their way already.
+    """
     running = set(process_ids)
     statuses: dict[int, int] = {}
-    _signal_all(running, signal.SIGTERM)
+    if ask:
+        _signal_all(running, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while running and time.monotonic() < deadline:
         for process_id in tuple(running):

@@ -17,7 +17,6 @@ from ..pieces import Hole, HostSlice, Piece
 from . import wire
 
 BATCH_BYTES = 1 << 20
-TRANSFER_MIN_BYTES = 64 << 10  # see sending.py
 HOLE_MIN_BYTES = 4 << 10  # a shorter hole costs more in chunk headers than in zeros
 
 _MAGIC = wire.NBD_STRUCTURED_REPLY_MAGIC
@@ -52,11 +51,12 @@ class ReadFailedError(Exception):
 
 def read_whole(
     out: list[Buffer],
-    structured: bool,
     cookie: int,
     offset: int,
     length: int,
     pieces: Iterable[Piece],
+    *,
+    structured: bool,
 ) -> int:
     """One reply with all the data, all of it read before any is sent.
 
@@ -78,7 +78,13 @@ def read_whole(
 
 
 def read_chunks(
-    out: list[Buffer], cookie: int, offset: int, length: int, pieces: Iterable[Piece]
+    out: list[Buffer],
+    cookie: int,
+    offset: int,
+    length: int,
+    pieces: Iterable[Piece],
+    *,
+    transfer_min_bytes: int,
 ) -> Reading:
     """A structured reply, fragmented where that saves work.
 
@@ -90,7 +96,7 @@ def read_chunks(
         for piece in pieces:
             if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
                 chunks.add_hole(piece.length)
-            elif isinstance(piece, HostSlice) and piece.length >= TRANSFER_MIN_BYTES:
+            elif isinstance(piece, HostSlice) and piece.length >= transfer_min_bytes:
                 transfer = chunks.begin_transfer(piece)
                 yield out
                 out.clear()

@@ -1,0 +1,257 @@
+"""The handshake without sockets: every option, every refusal, always in step."""
+
+from __future__ import annotations
+
+import pytest
+from vfloppy.nbd import wire
+from vfloppy.nbd.errors import ProtocolError
+from vfloppy.nbd.exports import ExportTable
+from vfloppy.nbd.handshake import MAXIMUM_OPTION_BYTES, MAXIMUM_OPTIONS, negotiate
+
+from .fakes import FakeExport, contexts, info, option, string
+
+SIZE = 12345
+FLAGS = 0x507  # HAS_FLAGS READ_ONLY SEND_FLUSH CAN_MULTI_CONN SEND_CACHE
+FLAGS_STRUCTURED = FLAGS | 0x80
+GO = option(wire.NBD_OPT_GO, info())
+STRUCTURED = option(wire.NBD_OPT_STRUCTURED_REPLY)
+
+
+def table(**more: object) -> ExportTable:
+    return ExportTable({"disk": FakeExport([bytes(SIZE)])}, {"disk": "a fake disk"}, **more)
+
+
+class Talk:
+    """Drives a negotiation over `stream`; what it left unread tells whether it stayed in step."""
+
+    def __init__(self, stream: bytes, exports: ExportTable | None = None) -> None:
+        self.sent = b""
+        self.agreement = None
+        self.finished = False
+        self.largest_need = 0
+        talk = negotiate(exports or table())
+        wish = next(talk)
+        try:
+            while True:
+                if isinstance(wish, bytes):
+                    self.sent += wish
+                    wish = next(talk)
+                    continue
+                self.largest_need = max(self.largest_need, wish)
+                if len(stream) < wish:
+                    break
+                given, stream = stream[:wish], stream[wish:]
+                wish = talk.send(given)
+        except StopIteration as end:
+            self.agreement = end.value
+            self.finished = True
+        self.rest = stream
+
+    def replies(self) -> list[tuple[int, int, bytes]]:
+        stream = self.sent[wire.GREETING.size :]
+        found = []
+        while stream:
+            magic, number, kind, length = wire.OPTION_REPLY.unpack_from(stream)
+            assert magic == wire.NBD_REP_MAGIC
+            data, stream = stream[20 : 20 + length], stream[20 + length :]
+            assert len(data) == length
+            found.append((number, kind, data))
+        return found
+
+
+def after_flags(*options: bytes, flags: int = 3) -> Talk:
+    return Talk(wire.CLIENT_FLAGS.pack(flags) + b"".join(options))
+
+
+def kinds(talk: Talk) -> list[int]:
+    return [kind for _, kind, _ in talk.replies()]
+
+
+def test_greeting_comes_first():
+    assert Talk(b"").sent == b"NBDMAGICIHAVEOPT\x00\x03"
+
+
+@pytest.mark.parametrize("flags", [4, 0x80000000, 7])
+def test_unknown_client_flags_drop_the_connection(flags):
+    with pytest.raises(ProtocolError, match="client flags"):
+        after_flags(flags=flags)
+
+
+def test_wrong_option_magic_drops_the_connection():
+    with pytest.raises(ProtocolError, match="magic"):
+        after_flags(b"IHAVEOPX" + bytes(8))
+
+
+@pytest.mark.parametrize(("flags", "zeroes"), [(3, 0), (1, 124), (0, 124), (2, 0)])
+@pytest.mark.parametrize("name", ["", "disk"])
+def test_export_name(flags, zeroes, name):
+    talk = after_flags(option(wire.NBD_OPT_EXPORT_NAME, name.encode()), b"rest", flags=flags)
+    assert talk.sent[18:] == SIZE.to_bytes(8, "big") + FLAGS.to_bytes(2, "big") + bytes(zeroes)
+    assert talk.agreement.offer.name == "disk"
+    assert not talk.agreement.structured
+    assert talk.rest == b"rest"
+
+
+@pytest.mark.parametrize("name", [b"other", b"\xff", b"x" * 5000])
+def test_export_name_can_only_drop_the_connection(name):
+    with pytest.raises(ProtocolError, match=r"export name|unknown export|UTF-8"):
+        after_flags(option(wire.NBD_OPT_EXPORT_NAME, name))
+
+
+@pytest.mark.parametrize("data", [b"", b"ignored", bytes(200_000)])
+def test_abort_is_acknowledged(data):
+    talk = after_flags(option(wire.NBD_OPT_ABORT, data), b"rest")
+    assert talk.replies() == [(wire.NBD_OPT_ABORT, wire.NBD_REP_ACK, b"")]
+    assert (talk.finished, talk.agreement, talk.rest) == (True, None, b"rest")
+
+
+def test_list():
+    talk = after_flags(option(wire.NBD_OPT_LIST), GO)
+    assert talk.replies()[:2] == [
+        (wire.NBD_OPT_LIST, wire.NBD_REP_SERVER, string("disk") + b"a fake disk"),
+        (wire.NBD_OPT_LIST, wire.NBD_REP_ACK, b""),
+    ]
+
+
+@pytest.mark.parametrize("number", [wire.NBD_OPT_LIST, wire.NBD_OPT_STRUCTURED_REPLY])
+def test_options_without_data_refuse_data(number):
+    talk = after_flags(option(number, b"x"), GO)
+    assert kinds(talk)[0] == wire.NBD_REP_ERR_INVALID
+    assert not talk.agreement.structured
+
+
+@pytest.mark.parametrize("number", [wire.NBD_OPT_INFO, wire.NBD_OPT_GO])
+def test_info_answers_what_was_asked_and_the_export(number):
+    talk = after_flags(option(number, info("disk", 3, 1, 2, 77)))
+    assert [(kind, data) for _, kind, data in talk.replies()] == [
+        (wire.NBD_REP_INFO, wire.INFO_EXPORT.pack(0, SIZE, FLAGS)),
+        (wire.NBD_REP_INFO, wire.INFO_BLOCK_SIZE.pack(3, 1, 4096, 32 << 20)),
+        (wire.NBD_REP_INFO, b"\0\1disk"),
+        (wire.NBD_REP_INFO, b"\0\2a fake disk"),
+        (wire.NBD_REP_ACK, b""),
+    ]
+    assert (talk.agreement is not None) == (number == wire.NBD_OPT_GO)
+
+
+def test_the_default_name_leads_to_the_lone_export_and_its_canonical_name():
+    talk = after_flags(option(wire.NBD_OPT_GO, info("", wire.NBD_INFO_NAME)))
+    assert talk.replies()[1][2] == b"\0\1disk"
+
+
+def test_df_is_offered_with_structured_replies_only():
+    talk = after_flags(option(wire.NBD_OPT_INFO, info()), STRUCTURED, GO)
+    flags = [wire.INFO_EXPORT.unpack(data)[2] for _, kind, data in talk.replies() if kind == 3]
+    assert flags == [FLAGS, FLAGS_STRUCTURED]
+    assert talk.agreement.structured
+
+
+@pytest.mark.parametrize("number", [wire.NBD_OPT_INFO, wire.NBD_OPT_GO])
+def test_an_unknown_export_is_refused_with_words_and_the_talk_goes_on(number):
+    talk = after_flags(option(number, info("other")), GO, b"rest")
+    _, kind, data = talk.replies()[0]
+    assert (kind, data) == (wire.NBD_REP_ERR_UNKNOWN, b"there is no export named 'other'")
+    assert talk.agreement is not None
+    assert talk.rest == b"rest"
+
+
+@pytest.mark.parametrize(
+    "number", [wire.NBD_OPT_INFO, wire.NBD_OPT_GO, wire.NBD_OPT_LIST_META_CONTEXT]
+)
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\1", b"\xff\xff\xff\xff", info("x" * 4097)])
+def test_malformed_data_is_refused(number, data):
+    talk = after_flags(option(number, data), GO)
+    assert kinds(talk)[0] == wire.NBD_REP_ERR_INVALID
+    assert talk.replies()[0][2]
+    assert talk.agreement is not None
+
+
+@pytest.mark.parametrize("number", [4, 5, 11, 99, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, 1, 70_000])
+def test_unknown_options_are_refused_in_step(number, length):
+    talk = after_flags(option(number, bytes(length)), GO, b"rest")
+    refused, kind, text = talk.replies()[0]
+    assert (refused, kind) == (number, wire.NBD_REP_ERR_UNSUP)
+    assert text
+    assert (talk.agreement is not None, talk.rest) == (True, b"rest")
+    assert talk.largest_need <= MAXIMUM_OPTION_BYTES
+
+
+def test_a_known_option_that_is_too_big_is_refused_in_step():
+    talk = after_flags(option(wire.NBD_OPT_GO, bytes(MAXIMUM_OPTION_BYTES + 1)), GO, b"rest")
+    assert kinds(talk)[0] == wire.NBD_REP_ERR_TOO_BIG
+    assert talk.rest == b"rest"
+    assert talk.largest_need <= MAXIMUM_OPTION_BYTES
+
+
+def test_options_are_counted():
+    endless = option(wire.NBD_OPT_LIST)
+    assert after_flags(*[endless] * (MAXIMUM_OPTIONS - 1), GO).agreement is not None
+    with pytest.raises(ProtocolError, match="options"):
+        after_flags(*[endless] * MAXIMUM_OPTIONS, GO)
+
+
+def listed(*queries: str, name: str = "", number: int = wire.NBD_OPT_LIST_META_CONTEXT) -> Talk:
+    return after_flags(STRUCTURED, option(number, contexts(name, *queries)), GO)
+
+
+@pytest.mark.parametrize(
+    ("queries", "found"),
+    [
+        ((), True),
+        (("base:",), True),
+        (("base:allocation",), True),
+        (("x-other:thing", "base:allocation"), True),
+        (("base:other",), False),
+        (("x-other:",), False),
+    ],
+)
+def test_list_meta_context(queries, found):
+    replies = listed(*queries).replies()[1:]
+    if found:
+        assert replies.pop(0)[1:] == (wire.NBD_REP_META_CONTEXT, b"\0\0\0\0base:allocation")
+    assert replies[0][1:] == (wire.NBD_REP_ACK, b"")
+
+
+@pytest.mark.parametrize(
+    ("queries", "found"),
+    [((), False), (("base:",), False), (("base:allocation",), True), (("x-other:y",), False)],
+)
+def test_set_meta_context(queries, found):
+    talk = listed(*queries, number=wire.NBD_OPT_SET_META_CONTEXT)
+    assert (wire.NBD_REP_META_CONTEXT in kinds(talk)) == found
+    assert bool(talk.agreement.contexts) == found
+    assert 0 not in talk.agreement.contexts.values()
+
+
+def select(name: str, *queries: str) -> bytes:
+    return option(wire.NBD_OPT_SET_META_CONTEXT, contexts(name, *queries))
+
+
+def test_contexts_of_another_export_do_not_count():
+    exports = ExportTable({"a": FakeExport([b"a"]), "b": FakeExport([b"b"])})
+    stream = wire.CLIENT_FLAGS.pack(3) + STRUCTURED + select("a", "base:allocation")
+    assert Talk(stream + option(wire.NBD_OPT_GO, info("a")), exports).agreement.contexts
+    assert not Talk(stream + option(wire.NBD_OPT_GO, info("b")), exports).agreement.contexts
+    assert kinds(Talk(stream + option(wire.NBD_OPT_GO, info("")), exports))[-1] == (
+        wire.NBD_REP_ERR_UNKNOWN
+    )
+
+
+@pytest.mark.parametrize("then", [select(""), select("other", "base:allocation"), select("")[:-1]])
+def test_every_set_replaces_the_one_before(then):
+    number, data = wire.NBD_OPT_SET_META_CONTEXT, then[wire.OPTION.size :]
+    talk = after_flags(STRUCTURED, select("", "base:allocation"), option(number, data), GO)
+    assert talk.agreement.contexts == {}
+
+
+def test_contexts_need_structured_replies():
+    talk = after_flags(select("", "base:allocation"), STRUCTURED, GO)
+    assert kinds(talk)[0] == wire.NBD_REP_ERR_INVALID
+    assert talk.agreement.contexts == {}
+
+
+def test_an_export_named_nothing_is_the_default():
+    exports = ExportTable({"": FakeExport([b"abc"]), "b": FakeExport([b"b"])})
+    assert exports.find("").export.size == 3
+    assert exports.find("b").export.size == 1
+    assert exports.find("c") is None

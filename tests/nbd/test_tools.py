@@ -1,0 +1,120 @@
+"""The clients that people use, against a fake export of every kind of piece."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tools import missing_dependency, need_tool, output, run
+from vfloppy.nbd import listen_tcp, listen_unix
+from vfloppy.pieces import Hole, HostSlice
+
+from .fakes import FakeExport, FakeFiles, pattern
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def export(tmp_path):
+    files = FakeFiles(tmp_path, [pattern(5 * MIB, 1), pattern(777, 2)])
+    return FakeExport(
+        [
+            pattern(MIB),
+            HostSlice(files, 0, 0, 5 * MIB),
+            HostSlice(files, 1, 0, 777),
+            Hole(MIB - 777),
+            Hole(40 * MIB),
+            pattern(512, 3),
+        ]
+    )
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def uri(request, serve, export, tmp_path):
+    unix = request.param == "unix"
+    listener = listen_unix(tmp_path / "a socket") if unix else listen_tcp("127.0.0.1", 0)
+    return serve([listener], {"disk": export}, {"disk": "what it is"}).server.uri()
+
+
+def test_nbdinfo(uri, export):
+    need_tool("nbdinfo")
+    for listing in ([], ["--list"]):
+        told = json.loads(output("nbdinfo", "--json", *listing, uri))
+        (disk,) = told["exports"]
+        assert (disk["export-name"], disk["description"]) == ("disk", "what it is")
+        assert disk["export-size"] == export.size
+        assert disk["is_read_only"]
+        assert disk["can_df"]
+        assert disk["can_multi_conn"]
+        assert disk["block_size_maximum"] == 32 * MIB
+        assert disk["contexts"] == ["base:allocation"]
+
+
+def test_nbdinfo_map(uri, export):
+    need_tool("nbdinfo")
+    extents = json.loads(output("nbdinfo", "--map", "--json", uri))
+    data = 6 * MIB + 777
+    assert [(each["offset"], each["length"], each["type"]) for each in extents] == [
+        (0, data, 0),
+        (data, 41 * MIB - 777, 3),
+        (47 * MIB, 512, 0),
+    ]
+
+
+@pytest.mark.parametrize("connections", ["1", "4"])
+def test_nbdcopy(uri, export, tmp_path, connections):
+    need_tool("nbdcopy")
+    output("nbdcopy", f"--connections={connections}", uri, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == export.data
+
+
+def test_qemu_img(uri, export, tmp_path):
+    need_tool("qemu-img")
+    (tmp_path / "raw").write_bytes(export.data)
+    said = output("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, tmp_path / "raw")
+    assert "identical" in said
+    extents = json.loads(output("qemu-img", "map", "--output=json", "-f", "raw", uri))
+    assert next(each["start"] for each in extents if each["zero"]) >= 6 * MIB
+
+
+SHELL = """
+import nbd
+assert h.get_structured_replies_negotiated()
+size = h.get_size()
+for offset, length in (0, 1000), (2**20 - 5, 10), (6 * 2**20 + 700, 100), (size - 512, 512):
+    seen = []
+    h.pread_structured(length, offset, lambda data, at, kind, err: seen.append((at, kind)))
+    h.pread_structured(
+        length, offset, lambda data, at, kind, err: seen.append((at, kind)), nbd.CMD_FLAG_DF
+    )
+    assert seen[-1] == (offset, nbd.READ_DATA), seen
+    print(bytes(h.pread(length, offset)).hex())
+h.set_strict_mode(0)
+for command in (
+    lambda: h.pwrite(b"x" * 1000, 0), lambda: h.trim(512, 0), lambda: h.zero(512, 0),
+    lambda: h.pread(1, size), lambda: h.pread(10, size - 5),
+):
+    try:
+        command()
+        print("fine")
+    except nbd.Error as error:
+        print(error.errno)
+h.flush()
+h.cache(1000, 0)
+print(bytes(h.pread(4, 0)).hex())
+"""
+
+
+def test_nbdsh(uri, export):
+    need_tool("nbdsh")
+    if run("/usr/bin/python3", "-c", "import nbd").returncode:
+        missing_dependency("the Python module of libnbd is not installed")
+    lines = output("/usr/bin/python3", "-m", "nbd", "-u", uri, "-c", SHELL).splitlines()
+    data = export.data
+    for line, (offset, length) in zip(
+        lines,
+        [(0, 1000), (MIB - 5, 10), (6 * MIB + 700, 100), (export.size - 512, 512)],
+        strict=False,
+    ):
+        assert line == data[offset : offset + length].hex()
+    assert lines[4:] == ["EPERM", "EPERM", "EPERM", "EINVAL", "EINVAL", data[:4].hex()]
