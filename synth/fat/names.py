@@ -176,11 +176,10 @@ def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
         is_short = _IS_SHORT_BYTES.fullmatch
         # (length + 12) // 13 + 1, as one division
         counts = [1 if is_short(name) else (len(name) + 25) // 13 for name in names]
-    else:
-        counts = [slots(decode(name)) for name in names]
-    for position, name in renamed.items():
-        counts[position] = slots(name)
-    return counts
+        for position, new_name in renamed.items():
+            counts[position] = slots(new_name)
+        return counts
+    return [slots(renamed.get(at) or decode(name)) for at, name in enumerate(names)]
 
 
 def needs_long_entries(name: str) -> bool:

@@ -6,6 +6,7 @@ import os
 import tarfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 from tools import ENVIRONMENT, output, run
 
@@ -62,19 +63,33 @@ def mtools_tree(image: Path, offset: int, target: Path) -> Contents:
 
 
 def pyfatfs_tree(image: Path, offset: int) -> Contents:
-    """What pyfatfs reads from a disk."""
+    """What pyfatfs reads from a disk: its parsers, without its search by path for every file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pyfatfs.PyFatFS import PyFatFS  # noqa: PLC0415
+        from pyfatfs.PyFat import PyFat  # noqa: PLC0415
 
         contents: Contents = {}
-        with PyFatFS(str(image), read_only=True, offset=offset) as disk:
-            for path in disk.walk.dirs():
-                contents[path.lstrip("/")] = None
-            for path in disk.walk.files():
-                with disk.openbin(path) as file:
-                    contents[path.lstrip("/")] = file.read()
+        disk = PyFat(offset=offset)
+        disk.open(str(image), read_only=True)
+        folders = [("", disk.root_dir)]
+        while folders:
+            folder, entry = folders.pop()
+            directories, files, _ = entry.get_entries()
+            for child in directories:
+                contents[folder + repr(child)] = None
+                folders.append((f"{folder}{child!r}/", child))
+            for child in files:
+                contents[folder + repr(child)] = _pyfatfs_file(disk, child)
+        disk.close()
     return contents
+
+
+def _pyfatfs_file(disk: Any, entry: Any) -> bytes:
+    """A file's clusters, cut to its size."""
+    if not entry.get_size():
+        return b""
+    chain = disk.get_cluster_chain(entry.get_cluster())
+    return b"".join(map(disk.read_cluster_contents, chain))[: entry.get_size()]
 
 
 def guestfish(drives: list[str], *script: str) -> None:
