@@ -9,7 +9,6 @@ import importlib
 import os
 import signal
 import sys
-from contextlib import suppress
 from types import FrameType
 
 import click
@@ -80,8 +79,6 @@ def main() -> None:
         status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 128 + signal.SIGINT
-    except BrokenPipeError:
-        status = _broken_pipe()
     except (VfloppyError, OSError) as error:
         complain(_sentence(error))
         status = 1
@@ -91,14 +88,6 @@ def main() -> None:
 def _terminated(number: int, _frame: FrameType | None) -> None:
     """SIGTERM unwinds like an exit, so that temporary files go."""
     raise SystemExit(128 + number)
-
-
-def _broken_pipe() -> int:
-    """Whoever read standard output has left; Python must not complain of it again at exit."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    complain("standard output was closed before all was written")
-    return 1
 
 
 def _sentence(error: Exception) -> str:

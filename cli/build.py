@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import click
@@ -39,6 +41,8 @@ def command(
     The file is sparse and holds the same bytes that `vfloppy serve` would serve. It is written
     under a temporary name and renamed when it is complete, so that OUT is always whole.
     """
+    if not directories and not options.graft:
+        raise click.UsageError("no directory given, only OUT")
     special = out != "-" and _is_special(out, force)
     disk = open_disk(options, directories, out=None if special else out)
     if not quiet:
@@ -46,7 +50,8 @@ def command(
     shown = not quiet and sys.stderr.isatty()
     with progress_bar(disk.image.size, shown) as progress:
         if out == "-":
-            write_stream(disk.image, _standard_output(), progress)
+            with _standard_output() as out_stream:
+                write_stream(disk.image, out_stream, progress)
         elif special:
             write_over(disk.image, out, progress)
         else:
@@ -70,10 +75,13 @@ def _is_special(out: str, force: bool) -> bool:
     return True
 
 
-def _standard_output() -> BinaryIO:
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    """Unbuffered, so that nothing is left to fail at exit."""
     if sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; send it to a file or a pipe")
-    return sys.stdout.buffer
+    with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as out:
+        yield out
 
 
 def _name(out: str) -> str:

@@ -44,16 +44,19 @@ def write_file(export: Export, path: str, progress: Progress = lambda _: None) -
 def write_over(export: Export, path: str, progress: Progress = lambda _: None) -> None:
     """Writes an export over what is no regular file: a block device, a pipe. Raises as above."""
     try:
-        with open(path, "r+b" if stat.S_ISBLK(os.stat(path).st_mode) else "wb", 0) as out:
-            write_stream(export, out, progress)
-    except HostReadError:
-        raise
+        mode = "r+b" if stat.S_ISBLK(os.stat(path).st_mode) else "wb"
+        out = open(path, mode, buffering=0)  # noqa: SIM115  only opening it may fail so
     except OSError as error:
         raise _failure(path, export.size, error) from error
+    with out:
+        write_stream(export, out, progress)
 
 
 def write_stream(export: Export, out: BinaryIO, progress: Progress = lambda _: None) -> None:
-    """Writes every byte of an export, zeros too, in order. Raises OSError and HostReadError."""
+    """Writes every byte of an export, zeros too, in order.
+
+    Raises WriteError and HostReadError; BrokenPipeError when the reader has left.
+    """
     for offset, length in _steps(0, export.size):
         for piece in export.pieces(offset, length):
             if isinstance(piece, Hole):
@@ -68,9 +71,18 @@ def write_stream(export: Export, out: BinaryIO, progress: Progress = lambda _: N
 
 def _write_all(out: BinaryIO, data: bytes) -> int:
     view = memoryview(data)
-    while view:
-        view = view[out.write(view) :]
+    try:
+        while view:
+            view = view[out.write(view) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{_name(out)}: can't be written: {error.strerror}") from error
     return len(data)
+
+
+def _name(out: BinaryIO) -> str:
+    return "standard output" if isinstance(out.name, int) else out.name
 
 
 @contextmanager
