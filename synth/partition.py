@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 import zlib
+from functools import partial
 from typing import NamedTuple
 
 from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
@@ -141,6 +142,34 @@ TYPE_EFI_SYSTEM = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
 _TYPE_PROTECTIVE = 0xEE
 
 
+def _gpt_header(
+    entries: bytes,
+    disk_guid: uuid.UUID,
+    total: int,
+    sector_bytes: int,
+    own_lba: int,
+    other_lba: int,
+    array_lba: int,
+) -> bytes:
+    """One of the two headers, as a sector of a disk of `total` sectors."""
+    array_sectors = len(entries) // sector_bytes
+    fields = {
+        "HeaderCRC32": 0,
+        "MyLBA": own_lba,
+        "AlternateLBA": other_lba,
+        "FirstUsableLBA": 2 + array_sectors,
+        "LastUsableLBA": total - 2 - array_sectors,
+        "DiskGUID": disk_guid.bytes_le,
+        "PartitionEntryLBA": array_lba,
+        "NumberOfPartitionEntries": GPT_ENTRIES,
+        "SizeOfPartitionEntry": GPT_ENTRY_BYTES,
+        "PartitionEntryArrayCRC32": zlib.crc32(entries),
+    }
+    fields["HeaderCRC32"] = zlib.crc32(GPT_HEADER.build(fields))
+    header: bytes = GPT_HEADER.build(fields)
+    return header.ljust(sector_bytes, b"\0")
+
+
 def gpt_overhead(sector_bytes: int) -> int:
     """The bytes of the copy of the table behind the partition."""
     return GPT_ENTRIES * GPT_ENTRY_BYTES + sector_bytes
@@ -174,23 +203,6 @@ def with_gpt(
         }
     ).ljust(array_sectors * sector_bytes, b"\0")
 
-    def header(own_lba: int, other_lba: int, array_lba: int) -> bytes:
-        fields = {
-            "HeaderCRC32": 0,
-            "MyLBA": own_lba,
-            "AlternateLBA": other_lba,
-            "FirstUsableLBA": 2 + array_sectors,
-            "LastUsableLBA": total - 2 - array_sectors,
-            "DiskGUID": disk_guid.bytes_le,
-            "PartitionEntryLBA": array_lba,
-            "NumberOfPartitionEntries": GPT_ENTRIES,
-            "SizeOfPartitionEntry": GPT_ENTRY_BYTES,
-            "PartitionEntryArrayCRC32": zlib.crc32(entries),
-        }
-        fields["HeaderCRC32"] = zlib.crc32(GPT_HEADER.build(fields))
-        built: bytes = GPT_HEADER.build(fields)
-        return built.ljust(sector_bytes, b"\0")
-
     protective = _mbr(
         boot_code,
         0,
@@ -203,6 +215,7 @@ def with_gpt(
             "SizeInLBA": min(total - 1, MOST_SECTORS),
         },
     ).ljust(sector_bytes, b"\0")
+    header = partial(_gpt_header, entries, disk_guid, total, sector_bytes)
     last = total - 1
     table = Kind.PARTITION_TABLE
     gap = FIRST_BYTE - 2 * sector_bytes - len(entries)

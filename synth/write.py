@@ -7,6 +7,7 @@ a failure at any point leaves what was there before.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import secrets
 import stat
@@ -45,7 +46,7 @@ def write_over(export: Export, path: str, progress: Progress = lambda _: None) -
     """Writes an export over what is no regular file: a block device, a pipe. Raises as above."""
     try:
         mode = "r+b" if stat.S_ISBLK(os.stat(path).st_mode) else "wb"
-        out = open(path, mode, buffering=0)  # noqa: SIM115  only opening it may fail so
+        out = io.FileIO(path, mode)
     except OSError as error:
         raise _failure(path, export.size, error) from error
     with out:

@@ -1,0 +1,186 @@
+"""Host files: every change shows, nothing outside is reached, few descriptors are open."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from vfloppy.pieces import HostReadError
+from vfloppy.synth import host
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.scan import scan
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "file").write_bytes(b"0123456789" * 1000)
+    (tmp_path / "other").write_bytes(b"other")
+    return tmp_path
+
+
+def node_of(tree, path: str) -> int:
+    return next(node for node in range(len(tree)) if tree.path(node) == path.encode())
+
+
+def shrink(path):
+    os.truncate(path, 10)
+
+
+def rewrite(path):
+    with open(path, "r+b") as file:
+        file.write(b"X")
+    os.utime(path, (1, 1))  # whatever the clock's grain, this is another time
+
+
+def rewrite_and_put_the_time_back(path):
+    status = path.stat()
+    with open(path, "r+b") as file:
+        file.write(b"X")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(path):
+    fresh = path.with_name("fresh")
+    fresh.write_bytes(path.read_bytes())
+    os.replace(fresh, path)
+
+
+def become_a_link(path):
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def become_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def become_a_directory(path):
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES = {
+    shrink: "has 10 bytes, 10000 at the scan",
+    rewrite: "was written to",
+    rewrite_and_put_the_time_back: "may have other contents",
+}
+REPLACEMENTS = {
+    replace: "was replaced",
+    become_a_link: "can't be read",
+    become_a_pipe: "no regular file",
+    become_a_directory: "no regular file",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_a_changed_file_is_an_error_that_names_it(root, change, opened_before):
+    tree = scan(str(root))
+    node = node_of(tree, "sub/file")
+    files = ScannedFiles(tree)
+    if opened_before:
+        assert files.read(node, 0, 5) == b"01234"
+    change(root / "sub" / "file")
+    with pytest.raises(HostReadError, match=CHANGES[change]) as caught:
+        files.read(node, 0, 5)
+    assert str(root / "sub" / "file") in str(caught.value)
+    assert caught.value.errno == errno.EIO
+    other = node_of(tree, "other")
+    assert files.read(other, 0, 5) == b"other"
+
+
+@pytest.mark.parametrize("change", REPLACEMENTS, ids=lambda change: change.__name__)
+def test_a_replaced_file_is_an_error(root, change):
+    tree = scan(str(root))
+    change(root / "sub" / "file")
+    with pytest.raises(HostReadError, match=REPLACEMENTS[change]):
+        ScannedFiles(tree).read(node_of(tree, "sub/file"), 0, 5)
+
+
+def test_a_directory_on_the_way_that_became_a_link_is_not_followed(root, tmp_path_factory):
+    tree = scan(str(root))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (root / "sub").rename(elsewhere / "sub")
+    (root / "sub").symlink_to(elsewhere / "sub")
+    with pytest.raises(HostReadError, match="can't be read"):
+        ScannedFiles(tree).read(node_of(tree, "sub/file"), 0, 5)
+
+
+def test_a_deleted_file_is_served_while_it_is_open(root):
+    tree = scan(str(root))
+    node = node_of(tree, "sub/file")
+    files = ScannedFiles(tree)
+    files.read(node, 0, 1)
+    (root / "sub" / "file").unlink()
+    assert files.read(node, 10, 3) == b"012"
+    with pytest.raises(HostReadError, match="No such file"):
+        ScannedFiles(tree).read(node, 0, 1)
+
+
+def test_growth_is_invisible(root):
+    tree = scan(str(root))
+    with open(root / "other", "ab") as file:
+        file.write(b" and more")
+    assert ScannedFiles(tree).read(node_of(tree, "other"), 0, 5) == b"other"
+
+
+def test_mode_and_hard_links_may_change(root):
+    tree = scan(str(root))
+    (root / "other").chmod(0o600)
+    assert ScannedFiles(tree).read(node_of(tree, "other"), 0, 5) == b"other"
+    os.link(root / "other", root / "linked")
+    assert ScannedFiles(tree).read(node_of(tree, "other"), 0, 5) == b"other"
+
+
+def test_few_descriptors_are_open_however_many_files_are_read(tmp_path, monkeypatch):
+    for number in range(200):
+        (tmp_path / f"{number:03}").write_text(str(number))
+    tree = scan(str(tmp_path))
+    monkeypatch.setattr(host, "_MOST_OPEN_FILES", 8)
+    files = ScannedFiles(tree)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        for node in range(1, 201):
+            assert files.read(node, 0, tree.sizes[node]) == str(node - 1).encode()
+    assert len(os.listdir("/proc/self/fd")) <= before + 9
+
+
+def test_no_free_descriptor_closes_an_open_one(root, monkeypatch):
+    tree = scan(str(root))
+    files = ScannedFiles(tree)
+    files.read(node_of(tree, "other"), 0, 1)
+    real, failures = os.open, [errno.EMFILE]
+
+    def scarce(*arguments, **options):
+        if failures:
+            raise OSError(failures.pop(), "too many")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, "open", scarce)
+    assert files.read(node_of(tree, "sub/file"), 0, 1) == b"0"
+    assert files.read(node_of(tree, "other"), 0, 1) == b"o"
+
+
+def test_a_short_read_is_completed(root, monkeypatch):
+    tree = scan(str(root))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: real(fd, min(length, 7), offset))
+    data = ScannedFiles(tree).read(node_of(tree, "sub/file"), 5, 100)
+    assert data == (b"0123456789" * 11)[5:105]
+
+
+def test_the_holes_of_a_file(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(10 << 20)
+        file.seek(4 << 20)
+        file.write(b"here")
+    tree = scan(str(tmp_path))
+    assert list(tree.sparse) == [1]
+    runs = list(ScannedFiles(tree).data_runs(1, 0))
+    assert len(runs) == 1
+    assert runs[0][0] <= 4 << 20 < runs[0][1] <= (4 << 20) + (1 << 16)
+    os.truncate(tmp_path / "sparse", 5)
+    assert list(ScannedFiles(tree).data_runs(1, 0)) == [(0, 10 << 20)]  # reading says why

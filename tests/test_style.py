@@ -1,0 +1,108 @@
+"""The house's order, kept by a test: who imports whom, sizes, a first line for each module."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(
+    path for folder in ("cli", "nbd", "synth") for path in (ROOT / folder).rglob("*.py")
+) + [ROOT / name for name in ("__init__.py", "__main__.py", "errors.py", "pieces.py")]
+
+# Planners and records: what they import can't read the host, the clock or chance.
+PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", *(
+    f"synth/fat/{name}.py"
+    for name in ("directories", "disk", "geometry", "lint", "names", "plan", "records", "table")
+)]  # fmt: skip
+IMPURE = {"io", "pathlib", "random", "secrets", "shutil", "socket", "subprocess", "tempfile",
+          "time", "urllib"}  # fmt: skip
+# os is for the names of paths there, and for nothing that asks the host.
+PURE_OS = {"os.path", "os.fsencode", "os.fsdecode"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> set[str]:
+    """What a module imports, relative imports as paths from the root."""
+    found = set()
+    package = list(path.relative_to(ROOT).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def top(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+every = pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+@every
+def test_imports_run_one_way(path):
+    found = imports(path)
+    tops = {name.split(".")[0] for name in found}
+    if top(path) == "nbd":
+        assert not tops & {"synth", "cli"}
+    if top(path) == "synth":
+        assert not tops & {"nbd", "cli"}
+    if path.name == "pieces.py" or path.name == "errors.py":
+        assert not tops & {"synth", "nbd", "cli"}
+    if "synth/fat" in str(path):
+        assert not any(name.startswith("synth.iso") for name in found)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_planners_cannot_read_the_host(name):
+    path = ROOT / name
+    assert not {each.split(".")[0] for each in imports(path)} & IMPURE
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            spelled = f"{node.value.id}.{node.attr}"
+            assert not spelled.startswith("os.") or spelled in PURE_OS, spelled
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("open", "input", "print")
+
+
+@every
+def test_a_module_says_what_it_is_for_in_its_first_line(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":"))
+
+
+@every
+def test_modules_are_of_a_readable_size(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400
+    assert not [line for line in lines if re.search(r"\b(TODO|FIXME|XXX)\b", line)]
+    for node in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno:
+            assert node.end_lineno - node.lineno < 70, node.name
+
+
+@every
+def test_only_the_command_line_prints(path):
+    if top(path) == "cli":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("stdout", "stderr") or name_of(path) == "nbd/captive.py"
+
+
+def test_no_import_takes_libnbd_s_name():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert 'package-dir = { "vfloppy" = "." }' in text
