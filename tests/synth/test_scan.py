@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from tools import output
 from trees import deep, special_files
 from vfloppy.errors import ScanError
 from vfloppy.synth.host import ScannedFiles
@@ -76,8 +77,17 @@ def test_what_is_no_file_is_skipped_with_its_reason(tmp_path):
     }
 
 
-def test_two_thousand_levels(tmp_path):
-    folder = os.open(tmp_path, os.O_RDONLY)
+@pytest.fixture
+def bottomless(tmp_path):
+    """A directory that is removed by a program that doesn't recurse; pytest's own removal does."""
+    root = tmp_path / "bottomless"
+    root.mkdir()
+    yield root
+    output("rm", "-rf", str(root))
+
+
+def test_two_thousand_levels(bottomless):
+    folder = os.open(bottomless, os.O_RDONLY)
     for _ in range(2000):
         os.mkdir("deeper", dir_fd=folder)
         below = os.open("deeper", os.O_RDONLY, dir_fd=folder)
@@ -86,7 +96,7 @@ def test_two_thousand_levels(tmp_path):
     with os.fdopen(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=folder), "w") as file:
         file.write("deep down")
     os.close(folder)
-    tree = scan(str(tmp_path))
+    tree = scan(str(bottomless))
     assert len(tree) == 2002
     assert tree.path(2001) == b"deeper/" * 2000 + b"file"
     assert ScannedFiles(tree).read(2001, 0, 9) == b"deep down"
