@@ -92,7 +92,6 @@ class ScannedFiles:
             status = os.fstat(descriptor)
         except OSError as error:
             raise self._failure(index, error) from error
-        # Nothing about a file changes without its ctime, so this one look is enough.
         if status.st_ctime_ns == self._ctimes_ns[index] and len(data) == length:
             return data
         self._check(index, status)
@@ -125,11 +124,16 @@ class ScannedFiles:
 
     def verify(self, index: int) -> None:
         """See `HostFiles.verify`."""
+        if index not in self._open:  # closed for others since: opening checks too
+            self.descriptor(index)
+            return
         try:
             status = os.fstat(self._open[index])
         except OSError as error:
             raise self._failure(index, error) from error
-        self._check(index, status)
+        # Nothing about a file changes without its ctime, so this one look is mostly enough.
+        if status.st_ctime_ns != self._ctimes_ns[index]:
+            self._check(index, status)
 
     def data_runs(self, index: int, start: int) -> Iterator[tuple[int, int]]:
         """Where a file holds data from byte `start` on, as (start, end); the rest is holes.

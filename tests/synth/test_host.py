@@ -184,3 +184,13 @@ def test_the_holes_of_a_file(tmp_path):
     assert runs[0][0] <= 4 << 20 < runs[0][1] <= (4 << 20) + (1 << 16)
     os.truncate(tmp_path / "sparse", 5)
     assert list(ScannedFiles(tree).data_runs(1, 0)) == [(0, 10 << 20)]  # reading says why
+
+
+def test_verifying_a_file_that_was_closed_for_others_opens_it_again(root):
+    tree = scan(str(root))
+    node = node_of(tree, "other")
+    files = ScannedFiles(tree)
+    files.verify(node)
+    shrink(root / "sub" / "file")
+    with pytest.raises(HostReadError):
+        files.verify(node_of(tree, "sub/file"))
