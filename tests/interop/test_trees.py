@@ -84,7 +84,7 @@ def check_times(directory, tar):
     with tarfile.open(tar) as archive:
         for member in archive:
             name = member.name.removeprefix("./").rstrip("/")
-            if name:
+            if name not in ("", "."):
                 seconds = int(os.stat(directory / name).st_mtime)
                 assert member.mtime == seconds - seconds % 2, name
 
