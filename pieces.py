@@ -49,7 +49,10 @@ class HostFiles(Protocol):
         ...
 
     def verify(self, index: int) -> None:
-        """Raises HostReadError unless file `index` is still what the scan saw."""
+        """Raises HostReadError unless file `index` is still what the scan saw.
+
+        A file whose descriptor was closed in between is opened again, and checked in doing so.
+        """
         ...
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measure import SERVERS, Running, copy_to_null, first_byte, random_reads, serving
-from trees import one_gibibyte, small_files
+from trees import names_alike, one_gibibyte, small_files
 
 Measure = Callable[[str, Path], float]
 
@@ -55,8 +55,9 @@ CASES = (
     Case("random 4 KiB, depth 1", "1gib", "IOPS", 1.2, _random("4k", 1)),
     Case("nbdcopy to null", "1gib", "MB/s", 1.5, _while_serving(copy_to_null)),
     Case("first byte, 100,000 files", "100k", "s", 1.5, first_byte, less_is_better=True),
+    Case("first byte, 21,000 names alike", "alike", "s", 1.5, first_byte, less_is_better=True),
 )
-TREES = {"1gib": one_gibibyte, "100k": small_files}
+TREES = {"1gib": one_gibibyte, "100k": small_files, "alike": names_alike}
 
 
 @contextmanager

@@ -23,3 +23,9 @@ def small_files(root: Path) -> None:
         folder.mkdir()
         for number in range(1000):
             (folder / f"file-{number:05}.txt").write_bytes(b"ten bytes\n")
+
+
+def names_alike(root: Path) -> None:
+    """As many files as a directory of FAT holds with names that are one name in 8.3."""
+    for number in range(21_000):
+        (root / f"collision of names {number:06}").touch()

@@ -172,7 +172,6 @@ class Session:
         """
         try:
             for files, index in self._plain_files:
-                files.descriptor(index)  # it may have been closed for others of this batch
                 files.verify(index)
             self._out += self._plain
         except OSError:

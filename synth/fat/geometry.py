@@ -238,6 +238,8 @@ def _measure(fat_bits: int, cluster_bytes: int, needs: Needs, wishes: Wishes) ->
             return None
     root_sectors = root_entries * ENTRY_BYTES // sector_bytes
     fewest, most = _LIMITS[fat_bits]
+    # There are readers that count the root directory in when they ask for the type.
+    most -= -(-root_sectors * sector_bytes // cluster_bytes)
     wanted = needs.clusters(cluster_bytes, fat_bits == 32)
     wanted += -(-wishes.free_bytes // cluster_bytes)
     sectors_per_cluster = cluster_bytes // sector_bytes

@@ -41,6 +41,9 @@ def check(geometry: Geometry, wanted: Needs) -> None:
     count = geometry.cluster_count
     assert type_by_cluster_count(geometry) == geometry.fat_bits
     assert min(abs(count - 4085), abs(count - 65_525)) >= 16
+    behind_tables = geometry.volume_sectors - geometry.reserved_sectors - 2 * geometry.table_sectors
+    with_root = behind_tables * geometry.sector_bytes // geometry.cluster_bytes
+    assert with_root < {12: 4085, 16: 65_525, 32: 1 << 28}[geometry.fat_bits]
     assert count >= wanted.clusters(geometry.cluster_bytes, geometry.fat_bits == 32)
     entries = geometry.table_sectors * geometry.sector_bytes * 8 // geometry.fat_bits
     assert entries >= count + 2
