@@ -168,7 +168,8 @@ _OPTIONS = (
     click.option(
         "--floppy",
         type=click.Choice(list(FLOPPIES), case_sensitive=False),
-        help="A diskette of that size, without a partition table.",
+        metavar="SIZE",
+        help=f"A diskette without a partition table: {', '.join(FLOPPIES)}.",
     ),
     click.option(
         "--partition",
