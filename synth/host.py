@@ -96,7 +96,10 @@ class ScannedFiles:
             return data
         self._check(index, status)
         while len(data) < length:  # a read may stop short of what is there
-            more = os.pread(descriptor, length - len(data), offset + len(data))
+            try:
+                more = os.pread(descriptor, length - len(data), offset + len(data))
+            except OSError as error:
+                raise self._failure(index, error) from error
             if not more:
                 raise HostReadError(f"{self._path(index)} is shorter than at the scan")
             data += more
@@ -142,19 +145,18 @@ class ScannedFiles:
         system that knows no holes.
         """
         size = self._tree.sizes[index]
-        end = start
-        while end < size:
+        position = start
+        while position < size:
             try:
                 descriptor = self.descriptor(index)  # anew: others open files between two runs
-                start = os.lseek(descriptor, end, os.SEEK_DATA)
-                end = os.lseek(descriptor, start, os.SEEK_HOLE)
-                self.verify(index)
-            except (OSError, AttributeError) as error:
-                if getattr(error, "errno", None) == errno.ENXIO:  # no data from here to the end
-                    return
-                start, end = end, size
+                start = _next_data(descriptor, position, size)
+                end = os.lseek(descriptor, start, os.SEEK_HOLE) if start < size else size
+                self.verify(index)  # also where there is no data: the file may have been emptied
+            except (OSError, AttributeError):
+                start, end = position, size
             if start < size:
                 yield start, min(end, size)
+            position = end
 
     def _open_file(self, index: int) -> int:
         tree = self._tree
@@ -203,3 +205,13 @@ class ScannedFiles:
         if isinstance(error, HostReadError):
             return error
         return HostReadError(f"{self._path(index)} can't be read: {error.strerror}")
+
+
+def _next_data(descriptor: int, start: int, size: int) -> int:
+    """Where a file's next data begins, from `start` on; `size` if there is none."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size
+        raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _SKIPPED_TYPES = {
     stat.S_IFBLK: "block device",
 }
 _TYPE_MASK = 0o170000
+_LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 Symlinks = Literal["skip", "follow", "follow-all", "refuse"]
 
@@ -251,7 +253,8 @@ class _Scan:
         names: list[str] = []
         statuses: list[os.stat_result] = []
         elsewhere: dict[str, Place] = {}
-        picky = self._is_picky()
+        options = self._options
+        picky = options.leave_out or options.excluded or options.skip_larger_than is not None
         for entry in found:
             name = entry.name
             try:
@@ -275,10 +278,6 @@ class _Scan:
                 names.append(name)
                 statuses.append(status)
         return _Listing(names, statuses, elsewhere)
-
-    def _is_picky(self) -> bool:
-        options = self._options
-        return bool(options.leave_out or options.excluded or options.skip_larger_than is not None)
 
     def _wanted(self, ordinal: int, name: str, status: os.stat_result) -> bool:
         """Whether the options let something into the tree; notes it if not."""
@@ -349,8 +348,8 @@ class _Scan:
         tree.sizes.extend(
             [s.st_size if file else 0 for s, file in zip(statuses, is_file, strict=True)]
         )
-        tree.mtimes_ns.extend([status.st_mtime_ns for status in statuses])
-        tree.ctimes_ns.extend([status.st_ctime_ns for status in statuses])
+        tree.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
+        tree.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
         tree.inodes.extend([status.st_ino for status in statuses])
         tree.links.extend([status.st_nlink for status in statuses])
         tree.devices.extend([self._device_index(status.st_dev) for status in statuses])
@@ -384,6 +383,14 @@ class _Scan:
     def _path(self, ordinal: int, name: str) -> bytes:
         parent = self._tree.path(self._tree.directories[ordinal])
         return os.path.join(parent, os.fsencode(name))
+
+
+def _times(times_ns: list[int]) -> array[int]:
+    """Times as a column; one that is beyond 64 bits of nanoseconds becomes the last that isn't."""
+    try:
+        return array("q", times_ns)
+    except OverflowError:
+        return array("q", [min(max(time_ns, -_LATEST_NS), _LATEST_NS) for time_ns in times_ns])
 
 
 def _some(paths: list[bytes], most: int = 3) -> str:

@@ -89,8 +89,8 @@ def _name(out: BinaryIO) -> str:
 @contextmanager
 def _replacing(path: str, size: int) -> Iterator[int]:
     """An open temporary file that takes the place of `path` if the block ends well."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(4)}.part")
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f".vfloppy-{secrets.token_hex(6)}.part")
     try:
         descriptor = os.open(
             temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666

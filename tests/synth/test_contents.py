@@ -1,0 +1,153 @@
+"""File contents: slack, empty files, holes; no zeros where a file changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from array import array
+from itertools import accumulate
+
+import pytest
+from conformance import check_image, read
+from vfloppy.pieces import Hole, HostReadError, HostSlice
+from vfloppy.synth.contents import Contents
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.image import Image
+from vfloppy.synth.scan import scan
+
+MIB = 1 << 20
+
+
+def contents_of(root, block_bytes: int = 4096) -> Contents:
+    tree = scan(str(root))
+    starts = accumulate((-(-size // block_bytes) for size in tree.sizes), initial=0)
+    return Contents(tree, ScannedFiles(tree), array("I", starts), block_bytes)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Empty files at both ends and in rows, files of less, just and more than a block."""
+    generator = random.Random(1)
+    sizes = (0, 0, 1, 4095, 4096, 0, 4097, 0, 0, 12_288, 5, 0)
+    for number, size in enumerate(sizes):
+        (tmp_path / f"{number:02}").write_bytes(generator.randbytes(size))
+    return tmp_path
+
+
+@pytest.mark.parametrize("block_bytes", [512, 4096, 32_768])
+def test_every_file_from_the_start_of_a_block_and_zeros_behind(mixed, block_bytes):
+    naive = b""
+    for path in sorted(mixed.iterdir()):
+        data = path.read_bytes()
+        naive += data + bytes(-len(data) % block_bytes)
+    image = Image([contents_of(mixed, block_bytes)])
+    assert read(image, 0, image.size) == naive
+    check_image(image)
+
+
+def test_a_range_within_a_file_is_one_slice(mixed):
+    contents = contents_of(mixed)
+    [piece] = contents.pieces(4096, 4095)
+    assert isinstance(piece, HostSlice)
+    assert (piece.index, piece.offset, piece.length) == (4, 0, 4095)
+    slice_, hole = contents.pieces(8190, 2)[0], contents.pieces(8191, 1)[0]
+    assert isinstance(slice_, HostSlice)
+    assert isinstance(hole, Hole)
+
+
+def test_regions_name_the_files_that_have_bytes(mixed):
+    names = [region.name for region in contents_of(mixed).regions()]
+    assert names == ["02", "03", "04", "06", "09", "10"]
+
+
+def test_directories_without_files_have_no_contents(tmp_path):
+    (tmp_path / "d").mkdir()
+    assert contents_of(tmp_path).size == 0
+
+
+def holes(image: Image) -> list[tuple[int, bool]]:
+    """Extents, neighbours of one sort joined."""
+    joined: list[tuple[int, bool]] = []
+    for extent in image.extents(0, image.size):
+        if joined and joined[-1][1] == extent.hole:
+            joined[-1] = (joined[-1][0] + extent.length, extent.hole)
+        else:
+            joined.append((extent.length, extent.hole))
+    return joined
+
+
+@pytest.fixture
+def islands(tmp_path):
+    """A sparse file between two others."""
+    (tmp_path / "a").write_bytes(b"a" * 5000)
+    with open(tmp_path / "b", "wb") as file:
+        file.truncate(8 * MIB)
+        for offset in (2 * MIB, 6 * MIB):
+            file.seek(offset)
+            file.write(b"b" * 4096)
+    (tmp_path / "c").write_bytes(b"c")
+    return tmp_path
+
+
+def test_extents_show_the_holes_of_the_host(islands):
+    image = Image([contents_of(islands)])
+    hole, data = 2 * MIB, 4096
+    assert holes(image) == [
+        (8192, False), (hole, True), (data, False), (4 * MIB - data, True), (data, False),
+        (hole - data, True), (4096, False),
+    ]  # fmt: skip
+    check_image(image)
+
+
+def test_extents_of_any_part_are_part_of_the_extents_of_all(islands):
+    image = Image([contents_of(islands, 512)])
+    whole = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in image.extents(
+        0, image.size))  # fmt: skip
+    generator = random.Random(2)
+    for _ in range(200):
+        first, last = sorted(generator.sample(range(len(whole) + 1), 2))
+        part = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in image.extents(
+            first * 512, (last - first) * 512))  # fmt: skip
+        assert part == whole[first:last]
+
+
+def empty_it(path):
+    """The same size, and not a byte of the data left."""
+    size = path.stat().st_size
+    os.truncate(path, 0)
+    os.truncate(path, size)
+    os.utime(path, (1, 1))
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_a_file_that_became_one_hole_does_not_pass_for_zeros(islands, opened_before):
+    image = Image([contents_of(islands)])
+    if opened_before:
+        read(image, 8192 + 2 * MIB, 1)
+    empty_it(islands / "b")
+    extents = list(image.extents(8192, 8 * MIB))
+    assert not any(extent.hole for extent in extents)
+    with pytest.raises(HostReadError, match="b was written to"):
+        read(image, 8192, 1)
+
+
+def test_a_file_that_became_one_hole_between_two_extents_does_not_either(islands):
+    image = Image([contents_of(islands)])
+    extents = image.extents(8192, 8 * MIB)
+    assert [next(extents)[:2], next(extents)[:2]] == [(2 * MIB, True), (4096, False)]
+    empty_it(islands / "b")
+    assert not any(extent.hole for extent in extents)
+
+
+def test_a_host_that_knows_no_holes_is_all_data(islands, monkeypatch):
+    real = os.lseek
+
+    def unknowing(descriptor, offset, how):
+        if how in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(errno.EINVAL, "no such whence")
+        return real(descriptor, offset, how)
+
+    monkeypatch.setattr(os, "lseek", unknowing)
+    image = Image([contents_of(islands)])
+    assert holes(image) == [(image.size, False)]

@@ -1,0 +1,378 @@
+"""Writing: the bytes of the pieces, sparse, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import stat
+
+import pytest
+from conformance import read
+from tools import missing_dependency, run
+from vfloppy.errors import WriteError
+from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice, Kind
+from vfloppy.synth import write
+from vfloppy.synth.fat.disk import disk
+from vfloppy.synth.fat.plan import FatOptions, plan
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.image import Fixed, Image, Zeros
+from vfloppy.synth.scan import scan
+from vfloppy.synth.write import write_file, write_over, write_stream
+
+AS_ROOT = os.geteuid() == 0
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@pytest.fixture
+def image(tmp_path) -> Image:
+    """A disk with files that are copied and files that are read, and one with a hole."""
+    root = tmp_path / "tree"
+    root.mkdir()
+    generator = random.Random(3)
+    for size in (0, 1, 4096, 65_535, 65_536, 65_537, 3 * MIB + 17):
+        (root / f"{size}").write_bytes(generator.randbytes(size))
+    with open(root / "sparse", "wb") as file:
+        file.truncate(4 * MIB)
+        file.seek(MIB + 5)
+        file.write(b"island")
+    return image_of(root)
+
+
+def image_of(root, **options) -> Image:
+    tree = scan(str(root))
+    options = {"fat_bits": 16} | options
+    return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def assert_only(folder, name: str, data: bytes) -> None:
+    assert [path.name for path in folder.iterdir()] == [name]
+    assert (folder / name).read_bytes() == data
+
+
+def test_the_file_is_the_bytes_of_the_pieces(image, folder):
+    write_file(image, str(folder / "a.img"))
+    assert_only(folder, "a.img", read(image, 0, image.size))
+
+
+def test_the_stream_is_the_bytes_of_the_pieces(image, folder):
+    with open(folder / "a.img", "wb", buffering=0) as out:
+        write_stream(image, out)
+    assert_only(folder, "a.img", read(image, 0, image.size))
+
+
+def test_holes_of_disk_and_files_stay_holes(tmp_path, folder):
+    root = tmp_path / "tree"
+    root.mkdir()
+    with open(root / "sparse", "wb") as file:
+        file.truncate(1 << 30)
+        file.seek(1 << 29)
+        file.write(b"island")
+    image = image_of(root, fat_bits=32, free=1 << 30)
+    write_file(image, str(folder / "a.img"))
+    status = (folder / "a.img").stat()
+    assert status.st_size == image.size > 2 << 30
+    assert status.st_blocks * 512 < 4 * MIB
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_the_kernel_does_not_copy_it_is_read_and_written(image, folder, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    write_file(image, str(folder / "a.img"))
+    assert_only(folder, "a.img", read(image, 0, image.size))
+
+
+def test_copies_and_writes_that_stop_short_go_on(image, folder, monkeypatch):
+    copy, pwrite = os.copy_file_range, os.pwrite
+    monkeypatch.setattr(
+        os, "copy_file_range",
+        lambda source, target, count, *offsets: copy(source, target, min(count, 9999), *offsets),
+    )  # fmt: skip
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:9999], at))
+    write_file(image, str(folder / "a.img"))
+    assert_only(folder, "a.img", read(image, 0, image.size))
+
+
+def test_a_stream_that_takes_little_at_a_time_gets_all(image):
+    class Slow(io.BytesIO):
+        name = 1
+
+        def write(self, data):
+            return super().write(bytes(data[:40_000]))
+
+    out = Slow()
+    write_stream(image, out)
+    assert out.getvalue() == read(image, 0, image.size)
+
+
+@pytest.mark.parametrize("how", ["file", "stream"])
+def test_progress_adds_up_to_the_size(image, folder, how):
+    steps: list[int] = []
+    if how == "file":
+        write_file(image, str(folder / "a.img"), steps.append)
+    else:
+        with open(os.devnull, "wb", buffering=0) as out:
+            write_stream(image, out, steps.append)
+    assert sum(steps) == image.size
+    assert all(step > 0 for step in steps)
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("failure", [Interrupted(), OSError(errno.EIO, "bad"), ValueError("bug")])
+@pytest.mark.parametrize("old", [None, b"the old image"])
+def test_a_failure_in_the_middle_changes_nothing(image, folder, failure, old):
+    if old:
+        (folder / "a.img").write_bytes(old)
+    done = 0
+
+    def fail_later(count: int) -> None:
+        nonlocal done
+        done += count
+        if done > 2 * MIB:
+            raise failure
+
+    expected = WriteError if isinstance(failure, OSError) else type(failure)
+    with pytest.raises(expected):
+        write_file(image, str(folder / "a.img"), fail_later)
+    if old:
+        assert_only(folder, "a.img", old)
+    else:
+        assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["65537", "1"])  # one that is copied and one that is read
+def test_a_file_that_changed_since_the_scan_changes_nothing(image, tmp_path, folder, name):
+    (folder / "a.img").write_bytes(b"the old image")
+    os.truncate(tmp_path / "tree" / name, 0)
+    with pytest.raises(HostReadError, match=f"{name} has 0 bytes"):
+        write_file(image, str(folder / "a.img"))
+    assert_only(folder, "a.img", b"the old image")
+
+
+def test_a_file_that_shrinks_while_it_is_copied_changes_nothing(
+    image, tmp_path, folder, monkeypatch
+):
+    copy = os.copy_file_range
+
+    def and_shrink(source, target, count, *offsets):
+        os.truncate(tmp_path / "tree" / str(3 * MIB + 17), 100)
+        return copy(source, target, count, *offsets)
+
+    monkeypatch.setattr(os, "copy_file_range", and_shrink)
+    with pytest.raises(HostReadError, match="3145745 has 100 bytes"):
+        write_file(image, str(folder / "a.img"))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_rewritten_right_after_its_last_byte_was_copied_changes_nothing(
+    image, tmp_path, folder, monkeypatch
+):
+    copy = os.copy_file_range
+
+    def and_rewrite(*arguments):
+        copied = copy(*arguments)
+        path = tmp_path / "tree" / "65537"
+        with open(path, "r+b") as file:
+            file.write(b"X")
+        os.utime(path, (1, 1))
+        return copied
+
+    monkeypatch.setattr(os, "copy_file_range", and_rewrite)
+    with pytest.raises(HostReadError, match="65537 was written to"):
+        write_file(image, str(folder / "a.img"))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_the_mode_of_the_old_file_is_kept(image, folder, mode):
+    (folder / "a.img").touch()
+    (folder / "a.img").chmod(mode)
+    write_file(image, str(folder / "a.img"))
+    assert stat.S_IMODE((folder / "a.img").stat().st_mode) == mode
+
+
+def test_a_new_file_has_the_mode_that_the_umask_leaves(image, folder):
+    before = os.umask(0o027)
+    try:
+        write_file(image, str(folder / "a.img"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "a.img").stat().st_mode) == 0o640
+
+
+def test_a_link_to_the_file_stays_a_link(image, folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder / "a.img")  # which isn't there yet
+    write_file(image, str(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert_only(folder, "a.img", read(image, 0, image.size))
+
+
+def test_a_reader_of_the_old_file_keeps_it(image, folder):
+    (folder / "a.img").write_bytes(b"the old image")
+    with open(folder / "a.img", "rb") as old:
+        write_file(image, str(folder / "a.img"))
+        assert old.read() == b"the old image"
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "ü" * 127, "日" * 85, "😀" * 63], ids=["1", "2", "3", "4"]
+)
+def test_the_longest_names_can_be_written(folder, name):
+    write_file(Image([Fixed(b"data", Kind.FILE, "x")]), str(folder / name))
+    assert_only(folder, name, b"data")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("missing/a.img", "No such file"), ("file/a.img", "Not a directory"), ("", "Is a directory")],
+)
+def test_where_nothing_can_be_written_it_says_so(image, folder, path, words):
+    (folder / "file").touch()
+    with pytest.raises(WriteError, match=words):
+        write_file(image, str(folder / path))
+    assert_only(folder, "file", b"")
+
+
+def test_a_reader_that_left_is_told_apart_from_a_failure(image):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb", buffering=0) as out, pytest.raises(BrokenPipeError):
+        write_stream(image, out)
+
+
+def test_a_stream_that_fails_is_named(image):
+    words = "/dev/full: can't be written: No space left"
+    with open("/dev/full", "wb", buffering=0) as out, pytest.raises(WriteError, match=words):
+        write_stream(image, out)
+    with pytest.raises(WriteError, match=words):
+        write_over(image, "/dev/full")
+
+
+class Liar:
+    """An export whose extents and pieces are given."""
+
+    def __init__(self, pieces, extents):
+        self._pieces, self._extents = pieces, extents
+        self.size = sum(extent.length for extent in extents)
+
+    def pieces(self, offset, length):
+        return self._pieces
+
+    def extents(self, offset, length):
+        return iter(self._extents)
+
+
+def test_what_is_called_a_hole_is_not_asked_for(folder):
+    asked = []
+
+    class Strict(Liar):
+        def pieces(self, offset, length):
+            asked.append((offset, length))
+            return [b"x" * length]
+
+    extents = [
+        Extent(5000, True, Kind.FREE),
+        Extent(7, False, Kind.FILE),
+        Extent(9, True, Kind.FILE),
+    ]
+    write_file(Strict([], extents), str(folder / "a.img"))
+    assert asked == [(5000, 7)]
+    assert_only(folder, "a.img", bytes(5000) + b"x" * 7 + bytes(9))
+
+
+def test_many_small_pieces_are_written_in_few_calls(folder, monkeypatch):
+    calls = []
+    pwrite = os.pwrite
+
+    def count(fd, data, at):
+        calls.append(len(data))
+        return pwrite(fd, data, at)
+
+    monkeypatch.setattr(os, "pwrite", count)
+    pieces = [b"ab", Hole(3)] * 100_000
+    write_file(Liar(pieces, [Extent(500_000, False, Kind.FILE)]), str(folder / "a.img"))
+    assert_only(folder, "a.img", b"ab\0\0\0" * 100_000)
+    assert len(calls) < 5
+
+
+def test_nothing_is_held_whole(folder):
+    """A file of 3 GiB is read in slices: the largest piece that anybody asks for is bounded."""
+    lengths = []
+
+    class Files:
+        def read(self, index, offset, length):
+            lengths.append(length)
+            return bytes(length)
+
+        def descriptor(self, index):
+            return descriptor
+
+        def verify(self, index):
+            pass
+
+    class Wide:
+        size = 3 << 30
+
+        def pieces(self, offset, length):
+            return [HostSlice(Files(), 0, offset, length)]
+
+        def extents(self, offset, length):
+            yield Extent(length, False, Kind.FILE)
+
+    class Sink(io.RawIOBase):
+        name = 1
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            return len(data)
+
+    descriptor = -1
+    write_stream(Wide(), Sink())
+    assert sum(lengths) == 3 << 30
+    assert max(lengths) <= write._STEP_BYTES
+
+
+def losetup(size: int, path) -> str:
+    with open(path, "wb") as file:
+        file.truncate(size)
+    done = run("losetup", "--find", "--show", str(path))
+    if done.returncode:
+        missing_dependency("this kernel or container has no loop devices")
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a loop device")
+@pytest.mark.parametrize("room", [512 * KIB, 2 * MIB])
+def test_a_block_device_is_written_over_or_is_too_small(tmp_path, room):
+    image = Image([Fixed(b"start", Kind.FILE, "x"), Zeros(MIB - 10, Kind.FREE, "y"),
+                   Fixed(b"finis", Kind.FILE, "z")])  # fmt: skip
+    backing = tmp_path / "backing"
+    device = losetup(room, backing)
+    try:
+        with open(device, "r+b") as file:
+            file.write(b"\xff" * 4096)
+        if room < image.size:
+            with pytest.raises(WriteError, match=f"{device}: can't be written: No space left"):
+                write_over(image, device)
+        else:
+            write_over(image, device)
+            with open(device, "rb") as file:
+                assert file.read(MIB) == read(image, 0, MIB)
+    finally:
+        run("losetup", "--detach", device)
