@@ -19,7 +19,7 @@ from .presets import PRESETS
 
 Command = Callable[..., Any]
 
-_SIZE = re.compile(r"(\+?)(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\+?)(\d{1,18}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
 

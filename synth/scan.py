@@ -11,12 +11,13 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from ..errors import ScanError
+from .grafts import Graft, Part, place_graft
 from .sources import Place, Sources
 from .tree import SEPARATOR, Skipped, Tree, home_path, printable
 
@@ -59,23 +60,6 @@ class ScanOptions:
     """Asked only about files whose permissions leave a doubt."""
 
 
-class Graft(NamedTuple):
-    """A file or directory of the host that is put at a place in the tree."""
-
-    target: str
-    """Its path in the tree; directories on the way are made where there are none."""
-    source: str
-
-
-@dataclass
-class _Part:
-    """What a directory of the tree is made of; or, in `grafts`, a file."""
-
-    homes: list[int] = field(default_factory=list)
-    grafts: dict[str, _Part] = field(default_factory=dict)
-    file: Place | None = None
-
-
 class _Listing(NamedTuple):
     """What is kept of one directory of the host, in the order of the names."""
 
@@ -105,7 +89,7 @@ class _Scan:
         self._tree = Tree()
         self._options = options
         self._sources = Sources(self._tree)
-        self._parts: dict[int, _Part] = {}  # by ordinal, of the directories still to be scanned
+        self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
         self._device_indexes: dict[int, int] = {}
         self._unreadable: list[bytes] = []
         self._links: list[bytes] = []
@@ -113,12 +97,12 @@ class _Scan:
 
     def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
         tree = self._tree
-        root = _Part()
+        root = Part()
         try:
             for source in sources:
                 root.homes.append(self._sources.root(source))
             for graft in grafts:
-                self._graft(root, graft)
+                place_graft(root, graft, self._sources)
             self._add_directory(0, root)
             status = self._sources.status(root.homes[0]) if root.homes else None
             self._append([""], [Place(status, 0, b"").known_status], [0])
@@ -149,21 +133,6 @@ class _Scan:
                 "would be taken"
             )
 
-    def _graft(self, root: _Part, graft: Graft) -> None:
-        """Notes a graft at its place. Raises ScanError."""
-        names = [name for name in graft.target.split("/") if name]
-        if ".." in names or "." in names:
-            raise ScanError(f"graft target {graft.target}: `.` and `..` are no names in a tree")
-        at = root
-        for name in names:
-            at = at.grafts.setdefault(name, _Part())
-        if os.path.isdir(graft.source):
-            at.homes.append(self._sources.root(graft.source))
-        elif names:
-            at.file = self._sources.file(graft.source)
-        else:
-            raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
-
     def _scan_directory(self, ordinal: int) -> None:
         part = self._parts.pop(ordinal)
         if len(part.homes) != 1 or part.grafts:
@@ -182,17 +151,17 @@ class _Scan:
         for node, status in enumerate(statuses, first):
             if status.st_mode & _TYPE_MASK == stat.S_IFDIR:
                 place = Place(status, tree.node_homes[node], tree.host_name(node))
-                self._add_directory(node, _Part([self._sources.child(place)]))
+                self._add_directory(node, Part([self._sources.child(place)]))
 
-    def _scan_merged(self, ordinal: int, part: _Part) -> None:
+    def _scan_merged(self, ordinal: int, part: Part) -> None:
         """The long way: several sources, or grafts."""
         merged: dict[str, Place] = {}
-        parts: dict[str, _Part] = {}
+        parts: dict[str, Part] = {}
         for home in part.homes:
             listing = self._list(ordinal, home)
             for name, status in zip(listing.names, listing.statuses, strict=True):
                 place = listing.elsewhere.get(name) or Place(status, home, os.fsencode(name))
-                own = _Part([self._sources.child(place)]) if place.is_directory else None
+                own = Part([self._sources.child(place)]) if place.is_directory else None
                 self._merge(ordinal, name, place, own, (merged, parts))
         for name, graft in part.grafts.items():
             if graft.file:
@@ -219,8 +188,8 @@ class _Scan:
         ordinal: int,
         name: str,
         place: Place,
-        part: _Part | None,
-        into: tuple[dict[str, Place], dict[str, _Part]],
+        part: Part | None,
+        into: tuple[dict[str, Place], dict[str, Part]],
     ) -> None:
         """Adds what a later source has. Directories of one name become one."""
         merged, parts = into
@@ -231,7 +200,7 @@ class _Scan:
         elif name in merged and place.status is None:
             place = merged[name]  # a directory on the way to a graft stays what it was
         if part:
-            whole = parts.setdefault(name, _Part())
+            whole = parts.setdefault(name, Part())
             whole.homes += part.homes
             whole.grafts |= part.grafts
         merged[name] = place
@@ -326,7 +295,7 @@ class _Scan:
                 return False
             ordinal = tree.parent(node)
 
-    def _add_directory(self, node: int, part: _Part) -> None:
+    def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part
         self._tree.directories.append(node)
 

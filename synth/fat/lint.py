@@ -69,7 +69,7 @@ def _disk_findings(layout: Layout) -> Iterator[Finding]:
 
 def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
     folder = tree.path(tree.directories[ordinal])
-    folder_units = units(decode(folder)) + 1 if folder else 0
+    folder_units = units(folder.decode("utf-8", "replace")) + 1 if folder else 0
     composed: dict[str, str] = {}
     for node in tree.children(ordinal):
         name = layout.renamed.get(node) or decode(tree.name(node))

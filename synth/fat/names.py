@@ -38,6 +38,8 @@ _DEVICE_IN_LATIN = re.compile(
     "[\u00b9\u00b2\u00b3]"
 )  # the superscripts that Windows takes for digits
 
+_LONGEST_EXTENSION = 200  # units; what is longer is no extension, and leaves no room for a tail
+
 _SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
 _IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
 _IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
@@ -50,22 +52,28 @@ def decode(name: bytes) -> str:
 
 
 def fold(name: str) -> str:
-    """What two names share that differ only in case: upper case, character by character.
+    """What two names share that differ only in case, character by character.
 
-    Characters whose upper case is several characters (such as the German sharp s) stay: no FAT
-    reader knows them as equal.
+    Only simple mappings count: what would become several characters (such as the German sharp s)
+    stays as it is, for no FAT reader knows those as equal.
     """
+    if name.isascii():
+        return name.upper()
+    return _upper("".join(one if len(one := c.lower()) == 1 else c for c in _upper(name)))
+
+
+def _upper(name: str) -> str:
     upper = name.upper()
     if len(upper) == len(name):
         return upper
-    return "".join(u if len(u := c.upper()) == 1 else c for c in name)
+    return "".join(one if len(one := c.upper()) == 1 else c for c in name)
 
 
 def legal(name: str) -> str:
     """A name after rules 1 to 3."""
     name = _ILLEGAL.sub("_", name)
-    name = _TRAILING.sub(lambda match: "_" * len(match[0]), name)
-    return _DEVICE.sub(r"\1_", name, count=1) if _DEVICE.match(name) else name
+    name = _fill_end(name)
+    return _fit(_DEVICE.sub(r"\1_", name, count=1)) if _DEVICE.match(name) else name
 
 
 def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, str]:
@@ -80,7 +88,7 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
     names = [decode(name) for name in joined.split(b"/")]
     wanted = [legal(name) for name in names]
     if normalize:
-        wanted = [unicodedata.normalize("NFC", name) for name in wanted]
+        wanted = [_fit(unicodedata.normalize("NFC", name)) for name in wanted]
     changed = [position for position, name in enumerate(names) if wanted[position] != name]
     taken: set[str] = set()
     renamed: dict[int, str] = {}
@@ -150,7 +158,7 @@ def _unique(name: str, taken: set[str], counters: dict[str, int]) -> str:
     if key not in taken:
         return name
     stem, dot, extension = name.rpartition(".")
-    if not stem:
+    if not stem or units(extension) > _LONGEST_EXTENSION:
         stem, dot, extension = name, "", ""
     while True:
         number = counters[key] = counters.get(key, 1) + 1
@@ -158,6 +166,16 @@ def _unique(name: str, taken: set[str], counters: dict[str, int]) -> str:
         candidate = _cut(stem, MOST_NAME_UNITS - units(tail)) + tail
         if fold(candidate) not in taken:
             return candidate
+
+
+def _fill_end(name: str) -> str:
+    """Rule 2."""
+    return _TRAILING.sub(lambda match: "_" * len(match[0]), name)
+
+
+def _fit(name: str) -> str:
+    """A name that a rule may have made too long, cut to what there is room for."""
+    return name if units(name) <= MOST_NAME_UNITS else _fill_end(_cut(name, MOST_NAME_UNITS))
 
 
 def _cut(text: str, most: int) -> str:
@@ -225,7 +243,7 @@ def _basis(name: str) -> tuple[str, str]:
 
     FATGEN, "The Basis-Name Generation Algorithm".
     """
-    upper = fold(name).replace(" ", "").lstrip(".")
+    upper = _upper(name).replace(" ", "").lstrip(".")
     base = _NOT_SHORT.sub("_", upper.partition(".")[0][:8]) or "_"
     return base, _NOT_SHORT.sub("_", upper.rpartition(".")[2][:3]) if "." in upper else ""
 

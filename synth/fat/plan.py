@@ -127,7 +127,7 @@ def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
         options=options,
         geometry=geometry,
         label=label,
-        identity=_identity(tree, label, geometry),
+        identity=_identity(tree, label, geometry, options.latest_ns),
         renamed=renamed,
         slot_starts=slot_starts,
         directory_starts=_cumulative_clusters(directory_bytes, cluster_bytes),
@@ -240,12 +240,15 @@ def _check_file_sizes(tree: Tree) -> None:
     raise PlanError(f"FAT holds files of at most {MOST_FILE_BYTES} bytes; too large: {names}{more}")
 
 
-def _identity(tree: Tree, label: bytes, geometry: Geometry) -> bytes:
+def _identity(tree: Tree, label: bytes, geometry: Geometry, latest_ns: int | None) -> bytes:
     digest = hashlib.blake2b(label, digest_size=36)
     digest.update(repr(geometry).encode())
     digest.update(tree.names)
     digest.update(tree.sizes.tobytes())
-    digest.update(tree.mtimes_ns[1:].tobytes())  # the root's time is not on the disk
+    times_ns = tree.mtimes_ns[1:]  # the root's time is not on the disk
+    if latest_ns is not None:
+        times_ns = array("q", [min(time_ns, latest_ns) for time_ns in times_ns])
+    digest.update(times_ns.tobytes())
     digest.update(tree.directories.tobytes())
     digest.update(tree.first_children.tobytes())
     return digest.digest()
