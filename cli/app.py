@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -65,6 +66,9 @@ def _group() -> None:
 def main() -> None:
     """Runs the command line and exits."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may have what the terminal has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _group.main(prog_name="vfloppy", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -82,12 +86,25 @@ def main() -> None:
     except (VfloppyError, OSError) as error:
         complain(_sentence(error))
         status = 1
-    sys.exit(status)
+    sys.exit(_flushed(status))
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
     """SIGTERM unwinds like an exit, so that temporary files go."""
     raise SystemExit(128 + number)
+
+
+def _flushed(status: int | None) -> int | None:
+    """Writes out what standard output still holds; Python would complain of it too late."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not status:
+            complain(f"standard output: {error.strerror}")
+        return status or 1
+    return status
 
 
 def _sentence(error: Exception) -> str:

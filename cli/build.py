@@ -47,7 +47,7 @@ def command(
     disk = open_disk(options, directories, out=None if special else out)
     if not quiet:
         report_changes(disk)
-    shown = not quiet and sys.stderr.isatty()
+    shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
     with progress_bar(disk.image.size, shown) as progress:
         if out == "-":
             with _standard_output() as out_stream:
@@ -78,6 +78,8 @@ def _is_special(out: str, force: bool) -> bool:
 @contextmanager
 def _standard_output() -> Iterator[BinaryIO]:
     """Unbuffered, so that nothing is left to fail at exit."""
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed; send it to a file or a pipe")
     if sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; send it to a file or a pipe")
     with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as out:

@@ -15,13 +15,15 @@ from typing import Any
 
 import click
 
+from ..errors import ScanError
 from ..synth.fat.disk import disk as fat_disk
 from ..synth.fat.names import rename_reason
 from ..synth.fat.plan import FatOptions, Layout, plan
 from ..synth.fat.records import MOST_FILE_BYTES
+from ..synth.grafts import Graft
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
-from ..synth.scan import Graft, ScanOptions, scan
+from ..synth.scan import ScanOptions, scan
 from ..synth.tree import Tree, printable
 from .manifest import write_manifest
 from .options import DiskOptions
@@ -68,6 +70,8 @@ def open_disk(options: DiskOptions, directories: tuple[str, ...], out: str | Non
     options, directories = _from_qemu(options, directories)
     if not directories and not options.graft:
         raise click.UsageError("no directory given, and no --graft")
+    if "" in directories:
+        raise ScanError("a directory's name is empty")
     _raise_descriptor_limit()
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
@@ -127,7 +131,10 @@ def _excluded(options: DiskOptions) -> Callable[[str], bool] | None:
         return None
     from pathspec import GitIgnoreSpec  # noqa: PLC0415  slow to import, and most runs need none
 
-    return GitIgnoreSpec.from_lines(patterns).match_file
+    try:
+        return GitIgnoreSpec.from_lines(patterns).match_file
+    except ValueError as error:
+        raise click.UsageError(f"--exclude: {error}") from None
 
 
 def _identities(paths: Iterable[str]) -> frozenset[tuple[int, int]]:

@@ -19,7 +19,7 @@ from .presets import PRESETS
 
 Command = Callable[..., Any]
 
-_SIZE = re.compile(r"(\+?)(\d{1,18}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
 
@@ -227,10 +227,10 @@ def disk_options(command: Command) -> Command:
     def with_options(**given: Any) -> Any:
         ctx = click.get_current_context()
         values = {name: given.pop(name) for name in DiskOptions.__dataclass_fields__}
-        _check_together(ctx, values)
         values |= _preset_values(ctx, values)
         values["sector_size"] = int(values["sector_size"])
         values["cluster_size"] = values["cluster_size"] and int(values["cluster_size"])
+        _check_together(ctx, values)
         return command(options=DiskOptions(**values), **given)
 
     decorated: Command = with_options
@@ -249,8 +249,13 @@ def _check_together(ctx: click.Context, values: dict[str, Any]) -> None:
         for other in others:
             if values[one] and _was_given(ctx, other):
                 raise click.UsageError(f"--{one} goes without --{other.replace('_', '-')}")
-    if values["esp"] and values["partition"] == "none" and _was_given(ctx, "partition"):
+    if values["esp"] and values["partition"] == "none":
         raise click.UsageError("--esp marks a partition; it goes without --partition none")
+    cluster_size, sector_size = values["cluster_size"], values["sector_size"]
+    if cluster_size and cluster_size < sector_size:
+        raise click.UsageError(
+            f"--cluster-size {cluster_size} is less than one sector of {sector_size} bytes"
+        )
 
 
 def _preset_values(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from vfloppy.synth.scan import Graft, ScanOptions, scan
+from vfloppy.synth.grafts import Graft
+from vfloppy.synth.scan import ScanOptions, scan
 from vfloppy.synth.tree import home_path, host_path, printable
 
 

@@ -9,7 +9,8 @@ from vfloppy.errors import ScanError, VfloppyError
 from vfloppy.synth.fat.directories import long_slots
 from vfloppy.synth.fat.names import decode, fold, renames, short_names, slot_counts, units
 from vfloppy.synth.fat.plan import plan
-from vfloppy.synth.scan import Graft, scan
+from vfloppy.synth.grafts import Graft
+from vfloppy.synth.scan import scan
 
 
 def on_disk(*names: str | bytes, normalize: bool = False) -> list[str]:
