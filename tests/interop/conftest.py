@@ -3,52 +3,136 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
-from readers import Contents, host_tree
+from readers import Contents, host_paths
 from tools import vfloppy
 from trees import MADE, real_trees, settle_times
 
-MIB = 1 << 20
+# The disk's first and last moment. FAT counts two seconds at a time.
+FIRST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp())
+LAST = int(datetime(2107, 12, 31, 23, 59, 58, tzinfo=UTC).timestamp())
 
 
-class Built(NamedTuple):
+class Built:
     """A tree as a disk."""
 
-    directory: Path
-    image: Path
-    expected: Contents
-    """What a reader should find: the host's names, but those that the rules change."""
+    def __init__(self, directory: Path, image: Path) -> None:
+        self.directory = directory
+        self.image = image
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What `vfloppy map --json` tells."""
+        report: dict[str, Any] = json.loads(output_of_map(self.directory))
+        return report
+
+    @cached_property
+    def origins(self) -> dict[str, Path]:
+        """The host's files by their paths on the disk: the host's, but those that were renamed."""
+        renamed = {each["path"]: each["name"] for each in self.report["renamed"]}
+        origins = {}
+        for path in host_paths(self.directory)[0]:
+            steps = path.split("/")
+            for depth, _ in enumerate(steps):
+                name = renamed.get(printed("/".join(path.split("/")[: depth + 1])))
+                steps[depth] = name or steps[depth]
+            origins["/".join(steps)] = self.directory / path
+        return origins
+
+    @cached_property
+    def expected(self) -> Contents:
+        """What a reader should find."""
+        return {
+            name: None if path.is_dir() else path.read_bytes()
+            for name, path in self.origins.items()
+        }
+
+    @cached_property
+    def times(self) -> dict[str, int]:
+        """The modification times that a reader should find."""
+        seconds = {name: int(path.stat().st_mtime) for name, path in self.origins.items()}
+        return {
+            name: min(max(second - second % 2, FIRST), LAST) for name, second in seconds.items()
+        }
+
+
+def output_of_map(directory: Path) -> str:
+    done = vfloppy("map", "--json", directory)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
+
+
+def printed(path: str) -> str:
+    """A path as messages show it."""
+    from vfloppy.synth.tree import printable  # noqa: PLC0415
+
+    return printable(path.encode("utf-8", "surrogateescape"))
+
+
+def dates(root: Path) -> None:
+    """Files from all of FAT's time, and from before and after it."""
+    for moment in (
+        "1970-01-01T00:00:01", "1979-12-31T23:59:59", "1980-01-01T00:00:00", "1980-01-01T00:00:03",
+        "2000-02-29T23:59:59", "2024-12-31T12:34:57", "2038-01-19T03:14:08", "2100-02-28T23:59:58",
+        "2107-12-31T23:59:59", "2108-01-01T00:00:00",
+    ):  # fmt: skip
+        second = int(datetime.fromisoformat(moment + "+00:00").timestamp())
+        path = root / moment.replace(":", ".")
+        path.touch()
+        os.utime(path, ns=(0, second * 10**9 + 990_000_000))
+        folder = root / f"{path.name} directory"
+        folder.mkdir()
+        os.utime(folder, ns=(0, second * 10**9))
+
+
+def changed_long_names(root: Path) -> None:
+    """Names of 255 bytes that can't stay: what they become may be no longer."""
+    for name in (
+        "con." + "x" * 251, "nul." + "y" * 251, "b" * 254 + ":", "." * 255, " " * 255,
+        "n" * 254 + ".", "n" * 254 + "_", "N" * 254 + "_", "a" * 250 + ".text", "A" * 250 + ".text",
+        "\u00fc" * 127 + ":", "\u00c9" * 127, "\u00e9" * 127, "q" * 100 + "." + "w" * 154,
+        "Q" * 100 + "." + "w" * 154,
+    ):  # fmt: skip
+        (root / name).write_text(name)
+
+
+MAKERS: dict[str, Callable[[Path], None]] = MADE | {"changed_long_names": changed_long_names}
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """Makes the trees by name, as they are asked for."""
-    directories: dict[str, Path] = {}
+    """Makes the trees by name and builds their disks, as they are asked for."""
     builds: dict[str, Built] = {}
 
     def directory(name: str) -> Path:
-        if name not in directories:
-            if name in real_trees():
-                directories[name] = real_tree(name, tmp_path_factory)
-            else:
-                root = tmp_path_factory.mktemp(name) / "tree"
-                root.mkdir()
-                MADE[name](root)
-                settle_times(root)
-                directories[name] = root
-        return directories[name]
+        if name in real_trees():
+            return real_tree(name, tmp_path_factory)
+        if name == "python with all that is installed":
+            return real_trees()["python"]
+        root: Path = tmp_path_factory.mktemp(name) / "tree"
+        root.mkdir()
+        if name == "dates":
+            dates(root)
+        else:
+            MAKERS[name](root)
+            settle_times(root)
+        return root
 
     def build(name: str) -> Built:
         if name not in builds:
             source = directory(name)
-            image = tmp_path_factory.mktemp("image") / f"{name}.img"
+            image = tmp_path_factory.mktemp("image") / "disk.img"
             done = vfloppy("build", "-q", source, image)
             assert (done.returncode, done.stderr) == (0, b"")
-            builds[name] = Built(source, image, expected_contents(source))
+            builds[name] = Built(source, image)
         return builds[name]
 
     return build
@@ -59,29 +143,7 @@ def real_tree(name: str, tmp_path_factory) -> Path:
     source = real_trees()[name]
     if name != "python":
         return source
-    target = tmp_path_factory.mktemp(name) / "tree"
+    target: Path = tmp_path_factory.mktemp(name) / "tree"
     ignored = shutil.ignore_patterns("site-packages", "__pycache__", "test")
     shutil.copytree(source, target, symlinks=True, ignore=ignored)
     return target
-
-
-def expected_contents(source: Path) -> Contents:
-    """The host's files under their names on the disk, as `vfloppy map --json` tells them."""
-    report = json.loads(vfloppy("map", "--json", source).stdout)
-    renamed = {each["path"]: each["name"] for each in report["renamed"]}
-    names: Contents = {}
-    for path, data in host_tree(source).items():
-        parts = path.split("/")
-        for depth, _ in enumerate(parts, 1):
-            printed = printed_path("/".join(path.split("/")[:depth]))
-            if printed in renamed:
-                parts[depth - 1] = renamed[printed]
-        names["/".join(parts)] = data
-    return names
-
-
-def printed_path(path: str) -> str:
-    """A path as messages show it."""
-    from vfloppy.synth.tree import printable  # noqa: PLC0415
-
-    return printable(path.encode("utf-8", "surrogateescape"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
-from tools import output, vfloppy
+from tools import missing_dependency, output, vfloppy
 from trees import MADE, settle_times
 
 
@@ -32,18 +35,37 @@ def test_a_copy_elsewhere_gives_the_same_bytes(options, tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_order_of_making_does_not_matter(tmp_path):
-    images = []
+@pytest.fixture
+def listed_as_made():
+    """A directory where the system lists names in the order they were made, or its reverse."""
+    if not os.access("/dev/shm", os.W_OK):
+        missing_dependency("/dev/shm is not there")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        for name in "bac":
+            (Path(folder) / name).touch()
+        if os.listdir(folder) not in (["b", "a", "c"], ["c", "a", "b"]):
+            missing_dependency("/dev/shm lists names in an order of its own")
+        yield Path(folder)
+
+
+def test_the_order_of_making_does_not_matter(listed_as_made, tmp_path):
+    images, orders = [], []
     for seed in (1, 2):
-        root = tmp_path / "tree"
+        root = listed_as_made / "tree"
         root.mkdir()
-        names = [f"file {number} with a longer name" for number in range(300)]
+        names = [
+            f"directory {number % 7}/file {number} with a longer name" for number in range(300)
+        ]
         random.Random(seed).shuffle(names)
         for name in names:
+            (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_text(name)
         settle_times(root)
+        orders.append((os.listdir(root), os.listdir(root / "directory 0")))
         images.append(build(root, tmp_path / f"{seed}.img").read_bytes())
         shutil.rmtree(root)
+    assert orders[0][0] != orders[1][0]
+    assert orders[0][1] != orders[1][1]
     assert images[0] == images[1]
 
 

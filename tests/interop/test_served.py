@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,6 +40,51 @@ def test_served_and_built_are_the_same_bytes(made, name, tmp_path):
         assert output("cmp", str(tmp_path / copy), str(disk.image)) == ""
 
 
+def test_a_flipped_byte_is_noticed(made, tmp_path):
+    """The comparisons above can fail."""
+    need_tool("qemu-img")
+    disk = made("sizes")
+    damaged = tmp_path / "damaged.img"
+    shutil.copy(disk.image, damaged)
+    at = disk.image.read_bytes().index((disk.directory / "70000.bin").read_bytes()[:512])
+    with damaged.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([(disk.directory / "70000.bin").read_bytes()[0] ^ 1]))
+    assert run("cmp", "-s", str(damaged), str(disk.image)).returncode == 1
+    command = f'qemu-img compare -f raw -F raw "$uri" {damaged}'
+    done = vfloppy("serve", "-q", "-U", "-", disk.directory, "--run", command)
+    assert done.returncode == 1
+    assert b"Content mismatch" in done.stdout
+
+
+def test_a_port_serves_what_a_socket_does(made, tmp_path):
+    need_tool("nbdcopy", "qemu-img")
+    disk = made("documentation")
+    command = f"""
+        test "$uri" = "nbd://127.0.0.1:$port/" && test -z "$unixsocket" || exit 9
+        nbdcopy "$uri" {tmp_path}/nbdcopy && qemu-img convert -f raw -O raw "$uri" {tmp_path}/qemu
+    """
+    done = vfloppy("serve", "-q", "-p", "0", disk.directory, "--run", command)
+    assert done.returncode == 0, done.stderr.decode()
+    for copy in ("nbdcopy", "qemu"):
+        assert output("cmp", str(tmp_path / copy), str(disk.image)) == ""
+
+
+def test_different_clients_at_once_read_the_same(made, tmp_path):
+    need_tool("nbdcopy", "qemu-img")
+    disk = made("documentation")
+    command = f"""
+        nbdcopy "$uri" {tmp_path}/0 & one=$!
+        nbdcopy --synchronous --request-size=4096 "$uri" {tmp_path}/1 & two=$!
+        qemu-img convert -f raw -O raw -W -m 16 "$uri" {tmp_path}/2 & three=$!
+        qemu-img dd -f raw -O raw bs=1M if="$uri" of={tmp_path}/3 && wait $one && wait $two \\
+            && wait $three
+    """
+    captive(disk.directory, command)
+    for number in range(4):
+        assert output("cmp", str(tmp_path / f"{number}"), str(disk.image)) == ""
+
+
 def test_four_connections_read_what_one_reads(made, tmp_path):
     need_tool("nbdcopy")
     disk = made("documentation")
@@ -59,6 +105,26 @@ def test_sparse_files_and_free_space_are_holes(made):
     assert sizes[0] < 8 * MIB
     rows = json.loads(captive(disk.directory, 'qemu-img map --output=json -f raw "$uri"'))
     assert sum(row["length"] for row in rows if row["data"]) == sizes[0]
+    assert sum(row["length"] for row in rows) == disk.image.stat().st_size
+
+
+def test_only_what_is_data_is_told_to_be_data(made):
+    """Both clients name the same stretches, and the file that was built has data in no other."""
+    need_tool("nbdinfo", "qemu-img")
+    disk = made("sizes")
+    text = captive(
+        disk.directory, 'nbdinfo --map --json "$uri"; qemu-img map --output=json -f raw "$uri"'
+    )
+    decoder = json.JSONDecoder()
+    by_nbdinfo, end = decoder.raw_decode(text)
+    by_qemu, _ = decoder.raw_decode(text[end:].lstrip())
+    data = [(row["offset"], row["length"]) for row in by_nbdinfo if row["type"] == 0]
+    assert data == [(row["start"], row["length"]) for row in by_qemu if row["data"]]
+    everything = disk.image.read_bytes()
+    for start, length in data:
+        everything = everything[:start] + bytes(length) + everything[start + length :]
+    assert not everything.strip(b"\0")
+    assert sum(length for _, length in data) < 4 * MIB
 
 
 def test_nbdinfo_says_what_is_served(made):
@@ -114,6 +180,7 @@ def test_signals_end_it_cleanly(made, number, tmp_path):
     path = tmp_path / "socket"
     with serving(made("empty_things").directory, "-U", str(path)) as process:
         client = socket.socket(socket.AF_UNIX)
+        client.settimeout(60)
         client.connect(str(path))
         client.recv(18)  # a process of its own serves this client now
         children = children_of(process.pid)
@@ -123,6 +190,25 @@ def test_signals_end_it_cleanly(made, number, tmp_path):
     assert not path.exists()
     assert children
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_a_signal_ends_a_private_server_and_its_command(made):
+    directory = made("empty_things").directory
+    command = [*VFLOPPY, "serve", "-q", "-U", "-", str(directory), "--run"]
+    process = subprocess.Popen(
+        [*command, 'echo "$unixsocket" $$; exec sleep 600'],
+        stdout=subprocess.PIPE, cwd="/", env=ENVIRONMENT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout
+        path, command_id = process.stdout.readline().decode().split()
+        others = [*children_of(process.pid), int(command_id)]
+        assert len(others) > 1
+        assert os.path.exists(path)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert not os.path.exists(os.path.dirname(path))
+    assert not [each for each in others if Path(f"/proc/{each}").exists()]
 
 
 def children_of(process_id: int) -> list[int]:
@@ -152,6 +238,12 @@ def serving_line(directory: Path) -> str:
     server = serving(directory, "-p", "0")
     with server:
         return server.line
+
+
+@pytest.mark.parametrize("where", [("-p", "0"), ("-U", "-"), ("-U", "-", "--run", "true")])
+def test_the_directory_is_missing(where, tmp_path):
+    done = vfloppy("serve", *where, tmp_path / "missing")
+    assert "no such directory" in one_line(done, 1)
 
 
 def test_the_port_is_in_use(made):
@@ -231,11 +323,12 @@ def test_no_file_is_opened_before_a_client_asks(tmp_path):
     (root / "below" / "small").write_text("small")
     log = tmp_path / "log"
     trace = ["strace", "-f", "-y", "-o", str(log), "-e", "trace=open,openat,openat2"]
-    command = [*trace, *VFLOPPY, "serve", "-q", "-U", "-", str(root), "--run", "true"]
-    assert run(*command).returncode == 0
-    opened = [line for line in log.read_text().splitlines() if str(root) in line]
-    assert opened, "the trace saw nothing"
-    assert all("O_DIRECTORY" in line for line in opened), opened
+    command = [*trace, *VFLOPPY, "serve", "-q", "-U", "-", str(root), "--run", ""]
+    for command[-1] in ("true", 'nbdinfo --size "$uri"'):  # a client that reads nothing
+        assert run(*command).returncode == 0
+        opened = [line for line in log.read_text().splitlines() if str(root) in line]
+        assert opened, "the trace saw nothing"
+        assert all("O_DIRECTORY" in line for line in opened), opened
     # And the trace would have shown it:
     command[-1] = f'nbdcopy "$uri" {tmp_path}/copy'
     (root / "below" / "small").write_text("small again")

@@ -6,26 +6,28 @@ import os
 import tarfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tools import ENVIRONMENT, output, run
 
 Contents = dict[str, bytes | None]
 
 
-def host_tree(root: Path) -> Contents:
-    """What a directory holds that a disk can hold."""
-    contents: Contents = {}
+def host_paths(root: Path) -> tuple[list[str], list[str]]:
+    """What a directory holds that a disk can hold, and what it holds beside that."""
+    kept, left_out = [], []
     for folder, directories, files in os.walk(root):
         for name in directories + files:
             path = Path(folder, name)
-            if path.is_symlink():
-                continue
-            if path.is_dir():
-                contents[str(path.relative_to(root))] = None
-            elif path.is_file():
-                contents[str(path.relative_to(root))] = path.read_bytes()
-    return contents
+            fits = not path.is_symlink() and (path.is_dir() or path.is_file())
+            (kept if fits else left_out).append(str(path.relative_to(root)))
+    return kept, left_out
+
+
+def host_tree(root: Path) -> Contents:
+    """What a directory holds that a disk can hold, with its bytes."""
+    paths = {path: root / path for path in host_paths(root)[0]}
+    return {name: None if path.is_dir() else path.read_bytes() for name, path in paths.items()}
 
 
 def volume_of(image: Path, volume: Path, offset: int, length: int | None = None) -> Path:
@@ -92,6 +94,42 @@ def _pyfatfs_file(disk: Any, entry: Any) -> bytes:
     return b"".join(map(disk.read_cluster_contents, chain))[: entry.get_size()]
 
 
+class Listed(NamedTuple):
+    """What a listing says of a file or directory."""
+
+    size: int | None
+    """None for directories."""
+    mtime: int
+
+
+def sleuthkit_listing(image: Path, sector: int) -> dict[str, Listed]:
+    """All that The Sleuth Kit finds on a disk whose file system starts at a sector."""
+    text = output(
+        "fls", "-r", "-p", "-u", "-m", "", "-o", str(sector), str(image),
+        env=ENVIRONMENT | {"TZ": "UTC"},
+    )  # fmt: skip
+    listing = {}
+    for line in text.splitlines():
+        _, path, _, mode, _, _, size, _, mtime, *_ = line.split("|")
+        virtual = mode[0] in "vV" or path.endswith("(Volume Label Entry)")
+        if not virtual:
+            listing[path[1:]] = Listed(None if mode[0] == "d" else int(size), int(mtime))
+    return listing
+
+
+def sleuthkit_files(image: Path, sector: int, target: Path) -> Contents:
+    """The files that The Sleuth Kit copies out of a disk; those that have bytes."""
+    target.mkdir()
+    output("tsk_recover", "-a", "-o", str(sector), str(image), str(target))
+    return {path: data for path, data in host_tree(target).items() if data is not None}
+
+
+def grub_reads(image: Path, partition: str, path: str, host: Path) -> bool:
+    """Whether GRUB finds a file by its name, with the bytes of a host file."""
+    device_path = f"(loop0{partition})/{path}"
+    return run("grub-fstest", str(image), "cmp", device_path, str(host)).returncode == 0
+
+
 def guestfish(drives: list[str], *script: str) -> None:
     """Runs guestfish over read-only drives (paths or URIs), one appliance for all of them."""
     command = ["guestfish", "--ro", "--format=raw"]
@@ -109,6 +147,13 @@ def device(number: int) -> str:
         letters = chr(ord("a") + letter) + letters
         number -= 1
     return f"/dev/sd{letters}"
+
+
+def tar_times(path: Path) -> dict[str, int]:
+    """The modification times of what a tar file holds."""
+    with tarfile.open(path) as archive:
+        names = ((each.name.removeprefix("./").rstrip("/"), int(each.mtime)) for each in archive)
+        return {name: mtime for name, mtime in names if name not in ("", ".")}
 
 
 def tar_tree(path: Path) -> Contents:

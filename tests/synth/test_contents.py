@@ -151,3 +151,16 @@ def test_a_host_that_knows_no_holes_is_all_data(islands, monkeypatch):
     monkeypatch.setattr(os, "lseek", unknowing)
     image = Image([contents_of(islands)])
     assert holes(image) == [(image.size, False)]
+
+
+@pytest.mark.parametrize("block_bytes", [512, 4096, 32_768, 65_536])
+def test_holes_of_the_host_that_are_finer_than_a_block_are_data(tmp_path, block_bytes):
+    """Data at the end of one block, at the start of another, and in the middle of a third."""
+    with open(tmp_path / "file", "wb") as file:
+        file.truncate(2 * MIB + 5)
+        for offset in (65_536 * 3 - 10, 65_536 * 7, 65_536 * 11 + 30_000, 2 * MIB):
+            file.seek(offset)
+            file.write(b"x")
+    image = Image([contents_of(tmp_path, block_bytes)])
+    assert sum(length for length, hole in holes(image) if hole) > MIB
+    check_image(image)

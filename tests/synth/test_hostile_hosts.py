@@ -233,3 +233,28 @@ def test_leaving_out_goes_by_the_file_not_by_its_name(tmp_path):
     tree = scan(str(tmp_path), options)
     assert [tree.name(node) for node in range(1, len(tree))] == [b"kept"]
     assert {skipped.path for skipped in tree.skipped} == {b"image", b"another name"}
+
+
+def test_permissions_are_asked_about_only_where_the_mode_leaves_a_doubt(tmp_path):
+    doubtful = {"file": 0o600, "group": 0o640, "dir": 0o700, "listed": 0o744}
+    sure = {"open": 0o644, "open-dir": 0o755}
+    for name, mode in (doubtful | sure).items():
+        if "dir" in name or name == "listed":
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    asked: list[str] = []
+
+    def refuse(name, _directory, _mode):
+        asked.append(name)
+        return False
+
+    tree = scan(str(tmp_path), ScanOptions(may_read=refuse, skip_unreadable=True))
+    assert asked == sorted(doubtful)
+    assert {tree.name(node).decode() for node in range(1, len(tree))} == set(sure)
+    assert {(path.decode(), why) for path, why in tree.skipped} == {
+        (name, "may not be read") for name in doubtful
+    }
+    with pytest.raises(ScanError, match="dir, file, group and 1 more"):
+        scan(str(tmp_path), ScanOptions(may_read=refuse))

@@ -183,9 +183,11 @@ def test_a_file_rewritten_right_after_its_last_byte_was_copied_changes_nothing(
 ):
     copy = os.copy_file_range
 
-    def and_rewrite(*arguments):
-        copied = copy(*arguments)
+    def and_rewrite(source, *arguments):
+        copied = copy(source, *arguments)
         path = tmp_path / "tree" / "65537"
+        if os.fstat(source).st_size != 65_537:
+            return copied
         with open(path, "r+b") as file:
             file.write(b"X")
         os.utime(path, (1, 1))
@@ -292,6 +294,14 @@ def test_what_is_called_a_hole_is_not_asked_for(folder):
     write_file(Strict([], extents), str(folder / "a.img"))
     assert asked == [(5000, 7)]
     assert_only(folder, "a.img", bytes(5000) + b"x" * 7 + bytes(9))
+
+
+def test_a_large_hole_among_the_data_stays_one(folder):
+    pieces = [b"x", Hole(7 * MIB), b"y"]
+    extents = [Extent(7 * MIB + 2, False, Kind.FILE)]
+    write_file(Liar(pieces, extents), str(folder / "a.img"))
+    assert_only(folder, "a.img", b"x" + bytes(7 * MIB) + b"y")
+    assert (folder / "a.img").stat().st_blocks * 512 < MIB
 
 
 def test_many_small_pieces_are_written_in_few_calls(folder, monkeypatch):

@@ -106,3 +106,29 @@ def test_hidden_sectors_are_those_before_the_partition(tmp_path, sector_bytes, p
     assert int.from_bytes(sector[28:32], "little") * sector_bytes == start
     assert int.from_bytes(sector[11:13], "little") == sector_bytes
     assert sector[510:512] == b"\x55\xaa"
+
+
+def test_a_first_cluster_beyond_65535_is_in_two_halves(tmp_path):
+    with open(tmp_path / "A", "wb") as file:
+        file.truncate(0x12344 * 4096)  # from cluster 3 on
+    (tmp_path / "Z").write_bytes(b"at the end")
+    image = image_of(tmp_path)
+    sectors = int.from_bytes(read(image, MIB + 36, 4), "little")
+    data = MIB + (32 + 2 * sectors) * 512
+    first, last = read(image, data + 32, 32), read(image, data + 64, 32)
+    assert (first[20:22].hex(), first[26:28].hex()) == ("0000", "0300")
+    assert (last[20:22].hex(), last[26:28].hex()) == ("0100", "4723")
+    table = MIB + 32 * 512
+    assert read(image, table + 4 * 0x12345, 12).hex() == "46230100ffffff0fffffff0f"
+    assert read(image, data + (0x12347 - 2) * 4096, 10) == b"at the end"
+
+
+@pytest.mark.parametrize(
+    ("mode", "attributes"),
+    [(0o644, 0x20), (0o444, 0x21), (0o464, 0x20), (0o446, 0x20), (0o755, 0x20), (0o555, 0x21)],
+)
+def test_what_nobody_may_write_is_read_only(tmp_path, mode, attributes):
+    (tmp_path / "FILE").touch()
+    (tmp_path / "FILE").chmod(mode)
+    image = image_of(tmp_path, floppy="1.44M")
+    assert read(image, 19 * 512 + 32, 12) == b"FILE       " + bytes((attributes,))

@@ -144,6 +144,25 @@ def test_another_tree_has_another_serial_number(tmp_path, change):
     assert id_of(tmp_path) != before
 
 
+def test_a_file_in_the_next_directory_has_another_serial_number(roots):
+    """All columns but one are equal: who is whose parent."""
+    for root, folder in zip(roots, ("a", "b"), strict=True):
+        for name in ("a/x", f"{folder}/y"):
+            (root / name).parent.mkdir(exist_ok=True)
+            (root / name).touch()
+        (root / "b").mkdir(exist_ok=True)
+        set_times(root)
+    assert id_of(roots[0]) != id_of(roots[1])
+
+
+def test_a_file_and_a_directory_in_each_other_s_place_have_another_serial_number(roots):
+    for root, (file, directory) in zip(roots, ("pq", "qp"), strict=True):
+        (root / file).touch()
+        (root / directory).mkdir()
+        set_times(root)
+    assert id_of(roots[0]) != id_of(roots[1])
+
+
 @pytest.mark.parametrize(
     "options",
     [{"label": "OTHER"}, {"fat_bits": 16}, {"cluster_bytes": 512}, {"free": 1 << 30}],
