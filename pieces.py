@@ -12,7 +12,7 @@ A range of an export is answered with pieces, in order and without gaps:
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -32,6 +32,18 @@ class HostReadError(OSError):
 
 class HostFiles(Protocol):
     """Reads scanned host files by number; every answer is checked against the scan."""
+
+    @property
+    def steady(self) -> Mapping[int, int]:
+        """Open descriptors by file, of files that were checked and that nobody can change before
+        `alarms` grows: what is read from them while it stays the same needs no `verify`.
+        """
+        ...
+
+    @property
+    def alarms(self) -> int:
+        """How often a file has left `steady` because somebody was about to change it."""
+        ...
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes of file `index` from byte `offset`.
@@ -109,8 +121,27 @@ class Extent(NamedTuple):
     kind: Kind
 
 
+class HostRuns(NamedTuple):
+    """Where host files lie in an export, as columns, for an outlet that can't spare a call a read.
+
+    File n starts at byte `start + (starts[n] << block_shift)` and is `sizes[n]` bytes long. Of
+    files that start in one place only the last has bytes there. All ends at byte `end`.
+    """
+
+    files: HostFiles
+    start: int
+    end: int
+    block_shift: int
+    starts: Sequence[int]
+    sizes: Sequence[int]
+
+
 class Export(Protocol):
-    """Anything that can be served, written or mapped. Offsets and lengths are in bytes."""
+    """Anything that can be served, written or mapped. Offsets and lengths are in bytes.
+
+    One that holds host files may also have `host_runs`, a HostRuns or None: a short cut to what
+    `pieces` says of them.
+    """
 
     @property
     def size(self) -> int:

@@ -62,8 +62,16 @@ class Disk:
         return [(printable(path), reason) for path, reason in self.tree.skipped]
 
 
-def open_disk(options: DiskOptions, directories: tuple[str, ...], out: str | None = None) -> Disk:
+def open_disk(
+    options: DiskOptions,
+    directories: tuple[str, ...],
+    out: str | None = None,
+    *,
+    leases: bool = False,
+) -> Disk:
     """Scans directories and lays them out. `out` is a file that is no part of it.
+
+    With `leases`, whoever writes to a file that is open here waits until we know.
 
     Raises UsageError, VfloppyError and OSError.
     """
@@ -79,7 +87,7 @@ def open_disk(options: DiskOptions, directories: tuple[str, ...], out: str | Non
         layout = plan(tree, _fat_options(options))
     finally:
         gc.enable()
-    disk = Disk(tree, layout, fat_disk(layout, tree, ScannedFiles(tree)))
+    disk = Disk(tree, layout, fat_disk(layout, tree, ScannedFiles(tree, leases=leases)))
     if options.manifest:
         write_manifest(options.manifest, tree, layout)
     return disk

@@ -71,7 +71,7 @@ def command(
     if len(export_name.encode("utf-8", "surrogateescape")) > 4096:
         raise click.UsageError("--export-name is too long; NBD holds at most 4096 bytes")
     _log_to_stderr()
-    disk = open_disk(options, directories)
+    disk = open_disk(options, directories, leases=True)
     summary = describe(disk)
     if not quiet:
         report_changes(disk)

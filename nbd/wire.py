@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 # "Handshake phase", "Newstyle negotiation"
 NBDMAGIC: Final = 0x4E42444D41474943
@@ -119,6 +119,13 @@ UINT16: Final = struct.Struct(">H")
 UINT32: Final = struct.Struct(">I")
 
 REQUEST: Final = struct.Struct(">IHHQQI")  # magic, flags, type, cookie, offset, length
+# The same, for many at a time: magic, flags and type as one number.
+HEADED_REQUEST: Final = struct.Struct(">QQQI")  # head, cookie, offset, length
+READ_HEAD: Final = NBD_REQUEST_MAGIC << 32 | NBD_CMD_READ
+HEADED_DATA: Final = struct.Struct(">QQIQ")  # head, cookie, length, offset; then the data
+DATA_HEAD: Final = (
+    NBD_STRUCTURED_REPLY_MAGIC << 32 | NBD_REPLY_FLAG_DONE << 16 | NBD_REPLY_TYPE_OFFSET_DATA
+)
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")  # magic, error, cookie
 CHUNK: Final = struct.Struct(">IHHQI")  # magic, flags, type, cookie, length of payload
 OFFSET_DATA: Final = struct.Struct(">IHHQIQ")  # a chunk's header, offset; then the data
@@ -127,9 +134,10 @@ ERROR: Final = struct.Struct(">IH")  # error, message length; then the message
 BLOCK_STATUS: Final = struct.Struct(">IHHQII")  # a chunk's header, context id; then descriptors
 DESCRIPTOR: Final = struct.Struct(">II")  # extent length, status flags
 
-assert REQUEST.size == 28
+assert REQUEST.size == HEADED_REQUEST.size == 28
 assert SIMPLE_REPLY.size == 16
 assert CHUNK.size == 20
+assert OFFSET_DATA.size == HEADED_DATA.size == 28
 assert OPTION.size == 16
 assert OPTION_REPLY.size == 20
 assert INFO_EXPORT.size == 12
@@ -146,6 +154,9 @@ _ERRNO_TO_NBD: Final = {
     errno.EFBIG: NBD_ENOSPC,
     errno.ESHUTDOWN: NBD_ESHUTDOWN,
 }
+
+
+Headed: TypeAlias = tuple[int, int, int, int]  # as in HEADED_REQUEST
 
 
 class MalformedError(ValueError):

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from ..pieces import Extent, Hole, HostSlice, Kind, Piece
+from ..pieces import Extent, Hole, HostRuns, HostSlice, Kind, Piece
 from .host import ScannedFiles
 from .image import Region
 from .tree import Tree, printable
@@ -16,7 +16,7 @@ class Contents:
     """The section of file contents, for any format that lays files out in runs of whole blocks.
 
     `starts` is cumulative over the nodes: node n occupies the blocks from starts[n] up to
-    starts[n + 1], none if it is empty or no file. A block is `block_bytes` long.
+    starts[n + 1], none if it is empty or no file. A block is `block_bytes` long, a power of two.
     """
 
     def __init__(
@@ -28,6 +28,12 @@ class Contents:
         self._starts = starts
         self._sizes = tree.sizes
         self._block_bytes = block_bytes
+
+    @property
+    def host_runs(self) -> HostRuns:
+        """All of it."""
+        shift = self._block_bytes.bit_length() - 1
+        return HostRuns(self._files, 0, self.size, shift, self._starts, self._sizes)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         starts, block_bytes = self._starts, self._block_bytes

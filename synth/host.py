@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from ..pieces import HostReadError
+from .leases import Leases
 from .tree import Tree, host_path, printable
 
 _OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # the user named it: links are followed
@@ -72,15 +73,25 @@ class Directories:
 
 
 class ScannedFiles:
-    """The regular files of a tree, by node. The `HostFiles` of `pieces`."""
+    """The regular files of a tree, by node. The `HostFiles` of `pieces`.
 
-    def __init__(self, tree: Tree) -> None:
+    With `leases`, the host is asked to announce writers where it can (see `leases`).
+    """
+
+    def __init__(self, tree: Tree, *, leases: bool = False) -> None:
         self._tree = tree
         self._directories = Directories(tree)
         self._ctimes_ns = tree.ctimes_ns
         self._open: dict[int, int] = {}
+        self._leases = Leases() if leases else None
+        self.steady: dict[int, int] = self._leases.held if self._leases else {}
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 2))
+
+    @property
+    def alarms(self) -> int:
+        """See `HostFiles.alarms`."""
+        return self._leases.broken if self._leases else 0
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         """See `HostFiles.read`."""
@@ -112,18 +123,24 @@ class ScannedFiles:
         if descriptor is not None:
             return descriptor
         while len(self._open) >= self._most_open:
-            os.close(self._open.pop(next(iter(self._open))))
+            self._close(next(iter(self._open)))
         try:
             descriptor = self._open_file(index)
         except OSError as error:
             raise self._failure(index, error) from error
         self._open[index] = descriptor
+        if self._leases:
+            self._leases.take(index, descriptor)  # before the check: nothing can come between
         try:
             self.verify(index)
         except HostReadError:
-            os.close(self._open.pop(index))
+            self._close(index)
             raise
         return descriptor
+
+    def _close(self, index: int) -> None:
+        self.steady.pop(index, None)
+        os.close(self._open.pop(index))
 
     def verify(self, index: int) -> None:
         """See `HostFiles.verify`."""
@@ -167,7 +184,7 @@ class ScannedFiles:
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
-                os.close(self._open.popitem()[1])
+                self._close(next(reversed(self._open)))
 
     def _check(self, index: int, status: os.stat_result) -> None:
         """Raises HostReadError unless what the scan saw of the file is still there.

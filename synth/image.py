@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from ..pieces import Extent, Hole, Kind, Piece
+from ..pieces import Extent, Hole, HostRuns, Kind, Piece
 
 
 class Region(NamedTuple):
@@ -106,6 +106,16 @@ class Image:
     def sections(self) -> Sequence[Section]:
         """The sections from first to last; none is empty and none is an image."""
         return self._sections
+
+    @property
+    def host_runs(self) -> HostRuns | None:
+        """Where the host's files are; of several sections of them, the largest."""
+        found: list[HostRuns] = []
+        for start, section in zip(self._starts, self._sections, strict=True):
+            runs: HostRuns | None = getattr(section, "host_runs", None)
+            if runs:
+                found.append(runs._replace(start=start + runs.start, end=start + runs.end))
+        return max(found, key=lambda runs: runs.end - runs.start, default=None)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         """See `Export.pieces`."""

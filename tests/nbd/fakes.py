@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vfloppy.nbd import wire
-from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice, Piece
+from vfloppy.pieces import Extent, Hole, HostReadError, HostRuns, HostSlice, Piece
 
 MAGIC = wire.NBD_REQUEST_MAGIC
 
@@ -27,6 +27,8 @@ class FakeFiles:
         self.descriptors = []
         self.broken: set[int] = set()
         self.verified: list[int] = []
+        self.steady: dict[int, int] = {}
+        self.alarms = 0
         for number, content in enumerate(contents):
             path = os.path.join(directory, f"host{number}")
             with open(path, "wb") as file:
@@ -75,6 +77,24 @@ class FakeExport:
     @property
     def data(self) -> bytes:
         return content(self.regions)
+
+
+class FakeColumns(FakeExport):
+    """The same, with its host files, which must be whole and in order, as columns too."""
+
+    @property
+    def host_runs(self) -> HostRuns:
+        starts, slices, position = [], [], 0
+        for region in self.regions:
+            if isinstance(region, HostSlice):
+                assert (region.index, region.offset) == (len(slices), 0)
+                slices.append(region)
+                starts.append(position)
+            position += _length(region)
+        sizes = [each.length for each in slices]
+        first = starts[0]
+        starts = [start - first for start in starts]
+        return HostRuns(slices[0].files, first, self.size, 0, starts, sizes)
 
 
 def content(pieces: Iterable[Piece]) -> bytes:

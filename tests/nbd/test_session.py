@@ -14,6 +14,7 @@ from vfloppy.nbd.status import MAXIMUM_EXTENTS, allocation
 from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice
 
 from .fakes import (
+    FakeColumns,
     FakeExport,
     FakeFiles,
     assemble,
@@ -36,10 +37,10 @@ def files(tmp_path):
     return FakeFiles(tmp_path, [pattern(5000, 1), pattern(300_000, 2), pattern(100, 3)])
 
 
-@pytest.fixture
-def export(files):
+@pytest.fixture(params=[FakeExport, FakeColumns])
+def export(files, request):
     """0 bytes, 1000 small slice, 6000 short hole, 7000 long hole, 27000 large slice, ..."""
-    return FakeExport(
+    return request.param(
         [
             pattern(1000, 9),
             HostSlice(files, 0, 0, 5000),
@@ -354,7 +355,28 @@ def test_in_a_batch_only_the_reads_of_the_failing_file_fail(export, files, struc
 def test_a_batch_checks_each_file_once_after_reading(export, files):
     stream = b"".join(request(READ, 1000 + n, 50, cookie=n) for n in range(100))
     Told(export).feed(stream)
-    assert files.verified == [0]
+    assert files.verified == ([0] if isinstance(export, FakeColumns) else [0] * 100)
+
+
+def test_a_file_that_nobody_can_change_is_not_checked_again(files):
+    export = FakeColumns([pattern(1000, 9), HostSlice(files, 0, 0, 5000)])
+    files.steady = {0: files.descriptors[0]}
+    files.broken = {0}
+    told = Told(export).feed(request(READ, 1000, 5000))
+    assert (files.verified, told.chunks[0].payload) == ([], pattern(5000, 1))
+
+
+def test_a_batch_in_which_a_file_stopped_being_steady_is_read_again_and_checked(files):
+    class Alarming(dict):
+        def get(self, index):
+            files.alarms += 1  # as if the signal came just before the read
+            files.broken = {0}
+            return self.pop(index, None)
+
+    export = FakeColumns([pattern(1000, 9), HostSlice(files, 0, 0, 5000)])
+    files.steady = Alarming({0: files.descriptors[0]})
+    told = Told(export).feed(request(READ, 1000, 5000) + request(READ, 0, 1000, cookie=8))
+    assert {each.cookie: each.error for each in told.chunks} == {7: 5, 8: 0}
 
 
 def test_a_file_that_became_shorter(export, files):

@@ -1,0 +1,129 @@
+"""Leases: writers announce themselves, and nothing else changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from vfloppy.pieces import HostReadError
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.leases import Leases
+from vfloppy.synth.scan import scan
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "a").write_bytes(b"as it was scanned")
+    (tmp_path / "b").write_bytes(b"another")
+    return tmp_path
+
+
+@pytest.fixture
+def files(root):
+    files = ScannedFiles(scan(str(root)), leases=True)
+    files.read(1, 0, 1)
+    files.read(2, 0, 1)
+    if not files.steady:
+        pytest.skip("no leases to be had on this file system")
+    return files
+
+
+def write_elsewhere(path, text):
+    """By another process, as writers are."""
+    program = f"open({str(path)!r}, 'r+').write({text!r})"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_writer_breaks_the_lease_of_its_file_alone(files, root):
+    assert (sorted(files.steady), files.alarms) == ([1, 2], 0)
+    write_elsewhere(root / "a", "overwritten")
+    assert (sorted(files.steady), files.alarms) == ([2], 1)
+    with pytest.raises(HostReadError, match="was written to after the scan"):
+        files.read(1, 0, 1)
+    assert files.read(2, 0, 7) == b"another"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC],
+    ids=["write", "both", "truncate"],
+)
+def test_our_own_process_may_write_too(files, root, change):
+    os.close(os.open(root / "b", change))
+    assert (sorted(files.steady), files.alarms) == ([1], 1)
+
+
+def test_a_reader_that_empties_the_file_breaks_no_lease_but_leaves_nothing_to_read(files, root):
+    """Linux asks no lease about O_RDONLY with O_TRUNC; what comes after it needs one broken."""
+    os.close(os.open(root / "b", os.O_RDONLY | os.O_TRUNC))
+    assert files.alarms == 0
+    assert os.pread(files.steady[2], 7, 0) == b""  # too short: whoever reads asks for a check
+    with pytest.raises(HostReadError, match="has 0 bytes, 7 at the scan"):
+        files.read(2, 0, 7)
+
+
+def test_readers_break_nothing(files, root):
+    assert (root / "a").read_bytes() == b"as it was scanned"
+    os.rename(root / "a", root / "c")
+    os.chmod(root / "c", 0o600)
+    assert (sorted(files.steady), files.alarms) == ([1, 2], 0)
+
+
+def test_a_file_that_is_being_written_is_just_checked(root):
+    tree = scan(str(root))
+    with open(root / "a", "r+b"):
+        files = ScannedFiles(tree, leases=True)
+        assert files.read(1, 0, 2) == b"as"
+    assert 1 not in files.steady
+
+
+def test_a_child_takes_leases_of_its_own(files, root):
+    """A lease lives as long as the descriptor, and its signal goes to who took it."""
+    tree = scan(str(root))
+    process_id = os.fork()
+    if not process_id:
+        status = 1
+        try:
+            own = ScannedFiles(tree, leases=True)
+            own.read(1, 0, 1)
+            os.close(os.open(root / "a", os.O_WRONLY))
+            status = 0 if own.alarms == 1 and not own.steady else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == 0
+    assert files.alarms == 1
+
+
+def test_no_leases_outside_of_the_main_thread(root):
+    """Signals come to the main thread, so a lease of another could be broken in mid-read."""
+    files = ScannedFiles(scan(str(root)), leases=True)
+    thread = threading.Thread(target=files.read, args=(1, 0, 1))
+    thread.start()
+    thread.join()
+    assert files.steady == {}
+
+
+def test_no_leases_where_another_machine_may_write():
+    leases = Leases()
+    with open("/proc/version", "rb") as file:
+        leases.take(1, file.fileno())
+    assert leases.held == {}
+
+
+def test_no_leases_unless_asked_for(root):
+    files = ScannedFiles(scan(str(root)))
+    files.read(1, 0, 1)
+    assert (files.steady, files.alarms) == ({}, 0)
+
+
+def test_a_descriptor_that_makes_room_gives_its_lease_back(root, monkeypatch):
+    files = ScannedFiles(scan(str(root)), leases=True)
+    monkeypatch.setattr(files, "_most_open", 1)
+    files.read(1, 0, 1)
+    files.read(2, 0, 1)
+    assert 1 not in files.steady
+    write_elsewhere(root / "a", "x")
+    assert files.alarms == 0
