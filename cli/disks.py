@@ -25,11 +25,11 @@ from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.scan import ScanOptions, scan
 from ..synth.tree import Tree, printable
-from .manifest import write_manifest
 from .options import DiskOptions
 from .presets import PRESETS
 
 _DESCRIPTORS_WANTED = 16384
+_MOST_PROCESSES = 4
 # QEMU's own name for a directory as a disk: fat:[12|16|32:][floppy:][rw:]DIR, in any order.
 _QEMU_NAME = re.compile(r"fat:((?:(?:12|16|32|floppy|rw):)*)(.+)", re.DOTALL)
 
@@ -89,6 +89,8 @@ def open_disk(
         gc.enable()
     disk = Disk(tree, layout, fat_disk(layout, tree, ScannedFiles(tree, leases=leases)))
     if options.manifest:
+        from .manifest import write_manifest  # noqa: PLC0415  most runs need none
+
         write_manifest(options.manifest, tree, layout)
     return disk
 
@@ -104,6 +106,7 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
         skip_larger_than=MOST_FILE_BYTES if options.skip_large else None,
         excluded=_excluded(options),
         symlinks=options.symlinks,
+        processes=min(_MOST_PROCESSES, os.cpu_count() or 1),
         strict=options.strict,
     )
 

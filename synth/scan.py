@@ -10,16 +10,20 @@ import os
 import stat
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import ScanError
 from .grafts import Graft, Part, place_graft
+from .scan_options import ScanOptions, Symlinks, may_read
+from .sharing import Forked, may_fork
 from .sources import Place, Sources
 from .tree import SEPARATOR, Skipped, Tree, home_path, printable
+
+__all__ = ["ScanOptions", "Symlinks", "may_read", "scan"]
 
 _SKIPPED_TYPES = {
     stat.S_IFLNK: "symbolic link",
@@ -29,35 +33,17 @@ _SKIPPED_TYPES = {
     stat.S_IFBLK: "block device",
 }
 _TYPE_MASK = 0o170000
+_DIRECTORIES_A_PROCESS = 32  # at least, or a fork is not worth it
 _LATEST_NS = (1 << 63) - 1  # in the year 2262
 
-Symlinks = Literal["skip", "follow", "follow-all", "refuse"]
 
+class _Share(NamedTuple):
+    """What one of several processes found."""
 
-def may_read(name: str, directory: int, mode: int) -> bool:
-    """Whether this process may read `name` in the open directory (and enter it, if it is one)."""
-    need = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
-    return os.access(name, need, dir_fd=directory, effective_ids=True, follow_symlinks=False)
-
-
-@dataclass(frozen=True)
-class ScanOptions:
-    """What to do with what the tree can't or shouldn't hold."""
-
-    skip_unreadable: bool = False
-    """Leave out what may not be read, instead of refusing the whole directory."""
-    leave_out: frozenset[tuple[int, int]] = frozenset()
-    """Files by (device, inode) that are no part of the tree, such as the image being written."""
-    skip_larger_than: int | None = None
-    """Leave out files of more bytes than this."""
-    excluded: Callable[[str], bool] | None = None
-    """Whether a path in the tree (a directory's ends with `/`) is not wanted."""
-    symlinks: Symlinks = "skip"
-    """`follow` stays within the sources; `follow-all` goes wherever a link leads."""
-    strict: bool = False
-    """Refuse two sources that have a file of one name."""
-    may_read: Callable[[str, int, int], bool] = may_read
-    """Asked only about files whose permissions leave a doubt."""
+    added: dict[str, Any]
+    parts: dict[int, list[int]]
+    """The homes of directories by ordinal, counted from the share's first."""
+    refused: tuple[list[bytes], ...]
 
 
 class _Listing(NamedTuple):
@@ -90,7 +76,6 @@ class _Scan:
         self._options = options
         self._sources = Sources(self._tree)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
-        self._device_indexes: dict[int, int] = {}
         self._unreadable: list[bytes] = []
         self._links: list[bytes] = []
         self._twice: list[bytes] = []
@@ -106,15 +91,66 @@ class _Scan:
             self._add_directory(0, root)
             status = self._sources.status(root.homes[0]) if root.homes else None
             self._append([""], [Place(status, 0, b"").known_status], [0])
-            ordinal = 0
-            while ordinal < len(tree.directories):  # grows as directories are found
-                tree.first_children.append(len(tree))
-                self._scan_directory(ordinal)
-                ordinal += 1
+            first = 0
+            while first < len(tree.directories):  # level by level
+                level = range(first, len(tree.directories))
+                self._scan_shared(level)
+                first = level.stop
         finally:
             self._sources.close()
         self._refuse()
         return tree
+
+    def _scan_shared(self, level: range) -> None:
+        """Scans directories of one level, in several processes where there are many."""
+        count = min(self._options.processes, len(level) // _DIRECTORIES_A_PROCESS)
+        grafts = any(self._parts[ordinal].grafts for ordinal in level)
+        if count < 2 or grafts or not may_fork():
+            self._scan_all(level)
+            return
+        since = self._tree.lengths()
+        bounds = [level.start + len(level) * number // count for number in range(count + 1)]
+        ranges = [range(*bound) for bound in pairwise(bounds)]
+        children: list[Forked[_Share]] = []
+        try:
+            children += [
+                Forked(partial(self._share, each, since))  # one after the other: a fork may fail
+                for each in ranges[1:]
+            ]
+            self._scan_all(ranges[0])
+            for child in children:
+                self._add(child.result(), since)
+        finally:
+            for child in children:
+                child.discard()
+
+    def _scan_all(self, ordinals: range) -> None:
+        for ordinal in ordinals:
+            self._tree.first_children.append(len(self._tree))
+            self._scan_directory(ordinal)
+
+    def _share(self, ordinals: range, since: dict[str, int]) -> _Share:
+        """What a scan of some directories adds, for another process to add."""
+        refused = (self._unreadable, self._links, self._twice)
+        for paths in refused:
+            paths.clear()
+        self._scan_all(ordinals)
+        first = since["directories"]
+        parts = {
+            ordinal - first: part.homes for ordinal, part in self._parts.items() if ordinal >= first
+        }
+        return _Share(self._tree.stretch(since), parts, refused)
+
+    def _add(self, share: _Share, since: dict[str, int]) -> None:
+        now = self._tree.lengths()
+        homes = now["homes"] - since["homes"]
+        for ordinal, own in share.parts.items():
+            self._parts[now["directories"] + ordinal] = Part([home + homes for home in own])
+        for mine, theirs in zip(
+            (self._unreadable, self._links, self._twice), share.refused, strict=True
+        ):
+            mine.extend(theirs)
+        self._tree.extend(share.added, since)
 
     def _refuse(self) -> None:
         if self._unreadable:
@@ -321,7 +357,7 @@ class _Scan:
         tree.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
         tree.inodes.extend([status.st_ino for status in statuses])
         tree.links.extend([status.st_nlink for status in statuses])
-        tree.devices.extend([self._device_index(status.st_dev) for status in statuses])
+        tree.devices.extend([self._tree.device_index(status.st_dev) for status in statuses])
         tree.sparse.extend(
             [
                 node
@@ -329,13 +365,6 @@ class _Scan:
                 if status.st_blocks * 512 < status.st_size and is_file[node - first]
             ]
         )
-
-    def _device_index(self, device: int) -> int:
-        index = self._device_indexes.get(device)
-        if index is None:
-            index = self._device_indexes[device] = len(self._tree.device_numbers)
-            self._tree.device_numbers.append(device)
-        return index
 
     def _readable(self, ordinal: int, descriptor: int, name: str, mode: int) -> bool:
         if self._options.may_read(name, descriptor, mode):

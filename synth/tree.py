@@ -17,9 +17,9 @@ import os
 import stat
 from array import array
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
 
@@ -77,6 +77,51 @@ class Tree:
     def __len__(self) -> int:
         """The number of nodes, the root included."""
         return len(self.sizes)
+
+    def lengths(self) -> dict[str, int]:
+        """How long each column is."""
+        return {each.name: len(getattr(self, each.name)) for each in fields(self)}
+
+    def stretch(self, since: dict[str, int]) -> dict[str, Any]:
+        """What was added to the columns since they had the lengths `since`."""
+        added = {
+            name: column[since[name] :]
+            for name, column in vars(self).items()
+            if not isinstance(column, dict)
+        }
+        return added | {
+            "device_numbers": self.device_numbers,
+            "host_names": {
+                node: name for node, name in self.host_names.items() if node >= since["sizes"]
+            },
+        }
+
+    def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
+        """Adds the stretch of another tree that was the same as this one at `since`."""
+        now = self.lengths()
+        nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
+        first_home, homes = since["homes"], now["homes"] - since["homes"]
+        devices = [self.device_index(number) for number in added["device_numbers"]]
+
+        def moved(home: int) -> int:
+            return home + homes if home >= first_home else home
+
+        for name in ("names", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "links"):
+            getattr(self, name).extend(added[name])
+        for name in ("directories", "first_children", "sparse"):
+            getattr(self, name).extend([node + nodes for node in added[name]])
+        self.name_ends.extend([end + names for end in added["name_ends"]])
+        self.node_homes.extend([moved(home) for home in added["node_homes"]])
+        self.homes.extend([Home(moved(home.parent), home.name) for home in added["homes"]])
+        self.devices.extend([devices[index] for index in added["devices"]])
+        self.host_names.update({node + nodes: name for node, name in added["host_names"].items()})
+        self.skipped.extend(added["skipped"])
+
+    def device_index(self, number: int) -> int:
+        """The place of a device in `device_numbers`, where it is added if it is new."""
+        if number not in self.device_numbers:  # never more than a few
+            self.device_numbers.append(number)
+        return self.device_numbers.index(number)
 
     @property
     def file_count(self) -> int:

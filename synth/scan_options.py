@@ -1,0 +1,39 @@
+"""What a scan is told: what to leave out, which links to follow, what to refuse."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Symlinks = Literal["skip", "follow", "follow-all", "refuse"]
+
+
+def may_read(name: str, directory: int, mode: int) -> bool:
+    """Whether this process may read `name` in the open directory (and enter it, if it is one)."""
+    need = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
+    return os.access(name, need, dir_fd=directory, effective_ids=True, follow_symlinks=False)
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """What to do with what the tree can't or shouldn't hold."""
+
+    skip_unreadable: bool = False
+    """Leave out what may not be read, instead of refusing the whole directory."""
+    leave_out: frozenset[tuple[int, int]] = frozenset()
+    """Files by (device, inode) that are no part of the tree, such as the image being written."""
+    skip_larger_than: int | None = None
+    """Leave out files of more bytes than this."""
+    excluded: Callable[[str], bool] | None = None
+    """Whether a path in the tree (a directory's ends with `/`) is not wanted."""
+    symlinks: Symlinks = "skip"
+    """`follow` stays within the sources; `follow-all` goes wherever a link leads."""
+    strict: bool = False
+    """Refuse two sources that have a file of one name."""
+    processes: int = 1
+    """How many processes may share the work."""
+    may_read: Callable[[str, int, int], bool] = may_read
+    """Asked only about files whose permissions leave a doubt."""

@@ -1,0 +1,73 @@
+"""Work shared with forked processes, whose results come back through pipes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+def may_fork() -> bool:
+    """Whether a fork is safe: a thread of ours could hold a lock that the child waits for."""
+    return threading.active_count() == 1
+
+
+class Forked(Generic[Result]):
+    """`work` under way in a child, which sees all that was there when it was made."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        """Raises OSError when the system allows no more processes."""
+        receiver, sender = os.pipe()
+        try:
+            self._process_id = os.fork()
+        except OSError:
+            os.close(receiver)
+            os.close(sender)
+            raise
+        if not self._process_id:
+            _answer(sender, work)
+        os.close(sender)
+        self._receiver: int | None = receiver
+
+    def result(self) -> Result:
+        """Waits for what `work` returned. Raises what it raised; ChildProcessError if it died."""
+        assert self._receiver is not None
+        with open(self._receiver, "rb") as answers:
+            self._receiver = None
+            answer = answers.read()
+        _, status = os.waitpid(self._process_id, 0)
+        if status:
+            code = os.waitstatus_to_exitcode(status)
+            raise ChildProcessError(f"a process that shared the work ended with status {code}")
+        value: Result | Exception = pickle.loads(answer)  # noqa: S301  our own child's
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def discard(self) -> None:
+        """Ends the child unless its result was taken."""
+        if self._receiver is not None:
+            os.close(self._receiver)
+            self._receiver = None
+            os.kill(self._process_id, signal.SIGKILL)
+            os.waitpid(self._process_id, 0)
+
+
+def _answer(sender: int, work: Callable[[], object]) -> None:
+    """The child's life."""
+    status = 1
+    try:
+        try:
+            value = work()
+        except Exception as error:
+            value = error
+        with open(sender, "wb") as answers:
+            pickle.dump(value, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        status = 0
+    finally:
+        os._exit(status)

@@ -1,0 +1,153 @@
+"""Work shared with other processes: the same results, the same errors, nobody left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from vfloppy.errors import ScanError
+from vfloppy.synth import scan as scan_module
+from vfloppy.synth.grafts import Graft
+from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.sharing import Forked, may_fork
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left():
+    yield
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_result_comes_back():
+    assert Forked(lambda: [os.getpid(), "x" * 200_000]).result() != [os.getpid(), "x" * 200_000]
+
+
+def test_an_error_comes_back():
+    def fail():
+        raise ScanError("/x: can't be scanned")
+
+    with pytest.raises(ScanError, match="/x: can't be scanned"):
+        Forked(fail).result()
+
+
+def test_a_child_that_dies_is_an_error():
+    with pytest.raises(ChildProcessError, match="ended with status 3"):
+        Forked(lambda: os._exit(3)).result()
+
+
+def test_a_child_that_nobody_waits_for_is_ended():
+    Forked(threading.Event().wait).discard()
+
+
+def test_no_fork_beside_threads():
+    assert may_fork()
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    assert not may_fork()
+    go.set()
+    thread.join()
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """Directories on three levels, with all that a scan meets."""
+    root = tmp_path / "root"
+    for number in range(100):
+        folder = root / f"d{number:02}"
+        (folder / "deeper" / "still").mkdir(parents=True)
+        (folder / "file").write_bytes(b"x" * number)
+        (folder / "deeper" / "\u00e4").write_bytes(b"y")
+        (folder / "deeper" / "still" / "end").touch()
+        os.truncate(folder / "file", number << 12)
+        (folder / "link").symlink_to(f"../d{(number + 50) % 100:02}/deeper")
+        (folder / "dangling").symlink_to("nowhere")
+        (folder / "ignored.o").touch()
+        os.mkfifo(folder / "pipe")
+    return root
+
+
+@pytest.fixture
+def forks(monkeypatch):
+    """How many processes were made."""
+    made = []
+
+    class Counted(Forked):
+        def __init__(self, work):
+            made.append(work)
+            super().__init__(work)
+
+    monkeypatch.setattr(scan_module, "Forked", Counted)
+    return made
+
+
+@pytest.mark.parametrize("processes", [2, 3, 7])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"symlinks": "follow"}, {"excluded": lambda path: path.endswith(".o")}],
+    ids=["plain", "follow", "exclude"],
+)
+def test_several_processes_find_what_one_finds(wide, forks, processes, options):
+    alone = scan(str(wide), ScanOptions(**options))
+    shared = scan(str(wide), ScanOptions(processes=processes, **options))
+    assert forks
+    if options.get("symlinks") != "follow":
+        assert vars(shared) == vars(alone)
+    for node in range(len(alone)):
+        assert shared.path(node) == alone.path(node)
+        assert shared.host_name(node) == alone.host_name(node)
+    for column in ("modes", "sizes", "inodes", "first_children", "directories", "skipped"):
+        assert getattr(shared, column) == getattr(alone, column)
+
+
+def test_what_followed_links_lead_to_is_read_from_where_it_is(wide, forks):
+    from vfloppy.synth.host import ScannedFiles  # noqa: PLC0415
+
+    tree = scan(str(wide), ScanOptions(processes=3, symlinks="follow"))
+    assert forks
+    files = ScannedFiles(tree)
+    read = [node for node in range(1, len(tree)) if tree.sizes[node]]
+    assert len(read) == 99 + 100 + 100
+    for node in read:
+        assert len(files.read(node, 0, tree.sizes[node])) == tree.sizes[node]
+
+
+def test_what_is_refused_is_named_in_order(wide, forks):
+    with pytest.raises(ScanError, match=r"links: d00/dangling, d00/link, d01/dangling and 197 mo"):
+        scan(str(wide), ScanOptions(processes=2, symlinks="refuse"))
+    assert forks
+
+
+def test_merged_directories_may_be_shared_and_grafts_are_not(wide, tmp_path, forks):
+    other = tmp_path / "other"
+    (other / "d07" / "more").mkdir(parents=True)
+    sources = [str(wide), str(other)]
+    assert vars(scan(sources, ScanOptions(processes=2))) == vars(scan(sources))
+    count = len(forks)
+    assert count
+    grafts = [Graft("d03/new/file", str(wide / "d01" / "file"))]
+    grafted = scan(str(wide), ScanOptions(processes=2), grafts)
+    assert vars(grafted) == vars(scan(str(wide), None, grafts))
+
+
+def test_an_error_in_another_process_is_the_scan_s(wide, forks, monkeypatch):
+    real = os.scandir
+    inode = os.stat(wide / "d99").st_ino
+
+    def scandir(descriptor):
+        if os.fstat(descriptor).st_ino == inode:
+            raise PermissionError(13, "Permission denied")
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ScanError, match="d99: can't be scanned: Permission denied"):
+        scan(str(wide), ScanOptions(processes=2))
+
+
+def test_a_few_directories_are_not_worth_a_process(tmp_path, forks):
+    for number in range(40):
+        (tmp_path / str(number)).mkdir()
+    scan(str(tmp_path), ScanOptions(processes=4))
+    assert not forks
