@@ -10,18 +10,20 @@ from dataclasses import replace
 import click
 
 from ..errors import PlanError
-from ..synth.fat.lint import ALL, DOS, EDK2, READERS, U_BOOT, WINDOWS, Finding, lint
+from ..synth.fat import lint as fat
+from ..synth.fat.plan import Layout as FatLayout
+from ..synth.findings import Finding
 from .console import count
-from .disks import open_disk
+from .disks import Disk, open_disk
 from .options import DiskOptions, disk_options
 
 # Whom a preset is for; of the others' troubles nothing is said.
 _CONCERNED = {
-    "dos": (DOS,),
-    "floppy": (DOS,),
-    "ovmf": (EDK2,),
-    "u-boot": (U_BOOT,),
-    "windows": (WINDOWS,),
+    "dos": {fat.DOS},
+    "floppy": {fat.DOS},
+    "ovmf": {fat.EDK2},
+    "u-boot": {fat.U_BOOT},
+    "windows": {fat.WINDOWS},
 }
 
 _EPILOG = """\b
@@ -43,14 +45,14 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
     """Say what of DIR would be renamed, skipped, refused or clamped, and which readers trip.
 
     Nothing is served. With --for, only what concerns that reader is said; else DOS, which trips
-    over most, is left out.
+    over most, is left out; of an ISO 9660 image likewise a reader that knows level 1 only.
     """
     findings = list(_findings(options, directories))
     if as_json:
         click.echo(json.dumps({"findings": [each._asdict() for each in findings]}, indent=1))
     else:
         for each in findings:
-            readers = "" if each.readers == ALL else f" [{', '.join(each.readers)}]"
+            readers = f" [{', '.join(each.readers)}]" if each.kind == "trips" else ""
             click.echo(f"{each.kind}: {each.path + ': ' if each.path else ''}{each.text}{readers}")
         click.echo(count(len(findings), "finding"))
     sys.exit(1 if findings else 0)
@@ -61,15 +63,26 @@ def _findings(options: DiskOptions, directories: tuple[str, ...]) -> Iterator[Fi
     lenient = replace(options, skip_unreadable=True, skip_large=True, strict=False, manifest=None)
     if lenient.symlinks == "refuse":
         lenient = replace(lenient, symlinks="skip")
-    concerned = _CONCERNED.get(options.preset or "", tuple(set(READERS) - {DOS}))
     try:
         disk = open_disk(lenient, directories)
     except PlanError as error:
-        yield Finding("", "refused", str(error), ALL)
+        yield Finding("", "refused", str(error), fat.ALL)
         return
-    for each in lint(disk.tree, disk.layout):
-        if set(each.readers) & set(concerned):
+    findings, readers = _of_format(disk)
+    concerned = _CONCERNED.get(options.preset or "", readers)
+    for each in findings:
+        if set(each.readers) & concerned:
             yield each._replace(kind=_kind(each, options))
+
+
+def _of_format(disk: Disk) -> tuple[Iterator[Finding], set[str]]:
+    """The findings of a disk, and whom they concern unless the user says it."""
+    if isinstance(disk.layout, FatLayout):
+        return fat.lint(disk.tree, disk.layout), set(fat.READERS) - {fat.DOS}
+    from ..synth.iso import lint as iso  # noqa: PLC0415  for this format only
+
+    strictest = set() if disk.layout.options.level == 1 else {iso.LEVEL_1}
+    return iso.lint(disk.tree, disk.layout), set(iso.READERS) - strictest
 
 
 def _kind(finding: Finding, options: DiskOptions) -> str:

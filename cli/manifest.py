@@ -6,15 +6,19 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..synth.fat.disk import directories_of
 from ..synth.fat.names import rename_reason
-from ..synth.fat.plan import Layout
+from ..synth.fat.plan import Layout as FatLayout
 from ..synth.tree import Tree, host_path
 
+if TYPE_CHECKING:
+    from ..synth.iso.facets import Facet
+    from ..synth.iso.layout import Layout as IsoLayout
 
-def write_manifest(path: str, tree: Tree, layout: Layout) -> None:
+
+def write_manifest(path: str, tree: Tree, layout: FatLayout | IsoLayout) -> None:
     """Writes one JSON document, a line a file. Raises OSError."""
     with open(path, "w", encoding="utf-8") as out:
         out.write('{"files": [')
@@ -26,27 +30,64 @@ def write_manifest(path: str, tree: Tree, layout: Layout) -> None:
         out.write(f'\n], "skipped": {json.dumps(skipped)}}}\n')
 
 
-def entries(tree: Tree, layout: Layout) -> Iterator[dict[str, Any]]:
+def entries(tree: Tree, layout: FatLayout | IsoLayout) -> Iterator[dict[str, Any]]:
     """What the manifest says of each node but the root.
 
     Bytes of names that are no UTF-8 are escaped as Python does it, by lone surrogates.
     """
+    if isinstance(layout, FatLayout):
+        on_disk = _fat_entries(tree, layout)
+    else:
+        on_disk = _iso_entries(tree, layout)
+    for node, entry in enumerate(on_disk, 1):
+        yield {
+            "path": os.fsdecode(tree.path(node)),
+            "type": _type(tree, node),
+            "host_path": os.fsdecode(host_path(tree, node)),
+            "size": tree.sizes[node],
+            "metadata": _digest(tree, node),
+            **entry,
+        }
+
+
+def _fat_entries(tree: Tree, layout: FatLayout) -> Iterator[dict[str, Any]]:
     directories = directories_of(layout, tree)
     for node in range(1, len(tree)):
-        is_directory = tree.is_directory(node)
         entry: dict[str, Any] = {
-            "path": os.fsdecode(tree.path(node)),
-            "type": "directory" if is_directory else "file",
-            "host_path": os.fsdecode(host_path(tree, node)),
             "long_name": directories.long_name(node),
             "short_name": directories.short_name(node),
             "first_cluster": directories.first_cluster(node),
-            "size": tree.sizes[node],
-            "metadata": _digest(tree, node),
         }
         if node in layout.renamed:
             entry["renamed"] = rename_reason(tree.name(node))
         yield entry
+
+
+def _iso_entries(tree: Tree, layout: IsoLayout) -> Iterator[dict[str, Any]]:
+    facets: list[tuple[str, Facet, str]] = [("iso_name", layout.primary, "ascii")]
+    if layout.joliet:
+        facets.append(("joliet_name", layout.joliet, "utf-16-be"))
+    for node in range(1, len(tree)):
+        entry: dict[str, Any] = {
+            key: facet.identifier(node).decode(encoding)
+            for key, facet, encoding in facets
+            if node not in facet.hidden
+        }
+        if node in tree.targets:
+            entry["target"] = os.fsdecode(tree.targets[node])
+        if tree.is_directory(node):
+            entry["first_block"], _ = layout.primary_layout.directory_extent(tree.ordinal(node))
+        elif tree.sizes[node]:
+            entry["first_block"] = layout.file_block(node)
+        yield entry
+
+
+def _type(tree: Tree, node: int) -> str:
+    if tree.is_directory(node):
+        return "directory"
+    if node in tree.targets:
+        return "link"
+    return "special file" if node in tree.rdevs else "file"
 
 
 def _digest(tree: Tree, node: int) -> str:

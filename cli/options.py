@@ -15,6 +15,7 @@ from ..errors import PlanError
 from ..synth.fat.geometry import CLUSTER_SIZES, FLOPPIES
 from ..synth.fat.plan import DEFAULT_LABEL, Partitioning, check_label
 from ..synth.scan import Symlinks
+from .iso_options import ISO_OPTIONS, check_texts
 from .presets import PRESETS
 
 Command = Callable[..., Any]
@@ -28,6 +29,7 @@ _VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
 class DiskOptions:
     """What the user wants of a disk."""
 
+    format: Literal["fat", "iso"]
     graft: tuple[tuple[str, str], ...]
     exclude: tuple[str, ...]
     exclude_from: tuple[str, ...]
@@ -52,6 +54,61 @@ class DiskOptions:
     boot_sector: str | None
     mbr_code: str | None
     manifest: str | None
+    iso_level: Literal["1", "2", "3"]
+    rock_ridge: bool
+    joliet: bool
+    joliet_long: bool
+    preserve: bool
+    system_id: str
+    volume_set: str
+    publisher: str
+    preparer: str
+    application: str
+    volume_date: int | None
+    """In nanoseconds since 1970."""
+    padding: bool
+    boot_bios: str | None
+    boot_load_size: int
+    boot_info_table: bool
+    boot_uefi: str | None
+    boot_uefi_dir: str | None
+    hybrid: bool
+
+
+# The options that mean something to one format only.
+_FAT_ONLY = (
+    "fat",
+    "size",
+    "cluster_size",
+    "sector_size",
+    "floppy",
+    "partition",
+    "esp",
+    "volume_id",
+    "hide_dotfiles",
+    "normalize",
+    "boot_sector",
+)
+_ISO_ONLY = (
+    "iso_level",
+    "rock_ridge",
+    "joliet",
+    "joliet_long",
+    "preserve",
+    "system_id",
+    "volume_set",
+    "publisher",
+    "preparer",
+    "application",
+    "volume_date",
+    "padding",
+    "boot_bios",
+    "boot_load_size",
+    "boot_info_table",
+    "boot_uefi",
+    "boot_uefi_dir",
+    "hybrid",
+)
 
 
 def _size(
@@ -65,14 +122,6 @@ def _size(
         raise click.BadParameter(f"{value!r} is no size; expected one like 64M, 1.5G or +100M")
     plus, number, unit = match.groups()
     return bool(plus), int(float(number) * _UNITS[unit.lower()])
-
-
-def _label(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    try:
-        check_label(value)
-    except PlanError as error:
-        raise click.BadParameter(str(error)) from None
-    return value
 
 
 def _volume_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
@@ -100,6 +149,11 @@ _FILE = click.Path(exists=True, dir_okay=False)
 
 _OPTIONS = (
     click.option(
+        "--format",
+        type=click.Choice(["fat", "iso"]),
+        help="The file system.  [default: fat; `build` takes iso from a name that ends with .iso]",
+    ),
+    click.option(
         "--graft",
         callback=_grafts,
         multiple=True,
@@ -117,10 +171,9 @@ _OPTIONS = (
     ),
     click.option(
         "--symlinks",
-        type=click.Choice(["skip", "follow", "follow-all", "refuse"]),
-        default="skip",
-        show_default=True,
-        help="`follow` takes what links lead to within the directories, `follow-all` anywhere.",
+        type=click.Choice(["skip", "keep", "follow", "follow-all", "refuse"]),
+        help="`follow` takes what links lead to within the directories, `follow-all` anywhere; "
+        "`keep` makes links of them, if the disk can.  [default: keep if it can, else skip]",
     ),
     click.option(
         "--skip-unreadable",
@@ -180,12 +233,13 @@ _OPTIONS = (
     ),
     click.option("--esp", is_flag=True, help="Mark the partition as an EFI system partition."),
     click.option(
+        "-V",
         "--label",
-        callback=_label,
         default=DEFAULT_LABEL,
         show_default=True,
         metavar="NAME",
-        help="The volume label: at most 11 characters, stored in upper case.",
+        help="The volume label: at most 11 characters, stored in upper case; 32 as they are in "
+        "an ISO 9660 image.",
     ),
     click.option(
         "--volume-id",
@@ -211,8 +265,9 @@ _OPTIONS = (
     click.option(
         "--manifest",
         metavar="FILE",
-        help="Write a JSON list of all files: names, clusters, renames, skips.",
+        help="Write a JSON list of all files: names, places, renames, skips.",
     ),
+    *ISO_OPTIONS,
 )
 
 _EXCLUSIVE = (
@@ -227,9 +282,13 @@ def disk_options(command: Command) -> Command:
     def with_options(**given: Any) -> Any:
         ctx = click.get_current_context()
         values = {name: given.pop(name) for name in DiskOptions.__dataclass_fields__}
+        values["format"] = _format(values["format"], given.get("out"))
         values |= _preset_values(ctx, values)
         values["sector_size"] = int(values["sector_size"])
         values["cluster_size"] = values["cluster_size"] and int(values["cluster_size"])
+        if values["symlinks"] is None:
+            keeps = values["format"] == "iso" and values["rock_ridge"]
+            values["symlinks"] = "keep" if keeps else "skip"
         _check_together(ctx, values)
         return command(options=DiskOptions(**values), **given)
 
@@ -239,12 +298,34 @@ def disk_options(command: Command) -> Command:
     return decorated
 
 
+def _format(given: str | None, out: str | None) -> str:
+    """The format as it is given, or as the name of the file says."""
+    if given is None and out is not None and out.lower().endswith(".iso"):
+        return "iso"
+    return given or "fat"
+
+
 def _was_given(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _check_together(ctx: click.Context, values: dict[str, Any]) -> None:
     """Raises UsageError for options that contradict each other."""
+    is_iso = values["format"] == "iso"
+    for name in _FAT_ONLY if is_iso else _ISO_ONLY:
+        if _was_given(ctx, name):
+            raise click.UsageError(
+                f"{_spelled(ctx, name)} goes without --format {values['format']}"
+            )
+    try:
+        if is_iso:
+            check_texts(values)
+        else:
+            check_label(values["label"])
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    if values["symlinks"] == "keep" and not (is_iso and values["rock_ridge"]):
+        raise click.UsageError("--symlinks keep needs --format iso with Rock Ridge")
     for one, others in _EXCLUSIVE:
         for other in others:
             if values[one] and _was_given(ctx, other):
@@ -258,9 +339,20 @@ def _check_together(ctx: click.Context, values: dict[str, Any]) -> None:
         )
 
 
+def _spelled(ctx: click.Context, name: str) -> str:
+    """An option as one types it."""
+    parameter = next(each for each in ctx.command.params if each.name == name)
+    return (parameter.secondary_opts or parameter.opts)[-1]
+
+
 def _preset_values(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
     """What the preset sets and the command line doesn't."""
     if values["preset"] is None:
         return {}
     preset = PRESETS[values["preset"]].values
-    return {name: value for name, value in preset.items() if not _was_given(ctx, name)}
+    others = _FAT_ONLY if values["format"] == "iso" else ()
+    return {
+        name: value
+        for name, value in preset.items()
+        if name not in others and not _was_given(ctx, name)
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..pieces import Extent, Hole, HostRuns, HostSlice, Kind, Piece
 from .host import ScannedFiles
@@ -17,16 +17,22 @@ class Contents:
 
     `starts` is cumulative over the nodes: node n occupies the blocks from starts[n] up to
     starts[n + 1], none if it is empty or no file. A block is `block_bytes` long, a power of two.
+    `sizes` are those of the tree unless files are left out here, which then have none.
     """
 
     def __init__(
-        self, tree: Tree, files: ScannedFiles, starts: array[int], block_bytes: int
+        self,
+        tree: Tree,
+        files: ScannedFiles,
+        starts: array[int],
+        block_bytes: int,
+        sizes: Sequence[int] | None = None,
     ) -> None:
         self.size = starts[-1] * block_bytes
         self._tree = tree
         self._files = files
         self._starts = starts
-        self._sizes = tree.sizes
+        self._sizes = tree.sizes if sizes is None else sizes
         self._block_bytes = block_bytes
 
     @property

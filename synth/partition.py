@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -73,17 +74,10 @@ def with_mbr(
     first_lba = FIRST_BYTE // sector_bytes
     count = volume.size // sector_bytes
     measures = partition.heads, partition.sectors_per_track
-    record = _mbr(
+    record = mbr(
         boot_code,
         signature,
-        {
-            "BootIndicator": 0x80 if partition.active else 0,
-            "StartingCHS": chs(first_lba, *measures),
-            "OSType": partition.os_type,
-            "EndingCHS": chs(first_lba + count - 1, *measures),
-            "StartingLBA": first_lba,
-            "SizeInLBA": count,
-        },
+        [partition_record(partition.os_type, first_lba, count, *measures, active=partition.active)],
     ).ljust(sector_bytes, b"\0")
     return Image(
         [
@@ -94,12 +88,48 @@ def with_mbr(
     )
 
 
-def _mbr(boot_code: bytes, signature: int, partition: dict[str, object]) -> bytes:
+def partition_record(
+    os_type: int,
+    first_lba: int,
+    count: int,
+    heads: int = 255,
+    sectors_per_track: int = 63,
+    *,
+    active: bool = False,
+) -> dict[str, object]:
+    """What an MBR says of a partition of `count` sectors."""
+    return {
+        "BootIndicator": 0x80 if active else 0,
+        "StartingCHS": chs(first_lba, heads, sectors_per_track),
+        "OSType": os_type,
+        "EndingCHS": chs(first_lba + count - 1, heads, sectors_per_track),
+        "StartingLBA": first_lba,
+        "SizeInLBA": count,
+    }
+
+
+def protective_record(total: int) -> dict[str, object]:
+    """What an MBR says of a GPT on a disk of `total` sectors (UEFI 2.10, section 5.2.3).
+
+    In a hybrid, `total` is where its other partitions start, so that none overlaps.
+    """
+    return {
+        "BootIndicator": 0,
+        "StartingCHS": b"\x00\x02\x00",
+        "OSType": _TYPE_PROTECTIVE,
+        "EndingCHS": b"\xff\xff\xff",
+        "StartingLBA": 1,
+        "SizeInLBA": min(total - 1, MOST_SECTORS),
+    }
+
+
+def mbr(boot_code: bytes, signature: int, partitions: Sequence[dict[str, object]]) -> bytes:
+    """A master boot record of 512 bytes with up to four partitions."""
     record: bytes = MBR.build(
         {
             "BootCode": boot_code.ljust(440, b"\0"),
             "UniqueMBRDiskSignature": signature,
-            "PartitionRecord": [partition, *[_NO_PARTITION] * 3],
+            "PartitionRecord": [*partitions, *[_NO_PARTITION] * (4 - len(partitions))],
         }
     )
     return record
@@ -140,6 +170,47 @@ GPT_ENTRIES = 128
 TYPE_BASIC_DATA = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7")
 TYPE_EFI_SYSTEM = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
 _TYPE_PROTECTIVE = 0xEE
+
+
+class GptPartition(NamedTuple):
+    """What a GPT says of a partition. Sectors are counted from the start of the disk."""
+
+    type_guid: uuid.UUID
+    guid: uuid.UUID
+    first_lba: int
+    sectors: int
+    name: str
+
+
+class Gpt(NamedTuple):
+    """The parts of a GPT: each header is a sector, the entries are the same in both copies."""
+
+    header: bytes
+    entries: bytes
+    backup_header: bytes
+
+
+def gpt(
+    partitions: Sequence[GptPartition], disk_guid: uuid.UUID, total: int, sector_bytes: int
+) -> Gpt:
+    """The GPT of a disk of `total` sectors: from sector 1 on, and in its last sectors."""
+    array_sectors = GPT_ENTRIES * GPT_ENTRY_BYTES // sector_bytes
+    entries = b"".join(
+        GPT_ENTRY.build(
+            {
+                "PartitionTypeGUID": each.type_guid.bytes_le,
+                "UniquePartitionGUID": each.guid.bytes_le,
+                "StartingLBA": each.first_lba,
+                "EndingLBA": each.first_lba + each.sectors - 1,
+                "Attributes": 0,
+                "PartitionName": each.name.encode("utf-16-le").ljust(72, b"\0"),
+            }
+        )
+        for each in partitions
+    ).ljust(array_sectors * sector_bytes, b"\0")
+    header = partial(_gpt_header, entries, disk_guid, total, sector_bytes)
+    last = total - 1
+    return Gpt(header(1, last, 2), entries, header(last, 1, last - array_sectors))
 
 
 def _gpt_header(
@@ -190,43 +261,22 @@ def with_gpt(
     The partition starts at 1 MiB and ends where the copy of the table starts.
     """
     first_lba = FIRST_BYTE // sector_bytes
-    array_sectors = GPT_ENTRIES * GPT_ENTRY_BYTES // sector_bytes
     total = (FIRST_BYTE + volume.size + gpt_overhead(sector_bytes)) // sector_bytes
-    entries: bytes = GPT_ENTRY.build(
-        {
-            "PartitionTypeGUID": type_guid.bytes_le,
-            "UniquePartitionGUID": partition_guid.bytes_le,
-            "StartingLBA": first_lba,
-            "EndingLBA": first_lba + volume.size // sector_bytes - 1,
-            "Attributes": 0,
-            "PartitionName": name.encode("utf-16-le").ljust(72, b"\0"),
-        }
-    ).ljust(array_sectors * sector_bytes, b"\0")
-
-    protective = _mbr(
-        boot_code,
-        0,
-        {
-            "BootIndicator": 0,
-            "StartingCHS": b"\x00\x02\x00",
-            "OSType": _TYPE_PROTECTIVE,
-            "EndingCHS": b"\xff\xff\xff",
-            "StartingLBA": 1,
-            "SizeInLBA": min(total - 1, MOST_SECTORS),
-        },
-    ).ljust(sector_bytes, b"\0")
-    header = partial(_gpt_header, entries, disk_guid, total, sector_bytes)
-    last = total - 1
+    partition = GptPartition(
+        type_guid, partition_guid, first_lba, volume.size // sector_bytes, name
+    )
+    tables = gpt([partition], disk_guid, total, sector_bytes)
+    protective = mbr(boot_code, 0, [protective_record(total)]).ljust(sector_bytes, b"\0")
+    gap = FIRST_BYTE - 2 * sector_bytes - len(tables.entries)
     table = Kind.PARTITION_TABLE
-    gap = FIRST_BYTE - 2 * sector_bytes - len(entries)
     return Image(
         [
             Fixed(protective, table, "protective MBR"),
-            Fixed(header(1, last, 2), table, "GPT header"),
-            Fixed(entries, table, "GPT entries"),
+            Fixed(tables.header, table, "GPT header"),
+            Fixed(tables.entries, table, "GPT entries"),
             Zeros(gap, Kind.RESERVED, "gap before the partition"),
             volume,
-            Fixed(entries, table, "backup GPT entries"),
-            Fixed(header(last, 1, last - array_sectors), table, "backup GPT header"),
+            Fixed(tables.entries, table, "backup GPT entries"),
+            Fixed(tables.backup_header, table, "backup GPT header"),
         ]
     )

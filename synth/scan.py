@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from .grafts import Graft, Part, place_graft
 from .scan_options import ScanOptions, Symlinks, may_read
 from .sharing import Forked, may_fork
 from .sources import Place, Sources
-from .tree import SEPARATOR, Skipped, Tree, home_path, printable
+from .tree import Skipped, Tree, home_path, printable
 
 __all__ = ["ScanOptions", "Symlinks", "may_read", "scan"]
 
@@ -34,7 +33,6 @@ _SKIPPED_TYPES = {
 }
 _TYPE_MASK = 0o170000
 _DIRECTORIES_A_PROCESS = 32  # at least, or a fork is not worth it
-_LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 
 class _Share(NamedTuple):
@@ -182,7 +180,7 @@ class _Scan:
         for name, place in elsewhere.items():
             at = bisect_left(names, name)
             homes[at] = place.home
-            tree.host_names[first + at] = place.host_name
+            self._note(first + at, name, place)
         self._append(names, statuses, homes)
         for node, status in enumerate(statuses, first):
             if status.st_mode & _TYPE_MASK == stat.S_IFDIR:
@@ -212,8 +210,8 @@ class _Scan:
         for node, name in enumerate(names, len(self._tree)):
             if name in parts:
                 self._add_directory(node, parts[name])
-            elif merged[name].host_name != os.fsencode(name):
-                self._tree.host_names[node] = merged[name].host_name
+            else:
+                self._note(node, name, merged[name])
         places = [merged[name] for name in names]
         self._append(
             names, [place.known_status for place in places], [place.home for place in places]
@@ -273,7 +271,8 @@ class _Scan:
             elif kind == stat.S_IFDIR:
                 sure = mode & 0o555 == 0o555
             else:
-                place = self._special(ordinal, home, name, kind)
+                place = self._kept(home, descriptor, name, status)
+                place = place or self._special(ordinal, home, name, kind)
                 if place is None:
                     continue
                 elsewhere[name], status, sure = place, place.known_status, True
@@ -302,6 +301,18 @@ class _Scan:
             self._skip(ordinal, name, reason)
         return not reason
 
+    def _kept(self, home: int, descriptor: int, name: str, status: os.stat_result) -> Place | None:
+        """Something that is neither file nor directory, if it is wanted as what it is."""
+        place = Place(status, home, os.fsencode(name))
+        if stat.S_ISLNK(status.st_mode):
+            if self._options.symlinks != "keep":
+                return None
+            try:
+                return place._replace(target=os.fsencode(os.readlink(name, dir_fd=descriptor)))
+            except OSError:
+                return None  # gone, or something else by now
+        return place if self._options.keep_special_files else None
+
     def _special(self, ordinal: int, home: int, name: str, kind: int) -> Place | None:
         """What to take for something that is neither file nor directory."""
         reason = _SKIPPED_TYPES.get(kind, "of an unknown type")
@@ -309,7 +320,7 @@ class _Scan:
             if self._options.symlinks == "refuse":
                 self._links.append(self._path(ordinal, name))
                 return None
-            if self._options.symlinks != "skip":
+            if self._options.symlinks.startswith("follow"):
                 anywhere = self._options.symlinks == "follow-all"
                 place = self._sources.follow(home, os.fsencode(name), anywhere)
                 if isinstance(place, Place) and not self._is_above(ordinal, place):
@@ -331,40 +342,23 @@ class _Scan:
                 return False
             ordinal = tree.parent(node)
 
+    def _note(self, node: int, name: str, place: Place) -> None:
+        """Notes what few nodes have: another name on the host, a target, a device's number."""
+        tree = self._tree
+        if place.host_name != os.fsencode(name):
+            tree.host_names[node] = place.host_name
+        if place.target is not None:
+            tree.targets[node] = place.target
+        status = place.known_status
+        if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+            tree.rdevs[node] = status.st_rdev
+
+    def _append(self, names: list[str], statuses: list[os.stat_result], homes: list[int]) -> None:
+        self._tree.append(names, statuses, homes, owners=self._options.owners)
+
     def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part
         self._tree.directories.append(node)
-
-    def _append(self, names: list[str], statuses: list[os.stat_result], homes: list[int]) -> None:
-        """Adds nodes to every column."""
-        tree = self._tree
-        first = len(tree)
-        blob = os.fsencode("/".join(names)) + SEPARATOR
-        lengths: Iterable[int] = map(len, names)
-        if not blob.isascii():
-            lengths = map(len, map(os.fsencode, names))
-        ends = accumulate((length + 1 for length in lengths), initial=len(tree.names) - 1)
-        next(ends)
-        tree.name_ends.extend(ends)
-        tree.names.extend(blob)
-        tree.node_homes.extend(homes)
-        tree.modes.extend([status.st_mode for status in statuses])
-        is_file = [status.st_mode & _TYPE_MASK == stat.S_IFREG for status in statuses]
-        tree.sizes.extend(
-            [s.st_size if file else 0 for s, file in zip(statuses, is_file, strict=True)]
-        )
-        tree.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
-        tree.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
-        tree.inodes.extend([status.st_ino for status in statuses])
-        tree.links.extend([status.st_nlink for status in statuses])
-        tree.devices.extend([self._tree.device_index(status.st_dev) for status in statuses])
-        tree.sparse.extend(
-            [
-                node
-                for node, status in enumerate(statuses, first)
-                if status.st_blocks * 512 < status.st_size and is_file[node - first]
-            ]
-        )
 
     def _readable(self, ordinal: int, descriptor: int, name: str, mode: int) -> bool:
         if self._options.may_read(name, descriptor, mode):
@@ -381,14 +375,6 @@ class _Scan:
     def _path(self, ordinal: int, name: str) -> bytes:
         parent = self._tree.path(self._tree.directories[ordinal])
         return os.path.join(parent, os.fsencode(name))
-
-
-def _times(times_ns: list[int]) -> array[int]:
-    """Times as a column; one that is beyond 64 bits of nanoseconds becomes the last that isn't."""
-    try:
-        return array("q", times_ns)
-    except OverflowError:
-        return array("q", [min(max(time_ns, -_LATEST_NS), _LATEST_NS) for time_ns in times_ns])
 
 
 def _some(paths: list[bytes], most: int = 3) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Symlinks = Literal["skip", "follow", "follow-all", "refuse"]
+Symlinks = Literal["skip", "keep", "follow", "follow-all", "refuse"]
 
 
 def may_read(name: str, directory: int, mode: int) -> bool:
@@ -30,7 +30,11 @@ class ScanOptions:
     excluded: Callable[[str], bool] | None = None
     """Whether a path in the tree (a directory's ends with `/`) is not wanted."""
     symlinks: Symlinks = "skip"
-    """`follow` stays within the sources; `follow-all` goes wherever a link leads."""
+    """`keep` makes them nodes; `follow` stays within the sources, `follow-all` goes anywhere."""
+    keep_special_files: bool = False
+    """Make nodes of sockets, named pipes and devices."""
+    owners: bool = False
+    """Note who owns what."""
     strict: bool = False
     """Refuse two sources that have a file of one name."""
     processes: int = 1

@@ -18,6 +18,8 @@ class Place(NamedTuple):
     """None for a directory that only the tree has."""
     home: int
     host_name: bytes
+    target: bytes | None = None
+    """Of a symbolic link that is kept as one."""
 
     @property
     def known_status(self) -> os.stat_result:

@@ -17,11 +17,14 @@ import os
 import stat
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
+_LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 
 class Skipped(NamedTuple):
@@ -70,6 +73,14 @@ class Tree:
     """The node of each directory, ascending. A directory's place here is its *ordinal*."""
     first_children: array[int] = field(default_factory=partial(array, "I"))
     """The first entry of each directory; its last is just before the next directory's first."""
+    owners: array[int] = field(default_factory=partial(array, "I"))
+    """An index into `owner_ids`; empty unless the scan was told to note owners."""
+    owner_ids: list[tuple[int, int]] = field(default_factory=list)
+    """Numbers of user and group."""
+    targets: dict[int, bytes] = field(default_factory=dict)
+    """What symbolic links lead to, where they are kept as links."""
+    rdevs: dict[int, int] = field(default_factory=dict)
+    """st_rdev of devices, sockets and named pipes, where they are kept as such."""
     sparse: array[int] = field(default_factory=partial(array, "I"))
     """Regular files that occupy less on the host than their size, ascending."""
     skipped: list[Skipped] = field(default_factory=list)
@@ -89,12 +100,13 @@ class Tree:
             for name, column in vars(self).items()
             if not isinstance(column, dict)
         }
-        return added | {
-            "device_numbers": self.device_numbers,
-            "host_names": {
-                node: name for node, name in self.host_names.items() if node >= since["sizes"]
-            },
+        of_nodes = {
+            column: {node: value for node, value in values.items() if node >= since["sizes"]}
+            for column, values in vars(self).items()
+            if isinstance(values, dict)
         }
+        shared = {"device_numbers": self.device_numbers, "owner_ids": self.owner_ids}
+        return added | of_nodes | shared
 
     def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
         """Adds the stretch of another tree that was the same as this one at `since`."""
@@ -102,6 +114,7 @@ class Tree:
         nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
         first_home, homes = since["homes"], now["homes"] - since["homes"]
         devices = [self.device_index(number) for number in added["device_numbers"]]
+        owners = [self.owner_index(*ids) for ids in added["owner_ids"]]
 
         def moved(home: int) -> int:
             return home + homes if home >= first_home else home
@@ -114,7 +127,10 @@ class Tree:
         self.node_homes.extend([moved(home) for home in added["node_homes"]])
         self.homes.extend([Home(moved(home.parent), home.name) for home in added["homes"]])
         self.devices.extend([devices[index] for index in added["devices"]])
-        self.host_names.update({node + nodes: name for node, name in added["host_names"].items()})
+        self.owners.extend([owners[index] for index in added["owners"]])
+        for name in ("host_names", "targets", "rdevs"):
+            values = added[name].items()
+            getattr(self, name).update({node + nodes: value for node, value in values})
         self.skipped.extend(added["skipped"])
 
     def device_index(self, number: int) -> int:
@@ -122,6 +138,46 @@ class Tree:
         if number not in self.device_numbers:  # never more than a few
             self.device_numbers.append(number)
         return self.device_numbers.index(number)
+
+    def owner_index(self, user: int, group: int) -> int:
+        """The place of an owner in `owner_ids`, where it is added if it is new."""
+        if (user, group) not in self.owner_ids:
+            self.owner_ids.append((user, group))
+        return self.owner_ids.index((user, group))
+
+    def append(
+        self, names: list[str], statuses: list[os.stat_result], homes: list[int], *, owners: bool
+    ) -> None:
+        """Adds nodes to every column, to that of the owners only if it is told."""
+        first = len(self)
+        blob = os.fsencode("/".join(names)) + SEPARATOR
+        lengths: Iterable[int] = map(len, names)
+        if not blob.isascii():
+            lengths = map(len, map(os.fsencode, names))
+        ends = accumulate((length + 1 for length in lengths), initial=len(self.names) - 1)
+        next(ends)
+        self.name_ends.extend(ends)
+        self.names.extend(blob)
+        self.node_homes.extend(homes)
+        self.modes.extend([status.st_mode for status in statuses])
+        is_file = [stat.S_IFMT(status.st_mode) == stat.S_IFREG for status in statuses]
+        self.sizes.extend(
+            [s.st_size if file else 0 for s, file in zip(statuses, is_file, strict=True)]
+        )
+        self.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
+        self.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
+        self.inodes.extend([status.st_ino for status in statuses])
+        self.links.extend([status.st_nlink for status in statuses])
+        self.devices.extend([self.device_index(status.st_dev) for status in statuses])
+        if owners:
+            self.owners.extend([self.owner_index(s.st_uid, s.st_gid) for s in statuses])
+        self.sparse.extend(
+            [
+                node
+                for node, status in enumerate(statuses, first)
+                if status.st_blocks * 512 < status.st_size and is_file[node - first]
+            ]
+        )
 
     @property
     def file_count(self) -> int:
@@ -159,6 +215,26 @@ class Tree:
         end = firsts[ordinal + 1] if ordinal + 1 < len(firsts) else len(self.sizes)
         return range(firsts[ordinal], end)
 
+    def subdirectories(self, ordinal: int) -> range:
+        """The ordinals of the directories in a directory."""
+        children = self.children(ordinal)
+        first = bisect_left(self.directories, children.start)
+        return range(first, bisect_left(self.directories, children.stop, first))
+
+    def find(self, path: str) -> int | None:
+        """The node at a path relative to the root, whose names are joined by `/`."""
+        node = 0
+        for name in filter(None, os.fsencode(path).split(b"/")):
+            if not self.is_directory(node):
+                return None
+            children = self.children(self.ordinal(node))
+            names = self.joined_names(children.start, children.stop) if children else b""
+            try:
+                node = children.start + names.split(SEPARATOR).index(name)
+            except ValueError:
+                return None
+        return node
+
     def parent(self, node: int) -> int:
         """The ordinal of the directory that holds a node other than the root.
 
@@ -174,6 +250,14 @@ class Tree:
             names.append(self.name(node))
             node = self.directories[self.parent(node)]
         return b"/".join(reversed(names))
+
+
+def _times(times_ns: list[int]) -> array[int]:
+    """Times as a column; one that is beyond 64 bits of nanoseconds becomes the last that isn't."""
+    try:
+        return array("q", times_ns)
+    except OverflowError:
+        return array("q", [min(max(time_ns, -_LATEST_NS), _LATEST_NS) for time_ns in times_ns])
 
 
 def printable(path: bytes) -> str:

@@ -18,11 +18,15 @@ PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", *(
     f"synth/fat/{name}.py"
     for name in ("directories", "disk", "geometry", "lint", "names", "plan", "records", "table",
                  "times")
+), *(
+    f"synth/iso/{name}.py"
+    for name in ("dates", "directories", "disk", "eltorito", "facets", "hybrid", "layout", "lint",
+                 "names", "plan", "records", "rockridge", "volume")
 )]  # fmt: skip
 IMPURE = {"io", "pathlib", "random", "secrets", "shutil", "socket", "subprocess", "tempfile",
           "time", "urllib"}  # fmt: skip
 # os is for the names of paths there, and for nothing that asks the host.
-PURE_OS = {"os.path", "os.fsencode", "os.fsdecode"}
+PURE_OS = {"os.path", "os.fsencode", "os.fsdecode", "os.stat_result", "os.major", "os.minor"}
 # What asks the clock, the host or chance by way of a module that is pure otherwise.
 ASKING = {"now", "today", "utcnow", "uuid1", "uuid4", "getnode", "environ", "getenv", "getcwd",
           "stat", "lstat", "exists", "isfile", "isdir", "realpath", "abspath"}  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from ..findings import Finding
 from ..tree import Tree, printable
 from .names import decode, rename_reason, units
 from .plan import Layout
@@ -21,18 +21,6 @@ _DOS_PATH_CHARACTERS = 63
 _DOS_FILE_BYTES = (1 << 31) - 1
 _USUAL_ROOT_ENTRIES = 512
 _LARGEST_COMMON_CLUSTER_BYTES = 32768
-
-
-class Finding(NamedTuple):
-    """One thing to know before somebody reads the disk."""
-
-    path: str
-    """In the tree; empty where it is the whole disk."""
-    kind: str
-    """renamed, skipped, refused, clamped, or trips."""
-    text: str
-    readers: tuple[str, ...]
-    """Who is concerned."""
 
 
 def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:

@@ -1,0 +1,82 @@
+"""A tree as an ISO 9660 image: what the options mean to it, and a FAT inside for UEFI."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from pathlib import Path
+
+from ..errors import PlanError
+from ..synth.fat.disk import disk as fat_disk
+from ..synth.fat.plan import FatOptions
+from ..synth.fat.plan import plan as fat_plan
+from ..synth.host import ScannedFiles
+from ..synth.image import Image
+from ..synth.iso.disk import disk
+from ..synth.iso.layout import IsoOptions, Layout, Texts
+from ..synth.iso.plan import plan
+from ..synth.scan import ScanOptions, scan
+from ..synth.tree import Tree
+from .epoch import source_date_epoch
+from .options import DiskOptions
+
+_UEFI_LABEL = "EFI"
+
+
+def iso_disk(options: DiskOptions, tree: Tree, files: ScannedFiles) -> tuple[Layout, Image]:
+    """Lays a tree out as ISO 9660. Raises UsageError, VfloppyError and OSError."""
+    uefi_image = None
+    if options.boot_uefi_dir:
+        uefi_image = _uefi_image(options.boot_uefi_dir, options)
+    layout = plan(tree, _iso_options(options), uefi_image.size if uefi_image else 0)
+    return layout, disk(layout, tree, files, uefi_image)
+
+
+def _iso_options(options: DiskOptions) -> IsoOptions:
+    return IsoOptions(
+        level=int(options.iso_level),
+        rock_ridge=options.rock_ridge,
+        joliet=options.joliet,
+        joliet_long=options.joliet_long,
+        preserve=options.preserve,
+        texts=Texts(
+            volume=options.label,
+            system=options.system_id,
+            volume_set=options.volume_set,
+            publisher=options.publisher,
+            preparer=options.preparer,
+            application=options.application,
+        ),
+        created_ns=options.volume_date,
+        zone=UTC if options.utc else None,
+        latest_ns=source_date_epoch(),
+        padding=options.padding,
+        boot_bios=options.boot_bios,
+        boot_load_size=options.boot_load_size,
+        boot_info_table=options.boot_info_table,
+        boot_uefi=options.boot_uefi,
+        hybrid=options.hybrid,
+        mbr_code=Path(options.mbr_code).read_bytes() if options.mbr_code else None,
+        strict=options.strict,
+    )
+
+
+def _uefi_image(directory: str, options: DiskOptions) -> Image:
+    """A directory as the smallest FAT that holds it, without a partition table."""
+    tree = scan(directory, ScanOptions(skip_unreadable=options.skip_unreadable))
+    for fat_bits in (12, 16, 32):
+        fat_options = FatOptions(
+            label=_UEFI_LABEL,
+            fat_bits=fat_bits,
+            partition="none",
+            zone=UTC if options.utc else None,
+            latest_ns=source_date_epoch(),
+            strict=options.strict,
+        )
+        try:
+            layout = fat_plan(tree, fat_options)
+        except PlanError as error:
+            if fat_bits == 32:
+                raise PlanError(f"--boot-uefi-dir {directory}: {error}") from error
+        else:
+            break
+    return fat_disk(layout, tree, ScannedFiles(tree))

@@ -1,0 +1,202 @@
+"""Facets: the primary tree and Joliet's, each with names, an order and directories of its own.
+
+A directory's arrangement (identifiers, order, which record starts each block) is worked out when a
+part of it is asked for, and the latest ones are kept; the plan keeps their numbers of blocks only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence, Set
+from typing import Any, NamedTuple
+
+from ..tree import SEPARATOR, Tree
+from .names import VERSION, joliet_key, joliet_names, primary_identifiers
+from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
+from .rockridge import CE, PX, SP, TF, RockRidge
+
+_ENTRIES_KEPT = 1 << 17
+_BARE_HEADER_BYTES = RECORD_BYTES + 1
+_VERSION = VERSION.encode("ascii")
+
+
+class Arrangement(NamedTuple):
+    """The entries of a directory as they stand on the disk."""
+
+    identifiers: list[bytes]
+    """Of each child, in the order of the tree."""
+    bare_lengths: list[int]
+    """Of each child's record without system use, likewise."""
+    nodes: list[int]
+    """The node of each record; a file of several extents has as many records, side by side."""
+    first_records: list[int]
+    """Which record is the first in each block; `.` and `..` come before the first."""
+
+
+def extent_count(size: int) -> int:
+    """In how many extents a file is, an empty one included."""
+    return max(1, -(-size // MOST_EXTENT_BYTES))
+
+
+def header_lengths(ordinal: int, rock_ridge: bool) -> tuple[int, int]:
+    """The lengths of the records of `.` and `..`."""
+    if not rock_ridge:
+        return _BARE_HEADER_BYTES, _BARE_HEADER_BYTES
+    usual = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
+    if ordinal:
+        return usual, usual
+    return (usual + SP.sizeof() + CE.sizeof() + 1) & ~1, usual
+
+
+class Facet(ABC):
+    """One of an image's trees of names."""
+
+    name: str
+    hidden: Set[int] = frozenset()
+    """Nodes that have no entry here."""
+
+    def __init__(self, tree: Tree, rock_ridge: RockRidge | None) -> None:
+        self.tree = tree
+        self.rock_ridge = rock_ridge
+        self._kept: OrderedDict[int, Arrangement] = OrderedDict()
+        self._kept_entries = 0
+
+    @abstractmethod
+    def identifiers(self, children: range) -> list[bytes]:
+        """The identifiers of a directory's entries, as bytes on the disk."""
+
+    @abstractmethod
+    def _sort_keys(self, children: range, identifiers: Sequence[bytes]) -> Sequence[Any]:
+        """What the entries are sorted by (ECMA-119, 9.3)."""
+
+    @abstractmethod
+    def changed_names(self, children: range) -> dict[int, str]:
+        """Of a directory's entries, those whose names are others here, by node."""
+
+    def arrange(self, ordinal: int) -> Arrangement:
+        """Works out the arrangement of a directory."""
+        children = self.tree.children(ordinal)
+        if not children:
+            return Arrangement([], [], [], [0])
+        identifiers = self.identifiers(children)
+        # Without system use: the identifier, and one byte more if its length is even.
+        bare_lengths = [(_BARE_HEADER_BYTES + len(each)) & ~1 for each in identifiers]
+        lengths = bare_lengths
+        if self.rock_ridge:
+            lengths = self.rock_ridge.record_lengths(children, bare_lengths)
+        keys = self._sort_keys(children, identifiers)
+        order: Iterable[int] = sorted(range(len(children)), key=keys.__getitem__)
+        if self.hidden:
+            order = [at for at in order if children.start + at not in self.hidden]
+        sizes = self.tree.sizes
+        if max(sizes[children.start : children.stop]) > MOST_EXTENT_BYTES:
+            order = [at for at in order for _ in range(extent_count(sizes[children.start + at]))]
+        nodes: list[int] = []
+        first_records = [0]
+        filled = sum(header_lengths(ordinal, self.rock_ridge is not None))
+        for at in order:
+            filled += lengths[at]
+            if filled > BLOCK_BYTES:
+                first_records.append(len(nodes))
+                filled = lengths[at]
+            nodes.append(children.start + at)
+        return Arrangement(identifiers, bare_lengths, nodes, first_records)
+
+    def arrangement(self, ordinal: int) -> Arrangement:
+        """The arrangement of a directory, from those that are kept if it is among them."""
+        kept = self._kept.get(ordinal)
+        if kept is not None:
+            self._kept.move_to_end(ordinal)
+            return kept
+        made = self.arrange(ordinal)
+        self._kept[ordinal] = made
+        self._kept_entries += len(made.nodes)
+        while self._kept_entries > _ENTRIES_KEPT and len(self._kept) > 1:
+            self._kept_entries -= len(self._kept.popitem(last=False)[1].nodes)
+        return made
+
+    def identifier(self, node: int) -> bytes:
+        """The identifier of a node other than the root."""
+        ordinal = self.tree.parent(node)
+        return self.arrangement(ordinal).identifiers[node - self.tree.children(ordinal).start]
+
+    def _are_directories(self, children: range) -> list[bool]:
+        flags = [False] * len(children)
+        for ordinal in self.tree.subdirectories(self.tree.parent(children.start)):
+            flags[self.tree.directories[ordinal] - children.start] = True
+        return flags
+
+
+class Primary(Facet):
+    """The tree that every reader knows, and Rock Ridge with it."""
+
+    name = "ISO 9660"
+
+    def __init__(self, tree: Tree, rock_ridge: RockRidge | None, level: int) -> None:
+        super().__init__(tree, rock_ridge)
+        self._level = level
+
+    def identifiers(self, children: range) -> list[bytes]:
+        """See `Facet.identifiers`."""
+        joined = self.tree.joined_names(children.start, children.stop)
+        names = primary_identifiers(joined, self._are_directories(children), self._level)
+        return "/".join(names).encode("ascii").split(b"/")
+
+    def changed_names(self, children: range) -> dict[int, str]:
+        """See `Facet.changed_names`. Capitals for small letters are no change."""
+        joined = self.tree.joined_names(children.start, children.stop).upper()
+        names = [
+            each.removesuffix(_VERSION).removesuffix(b".") for each in self.identifiers(children)
+        ]
+        return {
+            node: new.decode("ascii")
+            for node, new, old in zip(children, names, joined.split(SEPARATOR), strict=True)
+            if new != old
+        }
+
+    def _sort_keys(self, children: range, identifiers: Sequence[bytes]) -> Sequence[bytes]:  # noqa: ARG002
+        # A dot is less than whatever a name or an extension has, as the space is that pads them.
+        return [each.removesuffix(_VERSION) for each in identifiers]
+
+
+class Joliet(Facet):
+    """Joliet's tree, for Windows and whoever has no Rock Ridge."""
+
+    name = "Joliet"
+
+    def __init__(self, tree: Tree, most_characters: int) -> None:
+        super().__init__(tree, None)
+        # Links and devices would look like empty files.
+        self.hidden = tree.targets.keys() | tree.rdevs.keys()
+        self._most_characters = most_characters
+
+    def names(self, children: range) -> list[str]:
+        """The names of a directory's entries."""
+        joined = self.tree.joined_names(children.start, children.stop)
+        return joliet_names(joined, most=self._most_characters)
+
+    def changed_names(self, children: range) -> dict[int, str]:
+        """See `Facet.changed_names`."""
+        joined = self.tree.joined_names(children.start, children.stop)
+        old_names = joined.decode("utf-8", "surrogateescape").split("/")
+        return {
+            node: new
+            for node, new, old in zip(children, self.names(children), old_names, strict=True)
+            if new != old
+        }
+
+    def identifiers(self, children: range) -> list[bytes]:
+        """See `Facet.identifiers`."""
+        versions = ["" if flag else VERSION for flag in self._are_directories(children)]
+        names = zip(self.names(children), versions, strict=True)
+        return [(name + version).encode("utf-16-be") for name, version in names]
+
+    def _sort_keys(
+        self, children: range, identifiers: Sequence[bytes]
+    ) -> Sequence[tuple[str, str]]:
+        flags = self._are_directories(children)
+        return [
+            joliet_key(each.decode("utf-16-be").removesuffix(VERSION), is_directory=flag)
+            for each, flag in zip(identifiers, flags, strict=True)
+        ]

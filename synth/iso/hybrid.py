@@ -1,0 +1,109 @@
+"""Hybrids: partition tables in an image's system area, so that the same bytes start as a disk."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from ...errors import PlanError
+from ...pieces import Kind
+from ..image import Fixed, Section, Zeros
+from ..partition import (
+    TYPE_EFI_SYSTEM,
+    Gpt,
+    GptPartition,
+    gpt,
+    mbr,
+    partition_record,
+    protective_record,
+)
+from .layout import GPT_TAIL_BLOCKS, Layout, Start
+from .records import BLOCK_BYTES, SYSTEM_BLOCKS
+
+SECTOR_BYTES = 512
+_SECTORS_A_BLOCK = BLOCK_BYTES // SECTOR_BYTES
+_TYPE_HIDDEN = 0x17  # what isohybrid gives the whole image
+_TYPE_EFI = 0xEF
+_CODE_BYTES = 440
+# Where the codes of isolinux and of GRUB have the sector of what they go on with, in 64 bits.
+_START_FIELD = slice(432, 440)
+_GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the first block
+
+
+def system_area(layout: Layout) -> Iterator[Section]:
+    """The sections of the first 16 blocks. Raises PlanError when the boot code is none."""
+    size = SYSTEM_BLOCKS * BLOCK_BYTES
+    if not layout.options.hybrid:
+        yield Zeros(size, Kind.RESERVED, "system area")
+        return
+    kind, total = Kind.PARTITION_TABLE, layout.blocks * _SECTORS_A_BLOCK
+    records = [partition_record(_TYPE_HIDDEN, 0, total, active=True)]
+    if layout.uefi:
+        first, count = _sectors(layout.uefi)
+        records = [
+            protective_record(first),
+            partition_record(_TYPE_EFI, first, count),
+            # Some BIOSes start only what has an active partition: one of no type, of one sector.
+            partition_record(0, 0, 1, active=True),
+        ]
+    signature = int.from_bytes(layout.identity[:4], "little")
+    yield Fixed(mbr(_boot_code(layout), signature, records), kind, "master boot record")
+    size -= SECTOR_BYTES
+    tables = _tables(layout)
+    if tables:
+        yield Fixed(tables.header, kind, "GPT header")
+        yield Fixed(tables.entries, kind, "GPT entries")
+        size -= SECTOR_BYTES + len(tables.entries)
+    yield Zeros(size, Kind.RESERVED, "system area")
+
+
+def tail(layout: Layout) -> Iterator[Section]:
+    """The sections at the end of the image."""
+    size = GPT_TAIL_BLOCKS * BLOCK_BYTES
+    tables = _tables(layout)
+    if not tables:
+        yield Zeros(size, Kind.RESERVED, "padding")
+        return
+    gap = size - len(tables.entries) - SECTOR_BYTES
+    yield Zeros(gap, Kind.RESERVED, "padding")
+    yield Fixed(tables.entries, Kind.PARTITION_TABLE, "backup GPT entries")
+    yield Fixed(tables.backup_header, Kind.PARTITION_TABLE, "backup GPT header")
+
+
+def _tables(layout: Layout) -> Gpt | None:
+    """The GPT, which only UEFI needs."""
+    if not layout.uefi:
+        return None
+    partition = GptPartition(
+        TYPE_EFI_SYSTEM,
+        uuid.UUID(bytes=layout.identity[20:36], version=5),
+        *_sectors(layout.uefi),
+        "EFI System",
+    )
+    disk_guid = uuid.UUID(bytes=layout.identity[4:20], version=5)
+    return gpt([partition], disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
+
+
+def _sectors(start: Start) -> tuple[int, int]:
+    """The first sector of a boot image, and how many sectors its blocks have."""
+    blocks = -(-start.size // BLOCK_BYTES)
+    return start.block * _SECTORS_A_BLOCK, blocks * _SECTORS_A_BLOCK
+
+
+def _boot_code(layout: Layout) -> bytes:
+    """The code for a BIOS, told where to go on. Raises PlanError when it is none."""
+    code = layout.options.mbr_code
+    if code is None:
+        return b""
+    if len(code) > SECTOR_BYTES or code[_CODE_BYTES:510].strip(b"\0"):
+        raise PlanError(
+            f"--mbr-code has {len(code)} bytes; {_CODE_BYTES} fit before the partition table"
+        )
+    patched = bytearray(code[:_CODE_BYTES].ljust(_CODE_BYTES, b"\0"))
+    is_grub = b"GRUB" in code
+    if layout.bios and (is_grub or b"isolinux" in code):
+        sector = layout.bios.block * _SECTORS_A_BLOCK
+        if is_grub:
+            sector += _GRUB_SKIPS_SECTORS
+        patched[_START_FIELD] = sector.to_bytes(8, "little")
+    return bytes(patched)

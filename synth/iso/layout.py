@@ -1,0 +1,117 @@
+"""The options of an image and where everything is in it: what a plan takes, and what it gives."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import NamedTuple
+
+from .dates import NodeDates
+from .directories import FacetLayout
+from .facets import Facet
+from .rockridge import Continuations
+
+BOOT_INFO_BYTES = 64
+GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
+DEFAULT_LABEL = "VFLOPPY"
+DEFAULT_APPLICATION = "VFLOPPY"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of the volume descriptors (ECMA-119, 8.4)."""
+
+    volume: str = DEFAULT_LABEL
+    system: str = ""
+    volume_set: str = ""
+    publisher: str = ""
+    preparer: str = ""
+    application: str = DEFAULT_APPLICATION
+
+
+@dataclass(frozen=True)
+class IsoOptions:
+    """What the user may choose of an ISO 9660 image."""
+
+    level: int = 3
+    """Of interchange: 1 is 8.3 names, up to 2 no file has 4 GiB."""
+    rock_ridge: bool = True
+    joliet: bool = True
+    joliet_long: bool = False
+    preserve: bool = False
+    """Owners and modes as they are on the host; the tree must have `owners`."""
+    texts: Texts = Texts()
+    created_ns: int | None = None
+    """The volume's dates; None is the latest of the tree's."""
+    zone: tzinfo | None = UTC
+    """Where the dates are expressed. None: where this machine is."""
+    latest_ns: int | None = None
+    """No date is later than this, in nanoseconds since 1970."""
+    padding: bool = True
+    """Zeros at the end, for drives that read ahead."""
+    boot_bios: str | None = None
+    """The path in the tree of what a BIOS starts."""
+    boot_load_size: int = 4
+    """How much of that a BIOS loads, in units of 512 bytes."""
+    boot_info_table: bool = True
+    """Tell that program where it is."""
+    boot_uefi: str | None = None
+    """The path in the tree of a FAT image with what UEFI starts."""
+    hybrid: bool = False
+    """Partition tables, so that the same bytes are a disk too."""
+    mbr_code: bytes | None = None
+    """What a BIOS starts from that disk."""
+    strict: bool = False
+    """Refuse a tree in which a name would change for every reader."""
+
+
+class Start(NamedTuple):
+    """Where a boot image is: its first block, and its length in bytes."""
+
+    block: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything is. Blocks are counted from the start of the image."""
+
+    options: IsoOptions
+    identity: bytes
+    """36 bytes that tell trees and options apart, and are the same for the same ones."""
+    created_ns: int
+    dates: NodeDates
+    primary: Facet
+    primary_layout: FacetLayout
+    joliet: Facet | None
+    joliet_layout: FacetLayout | None
+    continuations: Continuations
+    area_block: int
+    catalogue_block: int
+    """Of the boot catalogue; 0 if there is none."""
+    boot_file: int | None
+    """The node of the boot file into which a table is patched, and which so has its own place."""
+    bios: Start | None
+    uefi: Start | None
+    first_image_block: int
+    """Where the image for UEFI is that is in no directory."""
+    first_file_block: int
+    file_starts: array[int]
+    """Cumulative over the nodes, in blocks from `first_file_block`."""
+    file_sizes: Sequence[int]
+    """Bytes of each node's own contents; other names of a file have none."""
+    leaders: Mapping[int, int]
+    """Of each node that is another name of a file before it, that one."""
+    renamed: Mapping[int, str]
+    """The names by node that no facet holds as the host has them."""
+    blocks: int
+    """The length of the whole."""
+
+    def file_block(self, node: int) -> int:
+        """The first block of a file that isn't empty."""
+        leader = self.leaders.get(node, node)
+        if leader == self.boot_file and self.bios:
+            return self.bios.block
+        return self.first_file_block + self.file_starts[leader]

@@ -1,0 +1,91 @@
+"""What of a tree an ISO 9660 image can't hold as it is, and which readers trip over the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..findings import Finding
+from ..tree import Tree, printable
+from .dates import FIRST_SECOND, LAST_SECOND
+from .facets import Joliet, Primary
+from .layout import Layout
+from .records import MOST_EXTENT_BYTES
+
+LEVEL_1, LINUX, MACOS, WINDOWS = "level 1", "Linux", "macOS", "Windows"
+READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS)
+_MOST_LEVELS = 8  # of directories, the root included (ECMA-119, 6.8.2.1)
+_WINDOWS_PATH_UNITS = 259 - len("D:\\")
+_LINUX_LINK_BYTES = 4095
+
+
+def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
+    """All findings: what changed on the way to the image, then what readers trip over."""
+    options = layout.options
+    for skipped in tree.skipped:
+        yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
+    for node, name in layout.renamed.items():
+        text = f"becomes {name!r}: there is no Rock Ridge"
+        yield Finding(printable(tree.path(node)), "renamed", text, ALL)
+    if not options.joliet and not options.rock_ridge:
+        yield Finding("", "trips", "names are capitals, digits and _ only", (WINDOWS, MACOS, LINUX))
+    elif not options.joliet:
+        yield Finding("", "trips", "no Joliet: shows short names in capitals", (WINDOWS,))
+    elif not options.rock_ridge:
+        yield Finding("", "trips", "no Rock Ridge: modes and links are unknown", (LINUX, MACOS))
+    plain = Primary(tree, None, 1)
+    for ordinal in range(len(tree.directories)):
+        children = tree.children(ordinal)
+        if children:
+            yield from _directory_findings(tree, layout, ordinal)
+            yield from _name_findings(tree, layout, children, plain)
+
+
+def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
+    node = tree.directories[ordinal]
+    folder = printable(tree.path(node))
+    levels = folder.count("/") + 2 if folder else 1
+    if levels > _MOST_LEVELS:
+        text = f"{levels} levels deep; ISO 9660 has {_MOST_LEVELS}, newer readers have no limit"
+        yield Finding(folder, "trips", text, (LEVEL_1,))
+    for child in tree.children(ordinal):
+        second = tree.mtimes_ns[child] // 1_000_000_000
+        size = tree.sizes[child]
+        doubts = second < FIRST_SECOND or second > LAST_SECOND or size > MOST_EXTENT_BYTES
+        if not doubts and child not in tree.targets and child not in tree.rdevs:
+            continue
+        path = printable(tree.path(child))
+        if second < FIRST_SECOND or second > LAST_SECOND:
+            yield Finding(path, "clamped", "its time is outside of 1900 to 2155", ALL)
+        if size > MOST_EXTENT_BYTES:
+            text = "4 GiB or more: several extents, of which some readers take the first only"
+            yield Finding(path, "trips", text, (LEVEL_1, MACOS))
+        if layout.options.joliet and (child in tree.targets or child in tree.rdevs):
+            text = "neither file nor directory: is not in Joliet's tree"
+            yield Finding(path, "trips", text, (WINDOWS,))
+        target = tree.targets.get(child)
+        if target is not None and len(target) > _LINUX_LINK_BYTES:
+            yield Finding(path, "trips", f"a link of {len(target)} bytes", (LINUX,))
+
+
+def _name_findings(
+    tree: Tree, layout: Layout, children: range, plain: Primary
+) -> Iterator[Finding]:
+    """What Joliet and a reader that knows level 1 only make of names that others see whole."""
+    folder = tree.path(tree.directories[tree.parent(children.start)])
+    folder_units = len(folder.decode("utf-8", "replace")) + 1 if folder else 0
+    if isinstance(layout.joliet, Joliet):
+        if layout.options.rock_ridge:
+            for node, name in layout.joliet.changed_names(children).items():
+                path = printable(tree.path(node))
+                yield Finding(path, "trips", f"becomes {name!r} in Joliet", (WINDOWS,))
+        for node, name in zip(children, layout.joliet.names(children), strict=True):
+            length = folder_units + len(name)
+            if length > _WINDOWS_PATH_UNITS:
+                text = f"a path of {length} characters; {_WINDOWS_PATH_UNITS} is most"
+                yield Finding(printable(tree.path(node)), "trips", text, (WINDOWS,))
+    for node, name in plain.changed_names(children).items():
+        path = printable(tree.path(node))
+        if layout.options.level == 1:
+            yield Finding(path, "trips", f"becomes {name!r}", (LEVEL_1,))
+        else:
+            yield Finding(path, "trips", "no name of 8.3; --iso-level 1 makes one", (LEVEL_1,))

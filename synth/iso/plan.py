@@ -1,0 +1,312 @@
+"""A tree and options become a layout, by arithmetic alone: names, records, blocks.
+
+Nothing here reads a file, the clock or the environment, and nothing is random.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+from ...errors import PlanError
+from ..tree import Tree, printable
+from .dates import NodeDates
+from .directories import FacetLayout, path_record_bytes
+from .facets import Facet, Joliet, Primary
+from .layout import BOOT_INFO_BYTES, GPT_TAIL_BLOCKS, IsoOptions, Layout, Start
+from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
+from .records import (
+    BLOCK_BYTES,
+    MOST_BLOCKS,
+    MOST_EXTENT_BYTES,
+    MOST_PARENT_NUMBER,
+    PADDING_BLOCKS,
+    SYSTEM_BLOCKS,
+)
+from .rockridge import Attributes, Continuations, RockRidge, hard_links
+
+_BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
+_PAGE_BYTES = 4096  # what host file systems count in, and so what they can share
+
+
+def plan(tree: Tree, options: IsoOptions | None = None, uefi_image_bytes: int = 0) -> Layout:
+    """Lays a tree out, with an image for UEFI of that length in no directory, unless it is 0.
+
+    Raises PlanError when it doesn't fit.
+    """
+    options = options or IsoOptions()
+    return _Plan(tree, options, uefi_image_bytes).layout()
+
+
+class _Plan:
+    """One plan under way."""
+
+    def __init__(self, tree: Tree, options: IsoOptions, uefi_image_bytes: int) -> None:
+        self._tree = tree
+        self._options = options
+        self._uefi_image_bytes = uefi_image_bytes
+        self._next_block = SYSTEM_BLOCKS
+        self._created_ns = _created_ns(tree, options)
+        self._dates = NodeDates(
+            tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
+        )
+        self._leaders, counts = hard_links(tree)
+        self._continuations = Continuations()
+        rock_ridge = None
+        if options.rock_ridge:
+            attributes = Attributes(tree, self._dates, options.preserve, self._leaders, counts)
+            rock_ridge = RockRidge(attributes, self._continuations)
+        self._primary = Primary(tree, rock_ridge, options.level)
+        self._joliet: Joliet | None = None
+        if options.joliet:
+            most = JOLIET_LONG_CHARACTERS if options.joliet_long else JOLIET_CHARACTERS
+            self._joliet = Joliet(tree, most)
+
+    def layout(self) -> Layout:
+        tree, options = self._tree, self._options
+        self._check_sizes()
+        bios_node, uefi_node, boot_file = self._boot_nodes()
+        primary = _measure(self._primary)
+        joliet = _measure(self._joliet) if self._joliet else None
+        boots = bios_node is not None or uefi_node is not None or bool(self._uefi_image_bytes)
+
+        self._take(1 + boots + bool(joliet) + 1)  # the descriptors
+        catalogue_block = self._take(1) if boots else 0
+        tables = [
+            (self._take(each.path_table_blocks), self._take(each.path_table_blocks))
+            for each in filter(None, (primary, joliet))
+        ]
+        primary_directories = self._take(primary.directory_starts[-1])
+        area_block = self._take(self._continuations.blocks) if options.rock_ridge else 0
+        joliet_directories = self._take(joliet.directory_starts[-1]) if joliet else 0
+        self._next_block += self._next_block & 1  # to a whole page, from here on
+        bios = None
+        if boot_file is not None:
+            bios = Start(self._take_bytes(tree.sizes[boot_file]), tree.sizes[boot_file])
+        first_image_block = self._take_bytes(self._uefi_image_bytes)
+        self._next_block += self._next_block & 1
+        first_file_block = self._next_block
+        file_sizes = self._own_sizes(boot_file)
+        file_starts = self._file_starts(file_sizes)
+        self._next_block += file_starts[-1]
+        if options.padding:
+            self._take(PADDING_BLOCKS)
+        if options.hybrid:
+            self._take(GPT_TAIL_BLOCKS)
+        _check_blocks(self._next_block)
+        layout = Layout(
+            options=options,
+            identity=self._identity(),
+            created_ns=self._created_ns,
+            dates=self._dates,
+            primary=self._primary,
+            primary_layout=_placed(primary, primary_directories, tables[0]),
+            joliet=self._joliet,
+            joliet_layout=_placed(joliet, joliet_directories, tables[-1]) if joliet else None,
+            continuations=self._continuations,
+            area_block=area_block,
+            catalogue_block=catalogue_block,
+            boot_file=boot_file,
+            bios=bios,
+            uefi=None,
+            first_image_block=first_image_block,
+            first_file_block=first_file_block,
+            file_starts=file_starts,
+            file_sizes=file_sizes,
+            leaders=self._leaders,
+            renamed=self._renames(),
+            blocks=self._next_block,
+        )
+
+        def start(node: int | None) -> Start | None:
+            return None if node is None else Start(layout.file_block(node), tree.sizes[node])
+
+        uefi = start(uefi_node)
+        if self._uefi_image_bytes:
+            uefi = Start(first_image_block, self._uefi_image_bytes)
+        return replace(layout, bios=bios or start(bios_node), uefi=uefi)
+
+    def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
+        """What a BIOS starts, what UEFI starts, and which of them a table is patched into."""
+        options = self._options
+        bios_node = self._boot_node(options.boot_bios, "--boot-bios")
+        uefi_node = self._boot_node(options.boot_uefi, "--boot-uefi")
+        if bios_node is None or not options.boot_info_table:
+            return bios_node, uefi_node, None
+        if self._tree.sizes[bios_node] < BOOT_INFO_BYTES:
+            raise PlanError(
+                f"--boot-bios {options.boot_bios} has {self._tree.sizes[bios_node]} bytes; one "
+                f"that takes a boot info table has {BOOT_INFO_BYTES} or more; pass "
+                "--no-boot-info-table if it takes none"
+            )
+        return bios_node, uefi_node, bios_node
+
+    def _take(self, blocks: int) -> int:
+        """The first of the next so many blocks."""
+        first = self._next_block
+        self._next_block += blocks
+        return first
+
+    def _take_bytes(self, size: int) -> int:
+        return self._take(-(-size // BLOCK_BYTES))
+
+    def _check_sizes(self) -> None:
+        if self._options.level == 3:
+            return
+        tree = self._tree
+        large = [node for node, size in enumerate(tree.sizes) if size > MOST_EXTENT_BYTES]
+        if large:
+            names = ", ".join(printable(tree.path(node)) for node in large[:3])
+            raise PlanError(
+                f"files of 4 GiB and more need --iso-level 3: {names}"
+                + (f" and {len(large) - 3} more" if len(large) > 3 else "")
+            )
+
+    def _boot_node(self, path: str | None, option: str) -> int | None:
+        """The file at a path in the tree."""
+        if path is None:
+            return None
+        node = self._tree.find(path)
+        if node is None:
+            raise PlanError(f"{option} {path}: no such file in the tree (not: on the host)")
+        node = self._leaders.get(node, node)
+        if self._tree.is_directory(node) or not self._tree.sizes[node]:
+            raise PlanError(f"{option} {path}: no file with anything in it")
+        if self._tree.sizes[node] > MOST_EXTENT_BYTES:
+            raise PlanError(f"{option} {path}: 4 GiB or more, which nothing can start")
+        return node
+
+    def _own_sizes(self, boot_file: int | None) -> Sequence[int]:
+        """The sizes, without those of other names of a file, and without a file placed apart."""
+        if not self._leaders and boot_file is None:
+            return self._tree.sizes
+        sizes = array("Q", self._tree.sizes)
+        for node in self._leaders:
+            sizes[node] = 0
+        if boot_file is not None:
+            sizes[boot_file] = 0
+        return sizes
+
+    def _file_starts(self, sizes: Sequence[int]) -> array[int]:
+        """The blocks before each file; files of a page or more start at a whole page."""
+        starts = _page_starts(sizes)
+        _check_blocks(starts[-1])
+        return array("I", starts)
+
+    def _renames(self) -> dict[int, str]:
+        """The names that no facet holds. Rock Ridge holds them all."""
+        if self._options.rock_ridge:
+            return {}
+        renamed = _renamed(self._joliet or self._primary)
+        if self._options.strict and renamed:
+            first = ", ".join(printable(self._tree.path(node)) for node in list(renamed)[:3])
+            raise PlanError(
+                f"--strict refuses to rename, and without Rock Ridge {len(renamed)} of the names "
+                f"can't stay: {first}" + (" ..." if len(renamed) > 3 else "")
+            )
+        return renamed
+
+    def _identity(self) -> bytes:
+        tree, options = self._tree, self._options
+        given = replace(options, zone=None, latest_ns=None, created_ns=None)
+        digest = hashlib.blake2b(repr(given).encode(), digest_size=36)
+        digest.update(tree.names)
+        digest.update(tree.sizes.tobytes())
+        digest.update(self._created_ns.to_bytes(16, "little", signed=True))
+        digest.update(tree.directories.tobytes())
+        digest.update(tree.first_children.tobytes())
+        return digest.digest()
+
+
+def _check_blocks(blocks: int) -> None:
+    if blocks > MOST_BLOCKS:
+        raise PlanError(
+            f"the tree needs {blocks} blocks of {BLOCK_BYTES} bytes; an ISO 9660 image has at "
+            f"most {MOST_BLOCKS}"
+        )
+
+
+def _created_ns(tree: Tree, options: IsoOptions) -> int:
+    """The volume's date: as given, or the latest of the tree's but the root's."""
+    if options.created_ns is not None:
+        return options.created_ns
+    latest = max(tree.mtimes_ns[1:], default=0)
+    return latest if options.latest_ns is None else min(latest, options.latest_ns)
+
+
+def _page_starts(sizes: Sequence[int]) -> list[int]:
+    """The blocks before each file, and of all."""
+    round_up = BLOCK_BYTES - 1
+    if max(sizes) < _PAGE_BYTES:
+        return list(accumulate([size + round_up >> _BLOCK_SHIFT for size in sizes], initial=0))
+    starts: list[int] = []
+    end = 0
+    for size in sizes:
+        if size >= _PAGE_BYTES:
+            end += end & 1
+        starts.append(end)
+        end += size + round_up >> _BLOCK_SHIFT
+    starts.append(end)
+    return starts
+
+
+def _placed(layout: FacetLayout, directories: int, tables: tuple[int, int]) -> FacetLayout:
+    return layout._replace(
+        first_directory_block=directories, little_table_block=tables[0], big_table_block=tables[1]
+    )
+
+
+def _measure(facet: Facet) -> FacetLayout:
+    """The sizes of a facet's directories and path tables; where they are is not known yet."""
+    tree = facet.tree
+    blocks: list[int] = []
+    sorted_ordinals = array("I", [0])  # siblings, which stand side by side, in the disk's order
+    identifier_bytes = array("B", [1])
+    for ordinal in range(len(tree.directories)):
+        found = facet.arrange(ordinal)
+        blocks.append(len(found.first_records))
+        children = tree.children(ordinal)
+        if children and facet.rock_ridge:
+            facet.rock_ridge.continue_all(children, found.bare_lengths)
+        below = tree.subdirectories(ordinal)
+        if below:
+            first, nodes = children.start, tree.directories
+            sorted_ordinals.extend(
+                sorted(below, key=lambda each: found.identifiers[nodes[each] - first])
+                if len(below) > 1
+                else below
+            )
+            identifier_bytes.extend([len(found.identifiers[nodes[each] - first]) for each in below])
+    order = array("I", [0])
+    for number, ordinal in enumerate(order, 1):  # it grows meanwhile
+        below = tree.subdirectories(ordinal)
+        if below and number > MOST_PARENT_NUMBER:
+            path = printable(tree.path(tree.directories[ordinal]))
+            raise PlanError(
+                f"directory /{path} has directories and is number {number}; a path table counts "
+                f"to {MOST_PARENT_NUMBER}: an ISO 9660 image has no room for so many"
+            )
+        order.extend(sorted_ordinals[below.start : below.stop])
+    lengths = (path_record_bytes(identifier_bytes[ordinal]) for ordinal in order)
+    return FacetLayout(
+        path_order=order,
+        path_offsets=array("I", accumulate(lengths, initial=0)),
+        directory_starts=array("I", accumulate(blocks, initial=0)),
+        first_directory_block=0,
+        little_table_block=0,
+        big_table_block=0,
+    )
+
+
+def _renamed(facet: Facet) -> dict[int, str]:
+    """The names that a facet can't hold as they are; capitals in the primary tree are no matter."""
+    tree = facet.tree
+    renamed: dict[int, str] = {}
+    for ordinal in range(len(tree.directories)):
+        children = tree.children(ordinal)
+        if children:
+            renamed |= facet.changed_names(children)
+    return renamed

@@ -1,0 +1,379 @@
+"""Rock Ridge: POSIX names, modes, owners, links and devices, in directory records.
+
+Specifications: SUSP 1.12 (IEEE P1281), RRIP 1.12 (IEEE P1282). An entry is a signature of two
+letters, its length, a version, and data. What a record has no room for stands in the continuation
+area, one run of entries a node:
+
+- All entries are in the record if it stays within 254 bytes.
+- Otherwise the record has PX, TF and PN, and CE leads to the others: NM and SL.
+- A run never crosses a block; one that is longer than a block goes on, by CE, in the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from construct import Bytes, Const, Construct, Int8ul, Struct
+
+from ...pieces import Extent, Kind, Piece
+from ..image import Region
+from ..tree import Tree
+from .dates import NodeDates
+from .records import BLOCK_BYTES, MOST_RECORD_BYTES, Int32both, pack_32_both
+
+_VERSION = b"\1"
+
+
+def _entry(signature: bytes, size: int, *fields: Construct) -> Construct:
+    entry = Struct(
+        "SIGNATURE" / Const(signature),
+        "LEN" / Const(size, Int8ul),
+        "VERSION" / Const(_VERSION),
+        *fields,
+    )
+    assert entry.sizeof() == size
+    return entry
+
+
+# SUSP, 5.1 and 5.3; RRIP, 4.1.1, 4.1.2 and 4.1.6 with one time.
+CE = _entry(
+    b"CE",
+    28,
+    "LOCATION" / Int32both,
+    "OFFSET" / Int32both,
+    "LENGTH" / Int32both,
+)
+SP = _entry(b"SP", 7, "CHECK" / Const(b"\xbe\xef"), "LEN_SKP" / Const(0, Int8ul))
+PX = _entry(
+    b"PX",
+    44,
+    "st_mode" / Int32both,
+    "st_nlink" / Int32both,
+    "st_uid" / Int32both,
+    "st_gid" / Int32both,
+    "st_ino" / Int32both,
+)
+PN = _entry(b"PN", 20, "dev_t_high" / Int32both, "dev_t_low" / Int32both)
+TF = _entry(b"TF", 12, "FLAGS" / Const(0x02, Int8ul), "MODIFY" / Bytes(7))
+
+_ALWAYS_BYTES: int = PX.sizeof() + TF.sizeof()
+_PN_BYTES: int = PN.sizeof()
+_MOST_ENTRY_BYTES = 255
+_NM_HEADER = _SL_HEADER = 5
+_MOST_NM_BYTES = _MOST_ENTRY_BYTES - _NM_HEADER
+_MOST_COMPONENT_BYTES = _MOST_ENTRY_BYTES - _SL_HEADER - 2
+_CONTINUE = 1  # of NM, of SL, and of a component
+_CURRENT, _PARENT, _ROOT = 2, 4, 8
+
+_EXTENSION = (
+    b"IEEE_P1282",
+    b"THE IEEE P1282 PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS",
+    b"PLEASE CONTACT THE IEEE STANDARDS DEPARTMENT, PISCATAWAY, NJ, USA FOR THE P1282 "
+    b"SPECIFICATION",
+)
+# SUSP, 5.5: which extension this is.
+_ER_DATA = bytes((*map(len, _EXTENSION), 1)) + b"".join(_EXTENSION)
+ER = b"ER" + bytes((4 + len(_ER_DATA),)) + _VERSION + _ER_DATA
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What Rock Ridge says of nodes, and the host doesn't, or not so."""
+
+    tree: Tree
+    dates: NodeDates
+    preserve: bool
+    """Modes and owners as they are on the host; otherwise whoever mounts it may read all."""
+    leaders: Mapping[int, int]
+    """Of each node that is another name of one before it, that one."""
+    link_counts: Mapping[int, int]
+    """How many names a leader has, where that is more than one."""
+
+    def mode(self, node: int) -> int:
+        """The mode of a node, type and permissions."""
+        mode = self.tree.modes[node]
+        if self.preserve:
+            return mode
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFDIR:
+            return kind | 0o555
+        if kind == stat.S_IFLNK:
+            return kind | 0o777
+        return kind | (0o555 if mode & 0o111 else 0o444)
+
+    def is_device(self, node: int) -> bool:
+        """Whether a node has a number of a device."""
+        return stat.S_IFMT(self.tree.modes[node]) in {stat.S_IFCHR, stat.S_IFBLK}
+
+    def links(self, node: int) -> int:
+        """How many names a node has in the tree; of a directory, with `.` and each `..`."""
+        if self.tree.is_directory(node):
+            return 2 + len(self.tree.subdirectories(self.tree.ordinal(node)))
+        return self.link_counts.get(self.leaders.get(node, node), 1)
+
+    def owner(self, node: int) -> tuple[int, int]:
+        """The numbers of user and group."""
+        return self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
+
+    def serial(self, node: int) -> int:
+        """A number that only other names of the same file have too."""
+        return self.leaders.get(node, node) + 1
+
+
+@dataclass
+class Continuations:
+    """Which nodes have entries in the continuation area, and where there. Offsets in bytes."""
+
+    nodes: array[int] = field(default_factory=partial(array, "I"))
+    """Ascending."""
+    offsets: array[int] = field(default_factory=partial(array, "Q"))
+    end: int = len(ER)
+    """The first byte that is free; ER comes first."""
+
+    def add(self, node: int, entries: Sequence[bytes]) -> None:
+        """Finds a place for a node's entries. Nodes come in order."""
+        total = sum(map(len, entries))
+        start = self.end
+        if start % BLOCK_BYTES + total > BLOCK_BYTES:
+            start = -(-start // BLOCK_BYTES) * BLOCK_BYTES
+        self.nodes.append(node)
+        self.offsets.append(start)
+        runs = _runs(entries)
+        self.end = start + (len(runs) - 1) * BLOCK_BYTES + sum(map(len, runs[-1]))
+
+    def offset(self, node: int) -> int:
+        """Where a node's entries start; it must have some."""
+        return self.offsets[bisect_left(self.nodes, node)]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the area takes."""
+        return -(-self.end // BLOCK_BYTES)
+
+
+class RockRidge:
+    """The system use fields of a tree's directory records."""
+
+    def __init__(self, attributes: Attributes, continuations: Continuations) -> None:
+        self._attributes = attributes
+        self._tree = attributes.tree
+        self._continuations = continuations
+        self._devices = {
+            node: number for node, number in self._tree.rdevs.items() if attributes.is_device(node)
+        }
+        self._unusual = self._tree.targets.keys() | self._devices.keys()
+
+    def record_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
+        """The lengths of the records of some nodes, given those without system use (all even)."""
+        lengths = self._usual_lengths(children, bare_lengths)
+        for at, node in self._doubtful(children, lengths):
+            length = bare_lengths[at] + self._own_length(node)
+            outgrowing = sum(map(len, self.outgrowing(node)))
+            fits = length + outgrowing <= MOST_RECORD_BYTES
+            lengths[at] = length + (outgrowing + 1 & ~1 if fits else CE.sizeof())
+        return lengths
+
+    def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:
+        """Finds places in the continuation area for those nodes that need one."""
+        for at, node in self._doubtful(children, self._usual_lengths(children, bare_lengths)):
+            entries = self.outgrowing(node)
+            length = bare_lengths[at] + self._own_length(node) + sum(map(len, entries))
+            if length > MOST_RECORD_BYTES:
+                self._continuations.add(node, entries)
+
+    def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
+        """What the lengths are if everything has room, and nothing is a link or a device."""
+        ends = self._tree.name_ends
+        name_bytes = (end - start - 1 for start, end in _bounds(ends, children))
+        fixed = _ALWAYS_BYTES + _NM_HEADER + 1  # 1: to round up to the next even number
+        return [
+            (bare + size + fixed) & ~1 for bare, size in zip(bare_lengths, name_bytes, strict=True)
+        ]
+
+    def _doubtful(self, children: range, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """Those nodes whose lengths may be others, and where they are among the children."""
+        if max(lengths) <= MOST_RECORD_BYTES and not self._unusual:
+            return []
+        return [
+            (at, node)
+            for at, node in enumerate(children)
+            if lengths[at] > MOST_RECORD_BYTES or node in self._unusual
+        ]
+
+    def _own_length(self, node: int) -> int:
+        return _ALWAYS_BYTES + (_PN_BYTES if node in self._devices else 0)
+
+    def header_use(self, node: int, area_block: int | None) -> bytes:
+        """What `.` and `..` have; with the `area_block`, it is the root's `.`."""
+        if area_block is None:
+            return self._always(node)
+        sp: bytes = SP.build({})
+        return sp + self._always(node) + _continue_at(area_block, 0, len(ER))
+
+    def system_use(self, node: int, bare_length: int, area_block: int) -> bytes:
+        """All that a node's record has; the continuation area starts at `area_block`."""
+        own = self._always(node)
+        rdev = self._devices.get(node)
+        if rdev is not None:
+            numbers = {"dev_t_high": os.major(rdev), "dev_t_low": os.minor(rdev)}
+            own += PN.build(numbers)
+        entries = self.outgrowing(node)
+        outgrowing = b"".join(entries)
+        if bare_length + len(own) + len(outgrowing) <= MOST_RECORD_BYTES:
+            return own + outgrowing
+        block, offset = divmod(self._continuations.offset(node), BLOCK_BYTES)
+        first = sum(map(len, _runs(entries)[0]))
+        return own + _continue_at(area_block + block, offset, first)
+
+    def outgrowing(self, node: int) -> list[bytes]:
+        """The entries of a node that its record may have no room for: NM and SL."""
+        name = self._tree.name(node)
+        entries = [
+            b"NM" + bytes((_NM_HEADER + len(part), 1, _CONTINUE if more else 0)) + part
+            for part, more in _parts(name, _MOST_NM_BYTES)
+        ]
+        target = self._tree.targets.get(node)
+        if target is not None:
+            entries += _link_entries(target)
+        return entries
+
+    def area_runs(self, node: int, area_block: int) -> Iterator[tuple[int, bytes]]:
+        """A node's entries in the continuation area: offset there, and bytes within a block."""
+        start = self._continuations.offset(node)
+        runs = _runs(self.outgrowing(node))
+        for number, run in enumerate(runs):
+            data = b"".join(run)
+            if number + 1 < len(runs):
+                block = start // BLOCK_BYTES + number + 1
+                after = sum(map(len, runs[number + 1]))
+                if number + 2 < len(runs):
+                    after += CE.sizeof()
+                data += _continue_at(area_block + block, 0, after)
+            yield start + number * BLOCK_BYTES, data
+
+    def _always(self, node: int) -> bytes:
+        attributes = self._attributes
+        user, group = attributes.owner(node)
+        return b"".join(
+            (
+                b"PX\x2c\1",
+                pack_32_both(attributes.mode(node)),
+                pack_32_both(attributes.links(node)),
+                pack_32_both(user),
+                pack_32_both(group),
+                pack_32_both(attributes.serial(node)),
+                b"TF\x0c\1\2",
+                attributes.dates.date(node),
+            )
+        )
+
+
+class ContinuationArea:
+    """The section of what directory records have no room for; rendered block by block."""
+
+    def __init__(
+        self, rock_ridge: RockRidge, continuations: Continuations, first_block: int
+    ) -> None:
+        self.size = continuations.blocks * BLOCK_BYTES
+        self._rock_ridge = rock_ridge
+        self._continuations = continuations
+        self._first_block = first_block
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        first = offset // BLOCK_BYTES * BLOCK_BYTES
+        end = offset + length
+        buffer = bytearray(-(-end // BLOCK_BYTES) * BLOCK_BYTES - first)
+        if first == 0:
+            buffer[: len(ER)] = ER
+        offsets, nodes = self._continuations.offsets, self._continuations.nodes
+        # One back: a run that is longer than a block may have started before.
+        at = max(bisect_right(offsets, first) - 1, 0)
+        while at < len(nodes) and offsets[at] < end:
+            for start, data in self._rock_ridge.area_runs(nodes[at], self._first_block):
+                if first <= start < end:
+                    buffer[start - first : start - first + len(data)] = data
+            at += 1
+        return [bytes(buffer[offset - first : end - first])]
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
+        yield Extent(length, False, Kind.DIRECTORY)
+
+    def regions(self) -> Iterator[Region]:
+        yield Region(0, self.size, Kind.DIRECTORY, "continuation area")
+
+
+def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
+    """Which nodes are the same file as one before them, and how many names that one has."""
+    leaders: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    found: dict[tuple[int, ...], int] = {}
+    for node, links in enumerate(tree.links):
+        if links > 1 and not tree.is_directory(node):
+            key = (tree.devices[node], tree.inodes[node], tree.sizes[node], tree.mtimes_ns[node])
+            leader = found.setdefault(key, node)
+            counts[leader] = counts.get(leader, 0) + 1
+            if leader != node:
+                leaders[node] = leader
+    return leaders, counts
+
+
+def _bounds(ends: array[int], children: range) -> Iterator[tuple[int, int]]:
+    return zip(
+        ends[children.start - 1 : children.stop - 1],
+        ends[children.start : children.stop],
+        strict=True,
+    )
+
+
+def _parts(data: bytes, most: int) -> Iterator[tuple[bytes, bool]]:
+    """Data in parts of at most so many bytes, and whether more follow; one if there is none."""
+    for start in range(0, max(len(data), 1), most):
+        yield data[start : start + most], start + most < len(data)
+
+
+def _link_entries(target: bytes) -> list[bytes]:
+    """The SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`."""
+    components: list[bytes] = []
+    names = target.split(b"/")
+    if target.startswith(b"/"):
+        components.append(bytes((_ROOT, 0)))
+        names = names[1:] if target != b"/" else []
+    for name in names:
+        if name in {b".", b".."}:
+            components.append(bytes((_CURRENT if name == b"." else _PARENT, 0)))
+            continue
+        for part, more in _parts(name, _MOST_COMPONENT_BYTES):
+            components.append(bytes((_CONTINUE if more else 0, len(part))) + part)
+    bodies = [b""]
+    for component in components:
+        if _SL_HEADER + len(bodies[-1]) + len(component) > _MOST_ENTRY_BYTES:
+            bodies.append(b"")
+        bodies[-1] += component
+    last = len(bodies) - 1
+    return [
+        b"SL" + bytes((_SL_HEADER + len(body), 1, _CONTINUE if number < last else 0)) + body
+        for number, body in enumerate(bodies)
+    ]
+
+
+def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:
+    """Entries as they stand in blocks: one run, or several that leave room for a CE each."""
+    if sum(map(len, entries)) <= BLOCK_BYTES:
+        return [list(entries)]
+    runs: list[list[bytes]] = [[]]
+    room = BLOCK_BYTES - CE.sizeof()
+    for entry in entries:
+        if sum(map(len, runs[-1])) + len(entry) > room:
+            runs.append([])
+        runs[-1].append(entry)
+    return runs
+
+
+def _continue_at(block: int, offset: int, length: int) -> bytes:
+    return b"CE\x1c\1" + pack_32_both(block) + pack_32_both(offset) + pack_32_both(length)
