@@ -21,6 +21,8 @@ Examples:
   vfloppy build ~/esp esp.img
   vfloppy build --for cidata seed/ seed.img
   vfloppy build --floppy 1.44M drivers/ drivers.img
+  vfloppy build -V cidata seed/ seed.iso
+  vfloppy build --boot-bios isolinux/isolinux.bin --boot-uefi-dir esp/ tree/ boot.iso
   vfloppy build photos/ - | ssh host 'cat > photos.img'
 """
 

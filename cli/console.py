@@ -42,7 +42,8 @@ def describe(disk: Disk) -> str:
     text = (
         f"{count(tree.file_count, 'file')} and "
         f"{count(len(tree.directories) - 1, 'directory', 'directories')} "
-        f"({human_size(sum(tree.sizes))}) as a {disk.format} disk of {human_size(disk.image.size)}"
+        f"({human_size(sum(tree.sizes))}) as "
+        f"{'a' if disk.is_fat else 'an'} {disk.format} disk of {human_size(disk.image.size)}"
     )
     if tree.skipped:
         reasons = Counter(reason for _, reason in tree.skipped)

@@ -10,8 +10,9 @@ import sys
 import click
 
 from ..nbd import Listener, Server, listen_private, listen_tcp, listen_unix
+from ..synth.fat.plan import Layout as FatLayout
 from .console import complain, describe, report_changes
-from .disks import open_disk
+from .disks import Disk, open_disk
 from .options import DiskOptions, disk_options
 
 _EPILOG = """\b
@@ -19,6 +20,7 @@ Examples:
   vfloppy serve ~/esp
   vfloppy serve -U /tmp/esp.sock ~/esp
   vfloppy serve --for ovmf ~/esp
+  vfloppy serve --format iso installer/
   vfloppy serve fat:floppy:/drivers                   as QEMU has it
   vfloppy serve -U - ~/esp --run 'nbdinfo "$uri"'
   vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 \\
@@ -83,7 +85,7 @@ def command(
                 complain(f"serving {summary} at {server.uri()}")
             sys.exit(server.run_captive(captive))
         if not quiet:
-            _announce(summary, server.uri())
+            _announce(disk, summary, server.uri())
         server.serve_forever()
 
 
@@ -95,13 +97,21 @@ def _listener(unix: str | None, ip: str | None, port: int | None) -> Listener:
     return listen_tcp(ip or "127.0.0.1", 10809 if port is None else port)
 
 
-def _announce(summary: str, uri: str) -> None:
+def _announce(disk: Disk, summary: str, uri: str) -> None:
     """What is served and where, and lines to paste."""
-    drive = shlex.quote(f"file={uri},format=raw,if=virtio,readonly=on")
+    device = "if=virtio" if disk.is_fat else "media=cdrom"
+    drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
     click.echo(f"serving {summary} at {uri}")
     click.echo(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
-    click.echo(f"  guestfish --ro --format=raw -a {shlex.quote(uri)} -m /dev/sda1")
+    click.echo(f"  guestfish --ro --format=raw -a {shlex.quote(uri)} -m {_mountable(disk)}")
     sys.stdout.flush()
+
+
+def _mountable(disk: Disk) -> str:
+    """Where the file system is, as guestfish calls it."""
+    layout = disk.layout
+    has_partition = isinstance(layout, FatLayout) and layout.options.partition != "none"
+    return "/dev/sda1" if has_partition else "/dev/sda"
 
 
 def _log_to_stderr() -> None:

@@ -34,9 +34,9 @@ def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
         yield Finding("", "trips", "no Rock Ridge: modes and links are unknown", (LINUX, MACOS))
     plain = Primary(tree, None, 1)
     for ordinal in range(len(tree.directories)):
+        yield from _directory_findings(tree, layout, ordinal)
         children = tree.children(ordinal)
         if children:
-            yield from _directory_findings(tree, layout, ordinal)
             yield from _name_findings(tree, layout, children, plain)
 
 
@@ -78,7 +78,12 @@ def _name_findings(
             for node, name in layout.joliet.changed_names(children).items():
                 path = printable(tree.path(node))
                 yield Finding(path, "trips", f"becomes {name!r} in Joliet", (WINDOWS,))
+        folded: dict[str, str] = {}
         for node, name in zip(children, layout.joliet.names(children), strict=True):
+            twin = folded.setdefault(name.casefold(), name)
+            if twin != name:
+                text = f"the same as {twin} but for capitals"
+                yield Finding(printable(tree.path(node)), "trips", text, (WINDOWS,))
             length = folder_units + len(name)
             if length > _WINDOWS_PATH_UNITS:
                 text = f"a path of {length} characters; {_WINDOWS_PATH_UNITS} is most"

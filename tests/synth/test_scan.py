@@ -248,3 +248,41 @@ def test_depth_and_files_of_a_made_tree(tmp_path):
     deep(tmp_path)
     tree = scan(str(tmp_path))
     assert (tree.file_count, len(tree.directories)) == (60, 61)
+
+
+def test_links_and_special_files_are_kept_on_demand(tmp_path):
+    (tmp_path / "link").symlink_to("somewhere/else")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "raw").symlink_to(b"\xff/\xfe")
+    os.mkfifo(tmp_path / "pipe")
+    options = ScanOptions(symlinks="keep", keep_special_files=True)
+    tree = scan(str(tmp_path), options)
+    assert not tree.skipped
+    targets = {tree.path(node): target for node, target in tree.targets.items()}
+    assert targets[b"link"] == b"somewhere/else"
+    assert targets[b"sub/raw"] == b"\xff/\xfe"
+    assert tree.find("pipe") in tree.rdevs
+    assert sum(tree.sizes[node] for node in (*tree.targets, *tree.rdevs)) == 0
+    merged = scan([str(tmp_path), str(tmp_path / "sub")], options)
+    assert {merged.path(node) for node in merged.targets} >= {b"link", b"raw", b"sub/raw"}
+
+
+def test_owners_are_noted_on_demand(tmp_path):
+    (tmp_path / "file").touch()
+    assert not scan(str(tmp_path)).owners
+    tree = scan(str(tmp_path), ScanOptions(owners=True))
+    status = os.lstat(tmp_path / "file")
+    assert tree.owner_ids[tree.owners[1]] == (status.st_uid, status.st_gid)
+    assert len(tree.owners) == len(tree)
+
+
+def test_a_node_is_found_by_its_path(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c").touch()
+    (tmp_path / "a" / "empty").mkdir()
+    tree = scan(str(tmp_path))
+    for node in range(len(tree)):
+        assert tree.find(os.fsdecode(tree.path(node))) == node
+    assert tree.find("/a//b/c/") == tree.find("a/b/c")
+    assert [tree.find(path) for path in ("x", "a/x", "a/b/c/d", "a/empty/x")] == [None] * 4
+    assert [len(tree.subdirectories(ordinal)) for ordinal in range(4)] == [1, 2, 0, 0]

@@ -86,8 +86,13 @@ def forks(monkeypatch):
 @pytest.mark.parametrize("processes", [2, 3, 7])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"symlinks": "follow"}, {"excluded": lambda path: path.endswith(".o")}],
-    ids=["plain", "follow", "exclude"],
+    [
+        {},
+        {"symlinks": "follow"},
+        {"symlinks": "keep", "keep_special_files": True, "owners": True},
+        {"excluded": lambda path: path.endswith(".o")},
+    ],
+    ids=["plain", "follow", "keep", "exclude"],
 )
 def test_several_processes_find_what_one_finds(wide, forks, processes, options):
     alone = scan(str(wide), ScanOptions(**options))

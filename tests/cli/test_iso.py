@@ -1,0 +1,184 @@
+"""ISO 9660 on the command line: which options it takes, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+from tools import vfloppy
+from vfloppy.cli.app import _group
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "tree"
+    (root / "boot").mkdir(parents=True)
+    (root / "boot" / "isolinux.bin").write_bytes(os.urandom(3000))
+    (root / "Long name.html").write_text("hello")
+    (root / "link").symlink_to("Long name.html")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error, without a process of its own."""
+    done = CliRunner().invoke(_group, list(map(str, arguments)), standalone_mode=False)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        return 1, done.stdout, str(getattr(done.exception, "message", done.exception))
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_build_takes_the_format_from_the_name(tree, tmp_path):
+    for name, is_iso in (("a.iso", True), ("B.ISO", True), ("c.img", False)):
+        status, _, text = run("build", tree, tmp_path / name)
+        assert status == 0
+        assert ("as an ISO 9660 disk" in text) == is_iso
+        assert ((tmp_path / name).read_bytes()[32769:32774] == b"CD001") == is_iso
+    status, _, text = run("build", "--format", "fat", tree, tmp_path / "d.iso")
+    assert status == 0
+    assert "FAT32" in text
+
+
+def test_links_and_pipes_are_kept_with_rock_ridge_only(tree):
+    assert not json.loads(run("map", "--json", "--format", "iso", tree)[1])["skipped"]
+    document = json.loads(run("map", "--json", "--format", "iso", "--no-rock-ridge", tree)[1])
+    assert [each["path"] for each in document["skipped"]] == ["link", "pipe"]
+    document = json.loads(run("map", "--json", "--format", "iso", "--symlinks", "follow", tree)[1])
+    assert not document["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--fat", "16"), "--fat goes without --format iso"),
+        (("--partition", "gpt"), "--partition goes without --format iso"),
+        (("--normalize", "nfc"), "--normalize goes without --format iso"),
+        (("--label", "x" * 33), "has 33 characters"),
+        (("--publisher", "ü"), "printable ASCII"),
+        (("--boot-uefi", "x", "--boot-uefi-dir", "."), "--boot-uefi goes without"),
+        (("--joliet-long", "--no-joliet"), "--joliet-long goes without --no-joliet"),
+        (("--preserve", "--no-rock-ridge"), "--preserve needs Rock Ridge"),
+        (("--hybrid",), "--hybrid has nothing to start"),
+        (("--mbr-code", __file__), "pass --hybrid"),
+        (("--symlinks", "keep", "--no-rock-ridge"), "--symlinks keep needs"),
+        (("--volume-date", "soon"), "'soon' is no date"),
+        (("--volume-date", "2026-13-01"), "is no date"),
+        (("--boot-load-size", "0"), "--boot-load-size"),
+        (("--boot-uefi-dir", "/nowhere"), "--boot-uefi-dir"),
+    ],
+)
+def test_wrong_usage(tree, options, what):
+    done = vfloppy("map", "--format", "iso", *options, tree)
+    text = done.stderr.decode()
+    assert done.returncode == 2
+    assert what in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--iso-level", "1"), ("--no-joliet",), ("--rational",), ("--hybrid",), ("--volume-set", "x")],
+)
+def test_iso_options_are_refused_for_fat(tree, option):
+    done = vfloppy("map", *option, tree)
+    assert done.returncode == 2
+    assert "goes without --format fat" in done.stderr.decode()
+
+
+def test_every_option_of_one_format_exists():
+    from vfloppy.cli.options import _FAT_ONLY, _ISO_ONLY, DiskOptions  # noqa: PLC0415
+
+    names = set(DiskOptions.__dataclass_fields__)
+    assert set(_FAT_ONLY) <= names
+    assert set(_ISO_ONLY) <= names
+    assert not set(_FAT_ONLY) & set(_ISO_ONLY)
+
+
+@pytest.mark.parametrize("preset", ["cidata", "config-2", "oemdrv"])
+def test_presets_set_the_label(tree, tmp_path, preset):
+    assert run("build", "--for", preset, tree, tmp_path / "out.iso")[0] == 0
+    label = (tmp_path / "out.iso").read_bytes()[32768 + 40 : 32768 + 72].rstrip().decode()
+    assert label == preset.upper()
+
+
+def test_a_boot_file_that_is_not_there_is_one_line(tree, tmp_path):
+    done = vfloppy("build", "--boot-bios", "isolinux.bin", tree, tmp_path / "out.iso")
+    assert done.returncode == 1
+    assert "--boot-bios isolinux.bin: no such file in the tree" in done.stderr.decode()
+    assert not (tmp_path / "out.iso").exists()
+
+
+def test_an_image_for_uefi_is_made_of_a_directory(tree, tmp_path):
+    esp = tmp_path / "esp"
+    (esp / "EFI" / "BOOT").mkdir(parents=True)
+    (esp / "startup.nsh").write_text("echo hello")
+    status, out, _ = run("map", "--json", "--format", "iso", "--boot-uefi-dir", esp, tree)
+    assert status == 0
+    names = [each["name"] for each in json.loads(out)["regions"]]
+    assert "FAT 1" in names
+    assert "startup.nsh" in names
+    assert "boot catalogue" in names
+
+
+def test_an_image_for_uefi_takes_the_smallest_fat_that_holds_it(tree, tmp_path):
+    esp = tmp_path / "esp"
+    esp.mkdir()
+    sizes = {}
+    for size in (1, 300 << 20, 5 << 30):
+        with open(esp / "file", "wb") as file:
+            file.truncate(size)
+        options = ("--skip-large",) if size >> 32 else ()
+        status, out, text = run(
+            "map", "--json", "--format", "iso", *options, "--boot-uefi-dir", esp, tree
+        )
+        if size >> 32:
+            assert status == 1
+            assert "--boot-uefi-dir" in text
+        else:
+            sizes[size] = json.loads(out)["size"]
+    assert sizes[1] < 4 << 20
+    assert 300 << 20 < sizes[300 << 20] < 330 << 20
+
+
+def test_check_speaks_of_windows_linux_and_macos(tree):
+    status, out, _ = run("check", "--format", "iso", tree)
+    assert status == 1
+    assert "trips: link: neither file nor directory: is not in Joliet's tree [Windows]" in out
+    assert "level 1" not in out
+    status, out, _ = run("check", "--format", "iso", "--iso-level", "1", tree)
+    assert "trips: Long name.html: becomes 'LONG_NAM.HTM' [level 1]" in out
+
+
+def test_the_manifest_tells_both_names_and_the_block(tree, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    assert run("build", "--manifest", manifest, tree, tmp_path / "out.iso")[0] == 0
+    entries = {each["path"]: each for each in json.loads(manifest.read_text())["files"]}
+    entry = entries["Long name.html"]
+    assert entry["iso_name"] == "LONG_NAME.HTML;1"
+    assert entry["joliet_name"] == "Long name.html;1"
+    data = (tmp_path / "out.iso").read_bytes()
+    assert data[entry["first_block"] * 2048 :].startswith(b"hello")
+    assert entries["link"]["target"] == "Long name.html"
+    assert "joliet_name" not in entries["link"]
+    assert [entries[name]["type"] for name in ("boot", "link", "pipe")] == [
+        "directory",
+        "link",
+        "special file",
+    ]
+
+
+def test_the_volume_date_is_an_option_and_source_date_epoch_a_limit(tree, tmp_path, monkeypatch):
+    out = tmp_path / "out.iso"
+    run("build", "--volume-date", "2001-02-03T04:05:06Z", tree, out)
+    assert out.read_bytes()[32768 + 813 : 32768 + 830] == b"2001020304050600\0"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    run("build", tree, out)
+    assert out.read_bytes()[32768 + 813 : 32768 + 830] == b"2001090901464000\0"
+
+
+def test_serve_says_how_to_open_it(tree):
+    done = vfloppy("serve", "--format", "iso", "-U", "-", tree, "--run", "true")
+    assert done.returncode == 0
+    assert "as an ISO 9660 disk" in done.stderr.decode()

@@ -1,0 +1,36 @@
+"""Images of small trees, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.image import Image, Section
+from vfloppy.synth.iso.disk import disk
+from vfloppy.synth.iso.layout import IsoOptions, Layout
+from vfloppy.synth.iso.plan import plan
+from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.tree import Tree
+
+Made = tuple[Tree, Layout, Image]
+
+
+@pytest.fixture
+def make() -> Callable[..., Made]:
+    """Makes the image of a directory: `make(root, level=1)`."""
+
+    def make_image(root, uefi_image: Section | None = None, **options) -> Made:
+        rock_ridge = options.get("rock_ridge", True)
+        tree = scan(
+            str(root),
+            ScanOptions(
+                symlinks="keep" if rock_ridge else "skip",
+                keep_special_files=rock_ridge,
+                owners=True,
+            ),
+        )
+        layout = plan(tree, IsoOptions(**options), uefi_image.size if uefi_image else 0)
+        return tree, layout, disk(layout, tree, ScannedFiles(tree), uefi_image)
+
+    return make_image

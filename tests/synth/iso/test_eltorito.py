@@ -1,0 +1,147 @@
+"""El Torito and hybrids: what firmware looks for, byte by byte."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+
+import pytest
+from conformance import read
+from vfloppy.pieces import Kind
+from vfloppy.synth.image import Fixed
+from vfloppy.synth.iso.eltorito import boot_catalogue
+from vfloppy.synth.iso.layout import Start
+
+BLOCK = 2048
+
+
+@pytest.fixture(scope="module")
+def bootable(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bootable")
+    (root / "boot").mkdir()
+    (root / "boot" / "isolinux.bin").write_bytes(os.urandom(10_007))
+    (root / "boot" / "efi.img").write_bytes(os.urandom(40_001))
+    (root / "other").write_bytes(os.urandom(5000))
+    return root
+
+
+def words(entry: bytes) -> int:
+    return sum(struct.unpack("<16H", entry)) & 0xFFFF
+
+
+def entries(catalogue: bytes) -> list[bytes]:
+    return [catalogue[start : start + 32] for start in range(0, 128, 32)]
+
+
+def test_a_catalogue_for_both_has_bios_first():
+    catalogue = boot_catalogue(Start(100, 9000), Start(200, 513), 4)
+    assert len(catalogue) == BLOCK
+    validation, bios, header, uefi = entries(catalogue)
+    assert validation[:2] == b"\1\0"
+    assert validation[30:] == b"\x55\xaa"
+    assert words(validation) == 0
+    assert bios[:12] == struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 4, 100)
+    assert header[:4] == b"\x91\xef\1\0"
+    assert uefi[:12] == struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 2, 200)
+    assert not catalogue[128:].strip(b"\0")
+
+
+def test_a_catalogue_for_uefi_alone_says_so():
+    validation, uefi, *rest = entries(boot_catalogue(None, Start(200, 65_535 * 512), 4))
+    assert validation[:2] == b"\1\xef"
+    assert words(validation) == 0
+    assert uefi[:12] == struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 65_535, 200)
+    assert not b"".join(rest).strip(b"\0")
+
+
+def test_an_image_that_is_too_long_to_count_goes_to_the_end():
+    _, uefi, *_ = entries(boot_catalogue(None, Start(200, 65_535 * 512 + 1), 4))
+    assert struct.unpack_from("<H", uefi, 6) == (0,)
+
+
+def test_the_boot_info_table_is_in_the_image_only(bootable, make):
+    host = (bootable / "boot" / "isolinux.bin").read_bytes()
+    tree, layout, image = make(bootable, boot_bios="boot/isolinux.bin")
+    block = layout.file_block(tree.find("boot/isolinux.bin"))
+    served = read(image, block * BLOCK, len(host))
+    padded = host[64:] + bytes(-len(host) % 4)
+    total = sum(struct.unpack(f"<{len(padded) // 4}I", padded)) & 0xFFFF_FFFF
+    table = struct.pack("<4I40x", 16, block, len(host), total)
+    assert served == host[:8] + table + host[64:]
+    assert (bootable / "boot" / "isolinux.bin").read_bytes() == host
+    assert layout.bios == Start(block, len(host))
+    _, layout, image = make(bootable, boot_bios="boot/isolinux.bin", boot_info_table=False)
+    assert read(image, layout.bios.block * BLOCK, len(host)) == host
+
+
+def test_a_boot_file_that_changed_is_an_error_not_a_wrong_table(bootable, make):
+    _, layout, image = make(bootable, boot_bios="/other")
+    (bootable / "other").write_bytes(b"y" * 5000)
+    with pytest.raises(OSError, match="other"):
+        read(image, layout.bios.block * BLOCK, 64)
+
+
+def test_nothing_is_read_before_the_table_is_asked_for(bootable, make, monkeypatch):
+    _, layout, image = make(bootable, boot_bios="boot/isolinux.bin")
+    monkeypatch.setattr("vfloppy.synth.host.ScannedFiles.read", lambda *_: pytest.fail("read"))
+    list(image.pieces(0, layout.bios.block * BLOCK))
+    list(image.pieces(layout.bios.block * BLOCK + 64, 4000))
+
+
+def test_any_image_can_be_the_one_for_uefi(bootable, make):
+    inner = Fixed(os.urandom(1025 * 512), Kind.FILE, "inner")
+    _, layout, image = make(bootable, uefi_image=inner, boot_bios="boot/isolinux.bin")
+    assert layout.uefi.size == inner.size
+    assert read(image, layout.uefi.block * BLOCK, inner.size) == inner.pieces(0, inner.size)[0]
+
+
+def partitions(sector: bytes) -> list[tuple[int, int, int, int]]:
+    """Of each: whether it is active, type, first sector, sectors."""
+    assert sector[510:] == b"\x55\xaa"
+    found = []
+    for at in range(446, 510, 16):
+        active, kind, first, count = struct.unpack_from("<B3xB3xII", sector, at)
+        found.append((active, kind, first, count))
+    return found
+
+
+def test_a_hybrid_for_bios_has_one_partition_over_all(bootable, make):
+    code = b"isolinux".ljust(432, b"\x90")
+    _, layout, image = make(bootable, boot_bios="boot/isolinux.bin", hybrid=True, mbr_code=code)
+    sector = read(image, 0, 512)
+    assert sector[:432] == code
+    assert struct.unpack_from("<Q", sector, 432) == (layout.bios.block * 4,)
+    total = image.size // 512
+    assert partitions(sector) == [(0x80, 0x17, 0, total), *[(0, 0, 0, 0)] * 3]
+    assert not read(image, 512, 16 * BLOCK - 512).strip(b"\0")
+
+
+def test_grubs_code_goes_on_behind_the_first_block_of_its_image(bootable, make):
+    code = b"\xeb\x63" + b"GRUB ".ljust(438, b"\0") + bytes(70) + b"\x55\xaa"
+    _, layout, image = make(bootable, boot_bios="boot/isolinux.bin", hybrid=True, mbr_code=code)
+    assert struct.unpack_from("<Q", read(image, 0, 512), 432) == (layout.bios.block * 4 + 4,)
+
+
+def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
+    _, layout, image = make(bootable, boot_uefi="boot/efi.img", hybrid=True)
+    total = image.size // 512
+    first, count = layout.uefi.block * 4, -(-40_001 // BLOCK) * 4
+    assert partitions(read(image, 0, 512)) == [
+        (0, 0xEE, 1, first - 1),
+        (0, 0xEF, first, count),
+        (0x80, 0, 0, 1),
+        (0, 0, 0, 0),
+    ]
+    for own, other, table in ((1, total - 1, 2), (total - 1, 1, total - 33)):
+        header = read(image, own * 512, 512)
+        assert header[:8] == b"EFI PART"
+        (crc,) = struct.unpack_from("<I", header, 16)
+        assert crc == zlib.crc32(header[:16] + bytes(4) + header[20:92])
+        assert struct.unpack_from("<QQ", header, 24) == (own, other)
+        assert struct.unpack_from("<Q", header, 72) == (table,)
+        array = read(image, table * 512, 128 * 128)
+        assert struct.unpack_from("<I", header, 88) == (zlib.crc32(array),)
+        assert array[:16] == bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
+        assert struct.unpack_from("<QQ", array, 32) == (first, first + count - 1)
+        assert not array[128:].strip(b"\0")
