@@ -83,7 +83,13 @@ def _sections(
         end += layout.joliet_layout.directory_starts[-1]
     if layout.boot_file is not None and layout.bios:
         yield _gap(layout.bios.block - end)
-        yield BootFile(files, layout.boot_file, layout.bios)
+        yield BootFile(
+            files,
+            layout.boot_file,
+            layout.bios,
+            info=options.boot_info_table,
+            grub_block_list=options.goes_on_with_grub,
+        )
         end = layout.bios.block - (-layout.bios.size // BLOCK_BYTES)
     if uefi_image:
         yield _gap(layout.first_image_block - end)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...pieces import Extent, Hole, HostSlice, Kind, Piece
 from ..host import ScannedFiles
 from ..image import Region
-from .layout import BOOT_INFO_BYTES, Start
+from .layout import GRUB_BLOCK_LIST, Start
 from .records import (
     BLOCK_BYTES,
     BOOT_ENTRY,
+    BOOT_INFO_END,
     BOOT_INFO_OFFSET,
     BOOT_INFO_TABLE,
     BOOT_RECORD,
@@ -26,6 +27,7 @@ from .records import (
 _SECTOR_BYTES = 512
 _MOST_SECTORS = 0xFFFF
 _CHUNK_BYTES = 1 << 20
+_GRUB_REST_SECTORS = 5
 _WORD = struct.Struct("<I")
 
 
@@ -69,48 +71,70 @@ def _boot_entry(sectors: int, block: int) -> bytes:
 
 
 class BootFile:
-    """The section of a boot file that is told where it is: the host's bytes but for a table.
+    """The section of a boot file that is told where it is: the host's bytes but for a few.
 
-    The table holds a checksum of the file, so the file is read when the table is first asked for.
+    The boot info table holds a checksum of the file, so the file is read when the table is first
+    asked for. With `grub_block_list`, GRUB's image is told where the rest of it is on a disk.
     """
 
-    def __init__(self, files: ScannedFiles, node: int, start: Start) -> None:
+    def __init__(
+        self, files: ScannedFiles, node: int, start: Start, *, info: bool, grub_block_list: bool
+    ) -> None:
         self.size = -(-start.size // BLOCK_BYTES) * BLOCK_BYTES
         self._files = files
         self._node = node
         self._start = start
-        self._head: bytes | None = None
+        self._patches: list[tuple[int, int, Callable[[], bytes]]] = []
+        if info:
+            self._patches.append((BOOT_INFO_OFFSET, BOOT_INFO_END, self._table))
+        if grub_block_list:
+            self._patches.append((*GRUB_BLOCK_LIST, self._block_list))
+        self._info: bytes | None = None
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         pieces: list[Piece] = []
-        end, size = offset + length, self._start.size
-        if offset < BOOT_INFO_BYTES:
-            pieces.append(self._patched_head()[offset:end])
-        start, stop = max(offset, BOOT_INFO_BYTES), min(end, size)
-        if start < stop:
-            pieces.append(HostSlice(self._files, self._node, start, stop - start))
-        if end > max(offset, size):
-            pieces.append(Hole(end - max(offset, size)))
+        end = offset + length
+        for start, stop, patch in self._patches:
+            if offset < min(start, end):
+                pieces += self._host_pieces(offset, min(start, end))
+                offset = min(start, end)
+            if start <= offset < min(stop, end):
+                pieces.append(patch()[offset - start : end - start])
+                offset = min(stop, end)
+        return pieces + self._host_pieces(offset, end)
+
+    def _host_pieces(self, start: int, end: int) -> list[Piece]:
+        """What is the host's in a range, and the slack behind it."""
+        pieces: list[Piece] = []
+        size = self._start.size
+        if start < min(end, size):
+            pieces.append(HostSlice(self._files, self._node, start, min(end, size) - start))
+        if max(start, size) < end:
+            pieces.append(Hole(end - max(start, size)))
         return pieces
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
         yield Extent(length, False, Kind.FILE)
 
     def regions(self) -> Iterator[Region]:
-        yield Region(0, self.size, Kind.FILE, "boot file, with boot info table")
+        yield Region(0, self.size, Kind.FILE, "boot file, told where it is")
 
-    def _patched_head(self) -> bytes:
-        """The first 64 bytes."""
-        if self._head is None:
+    def _block_list(self) -> bytes:
+        """The sector of what follows the image's second block, as GRUB's `diskboot` has it."""
+        sector = self._start.block * (BLOCK_BYTES // _SECTOR_BYTES) + _GRUB_REST_SECTORS
+        return sector.to_bytes(8, "little")
+
+    def _table(self) -> bytes:
+        if self._info is None:
             total = 0
             for offset in range(0, self._start.size, _CHUNK_BYTES):
                 share = min(_CHUNK_BYTES, self._start.size - offset)
                 data = self._files.read(self._node, offset, share)
                 if not offset:
-                    head, data = data[:BOOT_INFO_OFFSET], data[BOOT_INFO_BYTES:]
+                    data = data[BOOT_INFO_END:]
                 data += bytes(-len(data) % 4)
                 total += sum(word for (word,) in _WORD.iter_unpack(data))
-            table = BOOT_INFO_TABLE.build(
+            self._info = BOOT_INFO_TABLE.build(
                 {
                     "PrimaryVolumeDescriptor": SYSTEM_BLOCKS,
                     "BootFile": self._start.block,
@@ -118,5 +142,4 @@ class BootFile:
                     "Checksum": total & 0xFFFF_FFFF,
                 }
             )
-            self._head = head + table
-        return self._head
+        return self._info

@@ -100,7 +100,7 @@ def _boot_code(layout: Layout) -> bytes:
             f"--mbr-code has {len(code)} bytes; {_CODE_BYTES} fit before the partition table"
         )
     patched = bytearray(code[:_CODE_BYTES].ljust(_CODE_BYTES, b"\0"))
-    is_grub = b"GRUB" in code
+    is_grub = layout.options.goes_on_with_grub
     if layout.bios and (is_grub or b"isolinux" in code):
         sector = layout.bios.block * _SECTORS_A_BLOCK
         if is_grub:

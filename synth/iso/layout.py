@@ -13,7 +13,8 @@ from .directories import FacetLayout
 from .facets import Facet
 from .rockridge import Continuations
 
-BOOT_INFO_BYTES = 64
+# Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
+GRUB_BLOCK_LIST = (2548, 2556)
 GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
 DEFAULT_LABEL = "VFLOPPY"
 DEFAULT_APPLICATION = "VFLOPPY"
@@ -65,6 +66,11 @@ class IsoOptions:
     """What a BIOS starts from that disk."""
     strict: bool = False
     """Refuse a tree in which a name would change for every reader."""
+
+    @property
+    def goes_on_with_grub(self) -> bool:
+        """Whether a BIOS starts GRUB's code from the disk, which goes on with GRUB's image."""
+        return self.hybrid and self.mbr_code is not None and b"GRUB" in self.mbr_code
 
 
 class Start(NamedTuple):

@@ -16,10 +16,11 @@ from ..tree import Tree, printable
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
-from .layout import BOOT_INFO_BYTES, GPT_TAIL_BLOCKS, IsoOptions, Layout, Start
+from .layout import GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoOptions, Layout, Start
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
 from .records import (
     BLOCK_BYTES,
+    BOOT_INFO_END,
     MOST_BLOCKS,
     MOST_EXTENT_BYTES,
     MOST_PARENT_NUMBER,
@@ -134,13 +135,18 @@ class _Plan:
         options = self._options
         bios_node = self._boot_node(options.boot_bios, "--boot-bios")
         uefi_node = self._boot_node(options.boot_uefi, "--boot-uefi")
-        if bios_node is None or not options.boot_info_table:
+        needed = 0
+        if options.boot_info_table:
+            needed, what = BOOT_INFO_END, "takes a boot info table"
+        if options.goes_on_with_grub:
+            needed, what = GRUB_BLOCK_LIST[1], "GRUB's code for disks goes on with"
+        if bios_node is None or not needed:
             return bios_node, uefi_node, None
-        if self._tree.sizes[bios_node] < BOOT_INFO_BYTES:
+        size = self._tree.sizes[bios_node]
+        if size < needed:
             raise PlanError(
-                f"--boot-bios {options.boot_bios} has {self._tree.sizes[bios_node]} bytes; one "
-                f"that takes a boot info table has {BOOT_INFO_BYTES} or more; pass "
-                "--no-boot-info-table if it takes none"
+                f"--boot-bios {options.boot_bios} has {size} bytes; one that {what} has {needed} "
+                "or more (--no-boot-info-table if it takes none)"
             )
         return bios_node, uefi_node, bios_node
 

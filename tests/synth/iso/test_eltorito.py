@@ -121,6 +121,20 @@ def test_grubs_code_goes_on_behind_the_first_block_of_its_image(bootable, make):
     code = b"\xeb\x63" + b"GRUB ".ljust(438, b"\0") + bytes(70) + b"\x55\xaa"
     _, layout, image = make(bootable, boot_bios="boot/isolinux.bin", hybrid=True, mbr_code=code)
     assert struct.unpack_from("<Q", read(image, 0, 512), 432) == (layout.bios.block * 4 + 4,)
+    host = (bootable / "boot" / "isolinux.bin").read_bytes()
+    served = read(image, layout.bios.block * BLOCK, len(host))
+    rest = struct.pack("<Q", layout.bios.block * 4 + 5)
+    assert served[64:] == host[64:2548] + rest + host[2556:]
+    for offset in (7, 8, 30, 63, 64, 2547, 2548, 2550, 2555, 2556):
+        for length in (1, 2, 57, 2500):
+            found = read(image, layout.bios.block * BLOCK + offset, length)
+            assert found == served[offset : offset + length]
+    _, layout, image = make(
+        bootable, boot_bios="boot/isolinux.bin", hybrid=True, mbr_code=code, boot_info_table=False
+    )
+    served = read(image, layout.bios.block * BLOCK, len(host))
+    assert served[:2548] == host[:2548]
+    assert struct.unpack_from("<Q", served, 2548) == (layout.bios.block * 4 + 5,)
 
 
 def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
