@@ -15,7 +15,7 @@ LEVEL_1, LINUX, MACOS, WINDOWS = "level 1", "Linux", "macOS", "Windows"
 READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS)
 _MOST_LEVELS = 8  # of directories, the root included (ECMA-119, 6.8.2.1)
 _WINDOWS_PATH_UNITS = 259 - len("D:\\")
-_LINUX_LINK_BYTES = 4095
+_LINUX_NAME_BYTES = 253
 
 
 def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
@@ -62,9 +62,6 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
         if layout.options.joliet and (child in tree.targets or child in tree.rdevs):
             text = "neither file nor directory: is not in Joliet's tree"
             yield Finding(path, "trips", text, (WINDOWS,))
-        target = tree.targets.get(child)
-        if target is not None and len(target) > _LINUX_LINK_BYTES:
-            yield Finding(path, "trips", f"a link of {len(target)} bytes", (LINUX,))
 
 
 def _name_findings(
@@ -88,6 +85,12 @@ def _name_findings(
             if length > _WINDOWS_PATH_UNITS:
                 text = f"a path of {length} characters; {_WINDOWS_PATH_UNITS} is most"
                 yield Finding(printable(tree.path(node)), "trips", text, (WINDOWS,))
+    if layout.options.rock_ridge:
+        for node in children:
+            length = len(tree.name(node))
+            if length > _LINUX_NAME_BYTES:
+                text = f"a name of {length} bytes; it shows {_LINUX_NAME_BYTES} at most"
+                yield Finding(printable(tree.path(node)), "trips", text, (LINUX,))
     for node, name in plain.changed_names(children).items():
         path = printable(tree.path(node))
         if layout.options.level == 1:

@@ -64,12 +64,15 @@ TF = _entry(b"TF", 12, "FLAGS" / Const(0x02, Int8ul), "MODIFY" / Bytes(7))
 
 _ALWAYS_BYTES: int = PX.sizeof() + TF.sizeof()
 _PN_BYTES: int = PN.sizeof()
+_CE_BYTES: int = CE.sizeof()
 _MOST_ENTRY_BYTES = 255
 _NM_HEADER = _SL_HEADER = 5
 _MOST_NM_BYTES = _MOST_ENTRY_BYTES - _NM_HEADER
-_MOST_COMPONENT_BYTES = _MOST_ENTRY_BYTES - _SL_HEADER - 2
+_LINUX_NAME_BYTES = 253
+_COMPONENT_HEADER = 2
 _CONTINUE = 1  # of NM, of SL, and of a component
-_CURRENT, _PARENT, _ROOT = 2, 4, 8
+_ROOT = 8
+_SPECIAL_NAMES = {b".": 2, b"..": 4}
 
 _EXTENSION = (
     b"IEEE_P1282",
@@ -228,15 +231,19 @@ class RockRidge:
         if bare_length + len(own) + len(outgrowing) <= MOST_RECORD_BYTES:
             return own + outgrowing
         block, offset = divmod(self._continuations.offset(node), BLOCK_BYTES)
-        first = sum(map(len, _runs(entries)[0]))
-        return own + _continue_at(area_block + block, offset, first)
+        return own + _continue_at(area_block + block, offset, _run_bytes(_runs(entries), 0))
 
     def outgrowing(self, node: int) -> list[bytes]:
         """The entries of a node that its record may have no room for: NM and SL."""
         name = self._tree.name(node)
+        # Linux takes an entry as long as all have 253 bytes together, so the second one is short.
+        parts = [name]
+        if len(name) > _MOST_NM_BYTES:
+            parts = [name[:_MOST_NM_BYTES], name[_MOST_NM_BYTES:_LINUX_NAME_BYTES]]
+            parts += filter(None, [name[_LINUX_NAME_BYTES:]])
         entries = [
             b"NM" + bytes((_NM_HEADER + len(part), 1, _CONTINUE if more else 0)) + part
-            for part, more in _parts(name, _MOST_NM_BYTES)
+            for more, part in zip([*[True] * (len(parts) - 1), False], parts, strict=True)
         ]
         target = self._tree.targets.get(node)
         if target is not None:
@@ -251,10 +258,7 @@ class RockRidge:
             data = b"".join(run)
             if number + 1 < len(runs):
                 block = start // BLOCK_BYTES + number + 1
-                after = sum(map(len, runs[number + 1]))
-                if number + 2 < len(runs):
-                    after += CE.sizeof()
-                data += _continue_at(area_block + block, 0, after)
+                data += _continue_at(area_block + block, 0, _run_bytes(runs, number + 1))
             yield start + number * BLOCK_BYTES, data
 
     def _always(self, node: int) -> bytes:
@@ -331,30 +335,32 @@ def _bounds(ends: array[int], children: range) -> Iterator[tuple[int, int]]:
     )
 
 
-def _parts(data: bytes, most: int) -> Iterator[tuple[bytes, bool]]:
-    """Data in parts of at most so many bytes, and whether more follow; one if there is none."""
-    for start in range(0, max(len(data), 1), most):
-        yield data[start : start + most], start + most < len(data)
-
-
 def _link_entries(target: bytes) -> list[bytes]:
-    """The SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`."""
-    components: list[bytes] = []
+    """The SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`.
+
+    Whether a slash belongs between two entries is told by all readers alike only where a component
+    goes on in the next entry; so each entry but the last ends in the middle of one.
+    """
+    components: list[tuple[int, bytes]] = []
     names = target.split(b"/")
     if target.startswith(b"/"):
-        components.append(bytes((_ROOT, 0)))
+        components.append((_ROOT, b""))
         names = names[1:] if target != b"/" else []
-    for name in names:
-        if name in {b".", b".."}:
-            components.append(bytes((_CURRENT if name == b"." else _PARENT, 0)))
-            continue
-        for part, more in _parts(name, _MOST_COMPONENT_BYTES):
-            components.append(bytes((_CONTINUE if more else 0, len(part))) + part)
-    bodies = [b""]
-    for component in components:
-        if _SL_HEADER + len(bodies[-1]) + len(component) > _MOST_ENTRY_BYTES:
-            bodies.append(b"")
-        bodies[-1] += component
+    components += [(_SPECIAL_NAMES.get(name, 0), name) for name in names]
+    bodies = [bytearray()]
+    for number, (flags, name) in enumerate(components, 1):
+        content = b"" if flags else name
+        most = _MOST_ENTRY_BYTES - _SL_HEADER
+        if number < len(components):
+            most -= _COMPONENT_HEADER  # so that the next one can start here
+        while len(bodies[-1]) + _COMPONENT_HEADER + len(content) > most:
+            flags, content = 0, content or name  # noqa: PLW2901
+            room = _MOST_ENTRY_BYTES - _SL_HEADER - len(bodies[-1]) - _COMPONENT_HEADER
+            part = content[: min(room, max(len(content) - 1, 0))]
+            bodies[-1] += bytes((_CONTINUE, len(part))) + part
+            content = content[len(part) :]
+            bodies.append(bytearray())
+        bodies[-1] += bytes((flags, len(content))) + content
     last = len(bodies) - 1
     return [
         b"SL" + bytes((_SL_HEADER + len(body), 1, _CONTINUE if number < last else 0)) + body
@@ -373,6 +379,12 @@ def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:
             runs.append([])
         runs[-1].append(entry)
     return runs
+
+
+def _run_bytes(runs: Sequence[Sequence[bytes]], number: int) -> int:
+    """The length of a run, with the CE that leads to the next one."""
+    size = sum(map(len, runs[number]))
+    return size + _CE_BYTES if number + 1 < len(runs) else size
 
 
 def _continue_at(block: int, offset: int, length: int) -> bytes:

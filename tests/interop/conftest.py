@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from readers import Contents, host_paths
 from tools import vfloppy
-from trees import MADE, real_trees, settle_times
+from trees import MADE, real_tree, real_trees, settle_times
 
 # The disk's first and last moment. FAT counts two seconds at a time.
 FIRST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp())
@@ -136,14 +135,3 @@ def made(tmp_path_factory):
         return builds[name]
 
     return build
-
-
-def real_tree(name: str, tmp_path_factory) -> Path:
-    """A real tree; of Python's library a copy without what was installed beside it."""
-    source = real_trees()[name]
-    if name != "python":
-        return source
-    target: Path = tmp_path_factory.mktemp(name) / "tree"
-    ignored = shutil.ignore_patterns("site-packages", "__pycache__", "test")
-    shutil.copytree(source, target, symlinks=True, ignore=ignored)
-    return target

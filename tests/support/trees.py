@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import sysconfig
 from collections.abc import Callable
@@ -19,6 +20,17 @@ def real_trees() -> dict[str, Path]:
         "documentation": Path("/usr/share/doc"),
         "python": Path(sysconfig.get_paths()["stdlib"]),
     }
+
+
+def real_tree(name: str, tmp_path_factory) -> Path:
+    """A real tree; of Python's library a copy without what was installed beside it."""
+    source = real_trees()[name]
+    if name != "python":
+        return source
+    target: Path = tmp_path_factory.mktemp(name) / "tree"
+    ignored = shutil.ignore_patterns("site-packages", "__pycache__", "test")
+    shutil.copytree(source, target, symlinks=True, ignore=ignored)
+    return target
 
 
 def unicode_names(root: Path) -> None:

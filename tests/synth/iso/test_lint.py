@@ -47,6 +47,14 @@ def test_windows_is_told_of_links_twins_and_long_paths(tmp_path, make):
     assert any(path.endswith("/file") and "a path of 259" in text for path, text in found)
 
 
+def test_linux_is_told_of_names_that_it_cuts(tmp_path, make):
+    for length in (253, 254):
+        (tmp_path / ("n" * length)).touch()
+    assert findings(make, tmp_path, LINUX) == [
+        ("n" * 254, "a name of 254 bytes; it shows 253 at most")
+    ]
+
+
 def test_level_1_is_told_of_depth_long_names_and_large_files(tmp_path, make):
     (tmp_path / "/".join("abcdefgh")).mkdir(parents=True)
     (tmp_path / "longer than 8.txt").touch()
