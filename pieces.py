@@ -29,6 +29,9 @@ class HostReadError(OSError):
     def __str__(self) -> str:
         return str(self.strerror)
 
+    def __reduce__(self) -> tuple[type[HostReadError], tuple[str]]:
+        return HostReadError, (str(self),)
+
 
 class HostFiles(Protocol):
     """Reads scanned host files by number; every answer is checked against the scan."""

@@ -13,7 +13,7 @@ import click
 
 from ..synth.write import write_file, write_over, write_stream
 from .console import complain, describe, progress_bar, report_changes
-from .disks import open_disk
+from .disks import open_disk, usual_processes
 from .options import DiskOptions, disk_options
 
 _EPILOG = """\b
@@ -32,9 +32,19 @@ Examples:
 @click.argument("directories", metavar="DIR...", nargs=-1)
 @click.argument("out", metavar="OUT")
 @click.option("--force", is_flag=True, help="Write over OUT even if it is no regular file.")
+@click.option(
+    "--fsync/--no-fsync",
+    default=True,
+    help="Return when OUT is on the disk, and not in the system's memory only.  [default: fsync]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
-    options: DiskOptions, directories: tuple[str, ...], out: str, force: bool, quiet: bool
+    options: DiskOptions,
+    directories: tuple[str, ...],
+    out: str,
+    force: bool,
+    fsync: bool,
+    quiet: bool,
 ) -> None:
     """Write the disk of DIR to OUT, `-` for standard output.
 
@@ -57,7 +67,7 @@ def command(
         elif special:
             write_over(disk.image, out, progress)
         else:
-            write_file(disk.image, out, progress)
+            write_file(disk.image, out, progress, sync=fsync, processes=usual_processes())
     if not quiet:
         complain(f"wrote {_name(out)}: {describe(disk)}")
 

@@ -84,6 +84,8 @@ def progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
     )
 
     columns = (BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+    console = Console(file=sys.stderr)
+    # Drawn when something was done and not by a thread, beside which nothing may fork.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, advance=done)
+        yield lambda done: progress.update(task, advance=done, refresh=True)

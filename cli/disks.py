@@ -112,6 +112,11 @@ def open_disk(
     return disk
 
 
+def usual_processes() -> int:
+    """How many processes share work."""
+    return min(_MOST_PROCESSES, os.cpu_count() or 1)
+
+
 def _grafts(options: DiskOptions) -> list[Graft]:
     return [Graft(target, source) for target, source in options.graft]
 
@@ -125,7 +130,7 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
         symlinks=options.symlinks,
         keep_special_files=options.format == "iso" and options.rock_ridge,
         owners=options.preserve,
-        processes=min(_MOST_PROCESSES, os.cpu_count() or 1),
+        processes=usual_processes(),
         strict=options.strict,
     )
 

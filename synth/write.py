@@ -1,4 +1,4 @@
-"""An image becomes a file: holes stay holes, and what host files hold is copied by the kernel.
+"""An image becomes a file: holes stay holes, and host files share their blocks where that goes.
 
 The file is written under a temporary name beside its own and renamed when it is complete, so that
 a failure at any point leaves what was there before.
@@ -8,38 +8,67 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import secrets
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import BinaryIO
 
 from ..errors import WriteError
 from ..pieces import Export, Hole, HostReadError, HostSlice, Piece
+from .sharing import Forked, may_fork
+
+try:
+    import fcntl
+except ImportError:  # elsewhere everything is copied
+    fcntl = None  # type: ignore[assignment]
 
 _STEP_BYTES = 8 << 20
 _BATCH_BYTES = 1 << 20
-# From here up the kernel copies; below, a read and a shared write cost less than a call of its own.
+_SHARED_BYTES = 32 << 20  # from here up, a fork is worth it
+# From here up a slice is dealt with on its own; below, it shares a write with its neighbours.
 _COPY_BYTES = 64 << 10
 # A gap between data that is shorter than this is written as zeros: a host block holds both anyway.
 _SMALL_HOLE_BYTES = 4096
-_NO_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY}
+# Linux's way to let two files share blocks (ioctl_ficlonerange(2)): btrfs and XFS know it, ...
+_FICLONERANGE = 0x4020940D
+_CLONE_RANGE = struct.Struct("=qQQQ")
+_SHARED_UNIT = 4096  # ... whole blocks of most
+_NO_CLONE = {
+    errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.ETXTBSY,
+    errno.ENOTTY, errno.EISDIR,
+}  # fmt: skip
+_BUFFER_BYTES = 1 << 20  # what stays in a processor's cache between the read and the write
 _ZEROS = bytes(1 << 16)
 
 Progress = Callable[[int], None]
 """Called with the number of bytes of the image that were dealt with since the last call."""
 
 
-def write_file(export: Export, path: str, progress: Progress = lambda _: None) -> None:
+def write_file(
+    export: Export,
+    path: str,
+    progress: Progress = lambda _: None,
+    *,
+    sync: bool = True,
+    processes: int = 1,
+) -> None:
     """Writes an export to a regular file, sparse, replacing what is there when all is written.
 
+    Unless told not to `sync`, it is on the disk by then. Several processes may share the work.
     Raises WriteError, and HostReadError when a host file is not what the scan saw.
     """
     path = os.path.realpath(path)  # a link to the file stays a link
-    with _replacing(path, export.size) as descriptor:
+    with _replacing(path, export.size, sync) as descriptor:
         os.ftruncate(descriptor, export.size)
-        _write_data(export, descriptor, progress)
+        if processes > 1 and export.size >= _SHARED_BYTES and may_fork():
+            _write_shared(export, descriptor, progress, processes)
+        else:
+            _write_share(export, descriptor, progress)
 
 
 def write_over(export: Export, path: str, progress: Progress = lambda _: None) -> None:
@@ -87,7 +116,7 @@ def _name(out: BinaryIO) -> str:
 
 
 @contextmanager
-def _replacing(path: str, size: int) -> Iterator[int]:
+def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
     """An open temporary file that takes the place of `path` if the block ends well."""
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".vfloppy-{secrets.token_hex(6)}.part")
@@ -102,11 +131,13 @@ def _replacing(path: str, size: int) -> Iterator[int]:
             yield descriptor
             with suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
-            os.fsync(descriptor)
+            if sync:
+                os.fsync(descriptor)
             os.replace(temporary, path)
         finally:
             os.close(descriptor)
-        _sync_folder(folder)
+        if sync:
+            _sync_folder(folder)
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -136,19 +167,55 @@ def _failure(path: str, size: int, error: OSError) -> WriteError:
             f"{path}: an image of {size} bytes is larger than a file may be here (the file "
             "system's or the process's limit); nothing was changed"
         )
-    return WriteError(f"{path}: can't be written: {error.strerror}")
+    return WriteError(f"{path}: can't be written: {error.strerror or error}")
 
 
-def _write_data(export: Export, descriptor: int, progress: Progress) -> None:
-    """Writes all that is no hole into a file that reads as zeros."""
-    offset = 0
+def _write_shared(export: Export, descriptor: int, progress: Progress, processes: int) -> None:
+    """Writes likewise, in several processes that take turns."""
+    with mmap.mmap(-1, 8 * processes) as shared:
+        counts = memoryview(shared).cast("Q")
+        reported = 0
+
+        def count(number: int, done: int) -> None:
+            nonlocal reported
+            counts[number] += done
+            if not number:  # this process speaks for all
+                total = sum(counts)
+                progress(total - reported)
+                reported = total
+
+        def work(number: int) -> None:
+            share = (number, processes)
+            _write_share(export, descriptor, partial(count, number), share)
+
+        children: list[Forked[None]] = []
+        try:
+            children += [Forked(partial(work, number)) for number in range(1, processes)]
+            work(0)
+            for child in children:
+                child.result()
+            count(0, 0)
+        finally:
+            for child in children:
+                child.discard()
+            counts.release()
+
+
+def _write_share(
+    export: Export, descriptor: int, progress: Progress, share: tuple[int, int] = (0, 1)
+) -> None:
+    """Writes what is no hole into a file that reads as zeros: of so many steps, this one."""
+    number, count = share
+    offset = step = 0
     for extent in export.extents(0, export.size):
-        if extent.hole:
-            progress(extent.length)
-        else:
+        if not extent.hole:
             for start, length in _steps(offset, extent.length):
-                _write_pieces(export.pieces(start, length), descriptor, start)
-                progress(length)
+                if step % count == number:
+                    _write_pieces(export.pieces(start, length), descriptor, start)
+                    progress(length)
+                step += 1
+        elif not number:
+            progress(extent.length)
         offset += extent.length
 
 
@@ -201,23 +268,28 @@ def _pwrite_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _copy(piece: HostSlice, descriptor: int, offset: int) -> None:
-    """Copies a slice within the kernel, or by reading and writing where it can't."""
+    """Copies a slice: what can be shared with the host's file is, the rest is read and written."""
     position, end = piece.offset, piece.offset + piece.length
-    source = piece.files.descriptor(piece.index)
     shift = offset - position
+    if position % _SHARED_UNIT == offset % _SHARED_UNIT == 0:
+        whole = piece.length // _SHARED_UNIT * _SHARED_UNIT
+        if _clone(piece.files.descriptor(piece.index), position, whole, descriptor, offset):
+            position += whole
+            piece.files.verify(piece.index)
     while position < end:
-        try:
-            copied = os.copy_file_range(
-                source, descriptor, end - position, position, position + shift
-            )
-        except OSError as error:
-            if error.errno not in _NO_COPY:
-                raise
-            copied = 0
-        if not copied:  # can't, or ends early: reading says which
-            data = piece.files.read(piece.index, position, min(_BATCH_BYTES, end - position))
-            _pwrite_all(descriptor, data, position + shift)
-            copied = len(data)
-            source = piece.files.descriptor(piece.index)
-        position += copied
-    piece.files.verify(piece.index)
+        data = piece.files.read(piece.index, position, min(_BUFFER_BYTES, end - position))
+        _pwrite_all(descriptor, data, position + shift)
+        position += len(data)
+
+
+def _clone(source: int, position: int, length: int, target: int, offset: int) -> bool:
+    """Makes two files share blocks, where the file system can do that."""
+    if not length or fcntl is None:
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, _CLONE_RANGE.pack(source, position, length, offset))
+    except OSError as error:
+        if error.errno not in _NO_CLONE:
+            raise
+        return False
+    return True

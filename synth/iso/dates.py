@@ -67,6 +67,6 @@ class NodeDates:
     def date(self, node: int) -> bytes:
         """When a node was last modified, as 7 bytes."""
         time_ns = self._times_ns[node] if node else self._root_ns
-        if self._latest_ns is not None:
-            time_ns = min(time_ns, self._latest_ns)
+        if self._latest_ns is not None and time_ns > self._latest_ns:
+            time_ns = self._latest_ns
         return recording_date(time_ns // 1_000_000_000, self._zone)

@@ -192,28 +192,28 @@ def pack_32_both(number: int) -> bytes:
     return PACK_32_LITTLE(number) + PACK_32_BIG(number)
 
 
-_AFTER_FLAGS = b"\0\0" + pack_16_both(1)
+# What lies between the numbers and the identifier, in one go; see DIRECTORY_RECORD.
+_PACK_MIDDLE = struct.Struct(">7sBHHHB").pack
+_VOLUME_LITTLE, _VOLUME_BIG = 0x0100, 0x0001  # volume 1, as one number each
 
 
 def pack_directory_record(
     identifier: bytes, block: int, length: int, date: bytes, flags: int, system_use: bytes = b""
 ) -> bytes:
     """A whole directory record, of even length, at most 254 bytes; see DIRECTORY_RECORD."""
-    padding = b"" if len(identifier) & 1 else b"\0"
-    record = b"".join(
+    size = len(identifier)
+    total = RECORD_BYTES + size + (not size & 1) + len(system_use)
+    return b"".join(
         (
-            b"\0",
-            pack_32_both(block),
-            pack_32_both(length),
-            date,
-            bytes((flags,)),
-            _AFTER_FLAGS,
-            bytes((len(identifier),)),
+            bytes((total + (total & 1), 0)),
+            PACK_32_LITTLE(block),
+            PACK_32_BIG(block),
+            PACK_32_LITTLE(length),
+            PACK_32_BIG(length),
+            _PACK_MIDDLE(date, flags, 0, _VOLUME_LITTLE, _VOLUME_BIG, size),
             identifier,
-            padding,
+            b"" if size & 1 else b"\0",
             system_use,
+            b"\0" if total & 1 else b"",
         )
     )
-    if not len(record) & 1:
-        record += b"\0"
-    return bytes((len(record) + 1,)) + record

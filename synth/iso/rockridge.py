@@ -25,7 +25,14 @@ from ...pieces import Extent, Kind, Piece
 from ..image import Region
 from ..tree import Tree
 from .dates import NodeDates
-from .records import BLOCK_BYTES, MOST_RECORD_BYTES, Int32both, pack_32_both
+from .records import (
+    BLOCK_BYTES,
+    MOST_RECORD_BYTES,
+    PACK_32_BIG,
+    PACK_32_LITTLE,
+    Int32both,
+    pack_32_both,
+)
 
 _VERSION = b"\1"
 
@@ -167,6 +174,7 @@ class RockRidge:
         self._attributes = attributes
         self._tree = attributes.tree
         self._continuations = continuations
+        self._posix: dict[tuple[int, int, int], bytes] = {}
         self._devices = {
             node: number for node, number in self._tree.rdevs.items() if attributes.is_device(node)
         }
@@ -222,6 +230,10 @@ class RockRidge:
     def system_use(self, node: int, bare_length: int, area_block: int) -> bytes:
         """All that a node's record has; the continuation area starts at `area_block`."""
         own = self._always(node)
+        if node not in self._unusual:
+            name = self._tree.name(node)
+            if bare_length + _ALWAYS_BYTES + _NM_HEADER + len(name) <= MOST_RECORD_BYTES:
+                return own + b"NM" + bytes((_NM_HEADER + len(name), 1, 0)) + name
         rdev = self._devices.get(node)
         if rdev is not None:
             numbers = {"dev_t_high": os.major(rdev), "dev_t_low": os.minor(rdev)}
@@ -263,19 +275,18 @@ class RockRidge:
 
     def _always(self, node: int) -> bytes:
         attributes = self._attributes
-        user, group = attributes.owner(node)
-        return b"".join(
-            (
-                b"PX\x2c\1",
-                pack_32_both(attributes.mode(node)),
-                pack_32_both(attributes.links(node)),
-                pack_32_both(user),
-                pack_32_both(group),
-                pack_32_both(attributes.serial(node)),
-                b"TF\x0c\1\2",
-                attributes.dates.date(node),
-            )
-        )
+        serial = attributes.leaders.get(node, node) + 1
+        links = attributes.link_counts.get(serial - 1, 1)
+        owner = self._tree.owners[node] if attributes.preserve else 0
+        mode = self._tree.modes[node]
+        posix = self._posix.get((mode, links, owner))
+        if posix is None:
+            numbers = (attributes.mode(node), attributes.links(node), *attributes.owner(node))
+            posix = b"PX\x2c\1" + b"".join(map(pack_32_both, numbers))
+            if not self._tree.is_directory(node):  # a few of them serve all files
+                self._posix[mode, links, owner] = posix
+        date = attributes.dates.date(node)
+        return b"".join((posix, PACK_32_LITTLE(serial), PACK_32_BIG(serial), b"TF\x0c\1\2", date))
 
 
 class ContinuationArea:

@@ -10,7 +10,7 @@ import stat
 
 import pytest
 from conformance import read
-from tools import missing_dependency, run
+from tools import missing_dependency, need_tool, run
 from vfloppy.errors import WriteError
 from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice, Kind
 from vfloppy.synth import write
@@ -18,6 +18,8 @@ from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.image import Fixed, Image, Zeros
+from vfloppy.synth.iso.disk import disk as iso_disk
+from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import scan
 from vfloppy.synth.write import write_file, write_over, write_stream
 
@@ -83,22 +85,97 @@ def test_holes_of_disk_and_files_stay_holes(tmp_path, folder):
     assert status.st_blocks * 512 < 4 * MIB
 
 
-@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_the_kernel_does_not_copy_it_is_read_and_written(image, folder, monkeypatch, number):
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP])
+def test_where_nothing_can_be_shared_it_is_read_and_written(image, folder, monkeypatch, number):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "copy_file_range", refuse)
+    monkeypatch.setattr(write.fcntl, "ioctl", refuse)
     write_file(image, str(folder / "a.img"))
     assert_only(folder, "a.img", read(image, 0, image.size))
 
 
-def test_copies_and_writes_that_stop_short_go_on(image, folder, monkeypatch):
-    copy, pwrite = os.copy_file_range, os.pwrite
-    monkeypatch.setattr(
-        os, "copy_file_range",
-        lambda source, target, count, *offsets: copy(source, target, min(count, 9999), *offsets),
-    )  # fmt: skip
+def cloned(source: int, position: int, length: int, target: int, offset: int) -> bool:
+    """What a file system that shares blocks does, as a reader sees it."""
+    assert position % 4096 == length % 4096 == offset % 4096 == 0
+    assert length > 0
+    os.pwrite(target, os.pread(source, length, position), offset)
+    return True
+
+
+def test_whole_blocks_are_shared_and_the_rest_is_copied(image, folder, monkeypatch):
+    shared = []
+
+    def clone(source, position, length, *target):
+        shared.append(length)
+        return cloned(source, position, length, *target)
+
+    monkeypatch.setattr(write, "_clone", clone)
+    write_file(image, str(folder / "a.img"))
+    assert_only(folder, "a.img", read(image, 0, image.size))
+    assert sorted(shared)[:3] == [65_536, 65_536, 3 * MIB]
+
+
+@pytest.mark.parametrize("file_system", ["btrfs", "xfs"])
+@pytest.mark.parametrize("kind", ["fat", "iso"])
+def test_real_file_systems_share_the_blocks(tmp_path, file_system, kind):
+    """Needs root, a loop device and a kernel that knows the file system."""
+    if not AS_ROOT:
+        pytest.skip("only root may mount")
+    need_tool(f"mkfs.{file_system}", "mount", "umount")
+    disk_file, mount = tmp_path / "disk", tmp_path / "mount"
+    mount.mkdir()
+    with open(disk_file, "wb") as file:
+        file.truncate(400 * MIB)
+    assert run(f"mkfs.{file_system}", "-q", str(disk_file)).returncode == 0
+    done = run("mount", "-o", "loop", str(disk_file), str(mount))
+    if done.returncode:
+        pytest.skip(f"can't be mounted here: {done.stderr.decode().strip()}")
+    try:
+        root = mount / "tree"
+        root.mkdir()
+        for number in range(10):
+            (root / f"{number}").write_bytes(random.Random(number).randbytes(4 * MIB + number))
+        os.sync()
+        before = os.statvfs(mount).f_bfree
+        tree = scan(str(root))
+        if kind == "fat":
+            image = disk(plan(tree, FatOptions(fat_bits=16)), tree, ScannedFiles(tree))
+        else:
+            image = iso_disk(iso_plan(tree), tree, ScannedFiles(tree))
+        write_file(image, str(mount / "out"))
+        os.sync()
+        taken = (before - os.statvfs(mount).f_bfree) * os.statvfs(mount).f_bsize
+        assert (mount / "out").read_bytes() == read(image, 0, image.size)
+        assert taken < 3 * MIB
+    finally:
+        run("umount", str(mount))
+
+
+def test_several_processes_write_the_same_bytes(image, folder, monkeypatch):
+    monkeypatch.setattr(write, "_SHARED_BYTES", 1)
+    monkeypatch.setattr(write, "_STEP_BYTES", 64 * KIB)
+    expected = read(image, 0, image.size)
+    for processes in (2, 3):
+        steps: list[int] = []
+        write_file(image, str(folder / "a.img"), steps.append, processes=processes)
+        assert_only(folder, "a.img", expected)
+        assert sum(steps) == image.size
+
+
+def test_a_failure_in_another_process_changes_nothing(image, tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(write, "_SHARED_BYTES", 1)
+    monkeypatch.setattr(write, "_STEP_BYTES", 64 * KIB)
+    (folder / "a.img").write_bytes(b"the old image")
+    for name in ("65537", "3145745"):
+        os.truncate(tmp_path / "tree" / name, 0)
+    with pytest.raises(HostReadError, match="has 0 bytes"):
+        write_file(image, str(folder / "a.img"), processes=4)
+    assert_only(folder, "a.img", b"the old image")
+
+
+def test_writes_that_stop_short_go_on(image, folder, monkeypatch):
+    pwrite = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:9999], at))
     write_file(image, str(folder / "a.img"))
     assert_only(folder, "a.img", read(image, 0, image.size))
@@ -166,35 +243,31 @@ def test_a_file_that_changed_since_the_scan_changes_nothing(image, tmp_path, fol
 def test_a_file_that_shrinks_while_it_is_copied_changes_nothing(
     image, tmp_path, folder, monkeypatch
 ):
-    copy = os.copy_file_range
+    pread = os.pread
 
-    def and_shrink(source, target, count, *offsets):
+    def and_shrink(descriptor, length, offset):
         os.truncate(tmp_path / "tree" / str(3 * MIB + 17), 100)
-        return copy(source, target, count, *offsets)
+        return pread(descriptor, length, offset)
 
-    monkeypatch.setattr(os, "copy_file_range", and_shrink)
+    monkeypatch.setattr(os, "pread", and_shrink)
     with pytest.raises(HostReadError, match="3145745 has 100 bytes"):
         write_file(image, str(folder / "a.img"))
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_rewritten_right_after_its_last_byte_was_copied_changes_nothing(
+def test_a_file_rewritten_while_its_blocks_are_shared_changes_nothing(
     image, tmp_path, folder, monkeypatch
 ):
-    copy = os.copy_file_range
-
     def and_rewrite(source, *arguments):
-        copied = copy(source, *arguments)
-        path = tmp_path / "tree" / "65537"
-        if os.fstat(source).st_size != 65_537:
-            return copied
-        with open(path, "r+b") as file:
-            file.write(b"X")
-        os.utime(path, (1, 1))
-        return copied
+        path = tmp_path / "tree" / "65536"
+        if os.fstat(source).st_size == 65_536:
+            with open(path, "r+b") as file:
+                file.write(b"X")
+            os.utime(path, (1, 1))
+        return cloned(source, *arguments)
 
-    monkeypatch.setattr(os, "copy_file_range", and_rewrite)
-    with pytest.raises(HostReadError, match="65537 was written to"):
+    monkeypatch.setattr(write, "_clone", and_rewrite)
+    with pytest.raises(HostReadError, match="65536 was written to"):
         write_file(image, str(folder / "a.img"))
     assert list(folder.iterdir()) == []
 
