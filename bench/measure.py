@@ -31,7 +31,44 @@ SERVERS = {
         sys.executable,
         (sys.executable, "-m", "vfloppy", "serve", "-q", "-U", "{socket}", "{directory}"),
     ),
+    "vfloppy iso": Server(
+        sys.executable,
+        (
+            *(sys.executable, "-m", "vfloppy", "serve", "-q", "--format", "iso"),
+            *("-U", "{socket}", "{directory}"),
+        ),
+    ),
     "nbdkit floppy": Server("nbdkit", ("nbdkit", "-f", "-U", "{socket}", "floppy", "{directory}")),
+    "nbdkit iso": Server(
+        "nbdkit", ("nbdkit", "-f", "-U", "{socket}", "iso", "{directory}", "params=-quiet -R -J")
+    ),
+    # The same disk, built before: what it costs that ours is computed.
+    "nbdkit file": Server("nbdkit", ("nbdkit", "-f", "-r", "-U", "{socket}", "file", "{image}")),
+}
+
+# Programs that make an image. All have what they wrote on the disk when the time is taken.
+BUILDERS = {
+    "vfloppy": Server(
+        sys.executable, (sys.executable, "-m", "vfloppy", "build", "-q", "{directory}", "{out}.img")
+    ),
+    "vfloppy iso": Server(
+        sys.executable, (sys.executable, "-m", "vfloppy", "build", "-q", "{directory}", "{out}.iso")
+    ),
+    "xorriso": Server(
+        "xorriso",
+        ("xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-o", "{out}", "{directory}"),
+    ),
+    "genisoimage": Server(
+        "genisoimage", ("genisoimage", "-quiet", "-R", "-J", "-o", "{out}", "{directory}")
+    ),
+    "cp -r": Server("cp", ("cp", "-r", "{directory}", "{out}")),
+    "mkfs.fat, mcopy": Server(
+        "mcopy",
+        (
+            *("sh", "-c"),
+            "truncate -s 2G {out} && mkfs.fat -F 32 {out} && mcopy -s -i {out} {directory}/* ::",
+        ),
+    ),
 }
 
 
@@ -48,7 +85,10 @@ def serving(name: str, directory: Path) -> Iterator[Running]:
     """Starts a server, waits for its first byte, and ends it afterwards."""
     with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
         path = os.path.join(folder, "socket")
-        command = [word.format(socket=path, directory=directory) for word in SERVERS[name].command]
+        words = {"socket": path, "directory": str(directory), "image": f"{directory}.img"}
+        if name == "nbdkit file" and not os.path.exists(words["image"]):
+            run_builder("vfloppy", directory, str(directory))
+        command = [word.format(**words) for word in SERVERS[name].command]
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder)
         try:
@@ -64,6 +104,21 @@ def first_byte(server: str, directory: Path) -> float:
     """Seconds from starting a server to having read the first sector."""
     with serving(server, directory) as running:
         return running.seconds_to_first_byte
+
+
+def build(builder: str, directory: Path) -> float:
+    """Seconds that a program takes to make an image, until it is on the disk."""
+    with tempfile.TemporaryDirectory(prefix="out-", dir=directory.parent) as folder:
+        started = time.perf_counter()
+        run_builder(builder, directory, f"{folder}/out")
+        subprocess.run(["sync", "-f", folder], check=True)
+        return time.perf_counter() - started
+
+
+def run_builder(builder: str, directory: Path, out: str) -> None:
+    """Makes an image beside what it is named after."""
+    command = [word.format(directory=directory, out=out) for word in BUILDERS[builder].command]
+    subprocess.run(command, check=True, cwd="/", capture_output=True)
 
 
 def random_reads(running: Running, block: str, depth: int, jobs: int) -> float:

@@ -21,7 +21,7 @@ PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", *(
 ), *(
     f"synth/iso/{name}.py"
     for name in ("dates", "directories", "disk", "eltorito", "facets", "hybrid", "layout", "lint",
-                 "names", "plan", "records", "rockridge", "volume")
+                 "names", "plan", "records", "rockridge", "symlinks", "volume")
 )]  # fmt: skip
 IMPURE = {"io", "pathlib", "random", "secrets", "shutil", "socket", "subprocess", "tempfile",
           "time", "urllib"}  # fmt: skip

@@ -33,6 +33,7 @@ from .records import (
     Int32both,
     pack_32_both,
 )
+from .symlinks import link_entries
 
 _VERSION = b"\1"
 
@@ -73,13 +74,10 @@ _ALWAYS_BYTES: int = PX.sizeof() + TF.sizeof()
 _PN_BYTES: int = PN.sizeof()
 _CE_BYTES: int = CE.sizeof()
 _MOST_ENTRY_BYTES = 255
-_NM_HEADER = _SL_HEADER = 5
+_NM_HEADER = 5
 _MOST_NM_BYTES = _MOST_ENTRY_BYTES - _NM_HEADER
 _LINUX_NAME_BYTES = 253
-_COMPONENT_HEADER = 2
-_CONTINUE = 1  # of NM, of SL, and of a component
-_ROOT = 8
-_SPECIAL_NAMES = {b".": 2, b"..": 4}
+_CONTINUE = 1
 
 _EXTENSION = (
     b"IEEE_P1282",
@@ -259,7 +257,7 @@ class RockRidge:
         ]
         target = self._tree.targets.get(node)
         if target is not None:
-            entries += _link_entries(target)
+            entries += link_entries(target)
         return entries
 
     def area_runs(self, node: int, area_block: int) -> Iterator[tuple[int, bytes]]:
@@ -344,39 +342,6 @@ def _bounds(ends: array[int], children: range) -> Iterator[tuple[int, int]]:
         ends[children.start : children.stop],
         strict=True,
     )
-
-
-def _link_entries(target: bytes) -> list[bytes]:
-    """The SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`.
-
-    Whether a slash belongs between two entries is told by all readers alike only where a component
-    goes on in the next entry; so each entry but the last ends in the middle of one.
-    """
-    components: list[tuple[int, bytes]] = []
-    names = target.split(b"/")
-    if target.startswith(b"/"):
-        components.append((_ROOT, b""))
-        names = names[1:] if target != b"/" else []
-    components += [(_SPECIAL_NAMES.get(name, 0), name) for name in names]
-    bodies = [bytearray()]
-    for number, (flags, name) in enumerate(components, 1):
-        content = b"" if flags else name
-        most = _MOST_ENTRY_BYTES - _SL_HEADER
-        if number < len(components):
-            most -= _COMPONENT_HEADER  # so that the next one can start here
-        while len(bodies[-1]) + _COMPONENT_HEADER + len(content) > most:
-            flags, content = 0, content or name  # noqa: PLW2901
-            room = _MOST_ENTRY_BYTES - _SL_HEADER - len(bodies[-1]) - _COMPONENT_HEADER
-            part = content[: min(room, max(len(content) - 1, 0))]
-            bodies[-1] += bytes((_CONTINUE, len(part))) + part
-            content = content[len(part) :]
-            bodies.append(bytearray())
-        bodies[-1] += bytes((flags, len(content))) + content
-    last = len(bodies) - 1
-    return [
-        b"SL" + bytes((_SL_HEADER + len(body), 1, _CONTINUE if number < last else 0)) + body
-        for number, body in enumerate(bodies)
-    ]
 
 
 def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:
