@@ -42,6 +42,7 @@ def entries(tree: Tree, layout: FatLayout | IsoLayout) -> Iterator[dict[str, Any
     for node, entry in enumerate(on_disk, 1):
         yield {
             "path": os.fsdecode(tree.path(node)),
+            "number": node + 1,  # in the metadata context x-vfloppy:file
             "type": _type(tree, node),
             "host_path": os.fsdecode(host_path(tree, node)),
             "size": tree.sizes[node],

@@ -6,31 +6,46 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .errors import ProtocolError
 from .exports import ExportTable
-from .handshake import Agreement, Talk, negotiate
+from .handshake import Agreement, Talk, Tls, Upgrade, negotiate
 from .reading import Transfer
 from .sending import Sender
 from .session import Session
-from .wire import BASE_ALLOCATION
+from .stdio import StdioConnection
+
+if TYPE_CHECKING:  # slow to import, and most servers need none
+    import ssl
 
 HANDSHAKE_TIMEOUT_S = 30.0
 SPIN_S = 50e-6
 SEND_BUFFER_BYTES = 1 << 20
 HEAP_KEPT_BYTES = 16 << 20
 
+Connection: TypeAlias = socket.socket | StdioConnection
+
 _yield_processor = getattr(os, "sched_yield", lambda: None)  # macOS has none
 
 
+class Security(NamedTuple):
+    """Whether clients may or must speak TLS, and with what."""
+
+    mode: Tls = "off"
+    context: ssl.SSLContext | None = None
+
+
 def serve_connection(
-    connection: socket.socket,
+    connection: Connection,
     exports: ExportTable,
     report: Callable[[str], None],
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+    security: Security = Security(),  # noqa: B008  it is frozen
 ) -> None:
     """Returns when the client is done. Raises ProtocolError, and OSError when it is just gone."""
-    agreement = _shake_hands(connection, negotiate(exports), handshake_timeout_s)
+    talk = negotiate(exports, security.mode)
+    connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
     if agreement is None:
         return
     _tune(connection)
@@ -38,20 +53,21 @@ def serve_connection(
     session = Session(
         agreement.offer.export,
         structured=agreement.structured,
-        allocation_id=agreement.contexts.get(BASE_ALLOCATION),
+        extended=agreement.extended,
+        contexts=agreement.contexts,
         transfer_min_bytes=sender.transfer_min_bytes,
         report=report,
     )
     _transmit(connection, session, sender)
 
 
-def _tune(connection: socket.socket) -> None:
+def _tune(connection: Connection) -> None:
     """What was measured to help; none of it is needed."""
     connection.settimeout(None)
     if connection.family == socket.AF_UNIX:
         # Half as much again for reads of 256 KiB. TCP does better when it sizes its own.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    else:
+    elif connection.family in {socket.AF_INET, socket.AF_INET6}:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # glibc keeps freed memory up to twice the largest block that was ever mapped and freed.
@@ -59,7 +75,9 @@ def _tune(connection: socket.socket) -> None:
     bytes(HEAP_KEPT_BYTES)
 
 
-def _shake_hands(connection: socket.socket, talk: Talk, timeout_s: float) -> Agreement | None:
+def _shake_hands(
+    connection: Connection, talk: Talk, timeout_s: float, security: Security
+) -> tuple[Connection, Agreement | None]:
     """Drives the handshake; the time is for all of it, so that a slow drip doesn't last."""
     deadline = time.monotonic() + timeout_s
     answer: bytes | None = None
@@ -68,16 +86,30 @@ def _shake_hands(connection: socket.socket, talk: Talk, timeout_s: float) -> Agr
             wish = next(talk) if answer is None else talk.send(answer)
         except StopIteration as end:
             agreement: Agreement | None = end.value
-            return agreement
+            return connection, agreement
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        if isinstance(wish, bytes):
+        answer = None
+        if isinstance(wish, Upgrade):
+            connection = _start_tls(connection, security)
+        elif isinstance(wish, bytes):
             connection.sendall(wish)
-            answer = None
         else:
             answer = _receive_exactly(connection, wish, deadline)
 
 
-def _receive_exactly(connection: socket.socket, count: int, deadline: float) -> bytes:
+def _start_tls(connection: Connection, security: Security) -> Connection:
+    """The same connection, now secret. Nothing that came in the clear is left to be read later:
+    whatever was sent too early is taken for a part of the TLS handshake, which then fails.
+    """
+    assert security.context is not None
+    assert isinstance(connection, socket.socket)
+    try:
+        return security.context.wrap_socket(connection, server_side=True)
+    except ValueError as error:
+        raise ProtocolError(f"TLS can't be started: {error}") from error
+
+
+def _receive_exactly(connection: Connection, count: int, deadline: float) -> bytes:
     """Never a byte more: what follows may belong to another phase."""
     received = bytearray()
     while len(received) < count:
@@ -89,11 +121,12 @@ def _receive_exactly(connection: socket.socket, count: int, deadline: float) -> 
     return bytes(received)
 
 
-def _transmit(connection: socket.socket, session: Session, sender: Sender) -> None:
+def _transmit(connection: Connection, session: Session, sender: Sender) -> None:
     space, received = session.space, session.received
+    receive = _receive if _can_peek(connection) else _receive_simply
     send_buffers, send_slice = sender.send_buffers, sender.send_slice
     while not session.closed:
-        count = _receive(connection, space())
+        count = receive(connection, space())
         if not count:
             return
         for item in received(count):
@@ -103,7 +136,16 @@ def _transmit(connection: socket.socket, session: Session, sender: Sender) -> No
                 send_buffers(item)
 
 
-def _receive(connection: socket.socket, space: memoryview) -> int:
+def _can_peek(connection: Connection) -> bool:
+    """Whether one can look without waiting: a plain socket, and nothing around it."""
+    return type(connection) is socket.socket
+
+
+def _receive_simply(connection: Connection, space: memoryview) -> int:
+    return connection.recv_into(space)
+
+
+def _receive(connection: Connection, space: memoryview) -> int:
     """Looks for a moment before it sleeps: waking up takes longer than most clients do.
 
     With one read in flight, this doubles the reads a second.

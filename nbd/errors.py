@@ -11,6 +11,10 @@ class ListenError(NbdError, OSError):
     """An address can't be listened on: in use, not available, too long, not ours to replace."""
 
 
+class TlsError(NbdError):
+    """Certificates or keys that are missing or can't be used."""
+
+
 class CaptiveError(NbdError):
     """The server did not live as long as the command that it was started for."""
 

@@ -1,7 +1,8 @@
 """The handshake, sans I/O: a generator that reads like blocking code and agrees on an export.
 
-It yields a number when it needs exactly that many bytes (send them in), and bytes when they are
-to go out. It returns what was agreed, or None when the client ended the talk politely.
+It yields a number when it needs exactly that many bytes (send them in), bytes when they are to go
+out, and UPGRADE when both sides are about to speak TLS. It returns what was agreed, or None when
+the client ended the talk politely.
 Doc: "Fixed newstyle negotiation", "Option types", "Metadata querying". Rules kept here:
 
 - Every option is read whole, known or not, so that the stream stays in step.
@@ -12,18 +13,27 @@ Doc: "Fixed newstyle negotiation", "Option types", "Metadata querying". Rules ke
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from typing import NamedTuple, TypeAlias
+from itertools import chain
+from typing import Literal, NamedTuple, TypeAlias
 
 from . import wire
 from .errors import ProtocolError
 from .exports import ExportTable, Offer
+from .status import CONTEXT_IDS, matching_contexts
 
 MAXIMUM_OPTIONS = 64
 MAXIMUM_OPTION_BYTES = 64 << 10
-ALLOCATION_CONTEXT_ID = 1
 
-Talk: TypeAlias = Generator[int | bytes, bytes, "Agreement | None"]
-Step: TypeAlias = Generator[int | bytes, bytes, None]
+
+class Upgrade:
+    """Yielded when TLS is to be set up on the connection before anything else is read."""
+
+
+UPGRADE = Upgrade()
+Tls: TypeAlias = Literal["off", "on", "require"]
+Wish: TypeAlias = int | bytes | Upgrade
+Talk: TypeAlias = Generator[Wish, bytes, "Agreement | None"]
+Step: TypeAlias = Generator[Wish, bytes, None]
 
 
 class Agreement(NamedTuple):
@@ -31,10 +41,11 @@ class Agreement(NamedTuple):
 
     offer: Offer
     structured: bool
+    extended: bool
     contexts: Mapping[str, int]
 
 
-def transmission_flags(structured: bool) -> int:
+def transmission_flags(structured: bool, extended: bool = False) -> int:
     """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN."""
     flags = (
         wire.NBD_FLAG_HAS_FLAGS
@@ -43,21 +54,26 @@ def transmission_flags(structured: bool) -> int:
         | wire.NBD_FLAG_CAN_MULTI_CONN
         | wire.NBD_FLAG_SEND_CACHE
     )
-    return flags | wire.NBD_FLAG_SEND_DF if structured else flags
+    if structured:
+        flags |= wire.NBD_FLAG_SEND_DF
+    return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if extended else flags
 
 
-def negotiate(exports: ExportTable) -> Talk:
+def negotiate(exports: ExportTable, tls: Tls = "off") -> Talk:
     """The whole handshake. Raises ProtocolError when the connection must be dropped."""
-    return (yield from _Negotiation(exports).run())
+    return (yield from _Negotiation(exports, tls).run())
 
 
 class _Negotiation:
     """One client's haggling: what it has asked for so far."""
 
-    def __init__(self, exports: ExportTable) -> None:
+    def __init__(self, exports: ExportTable, tls: Tls) -> None:
         self._exports = exports
+        self._tls = tls
+        self._is_secure = False
         self._no_zeroes = False
         self._structured = False
+        self._extended = False
         self._contexts: dict[str, int] = {}
         self._contexts_of: Offer | None = None  # the export that the contexts were set for
         self._agreed: Agreement | None = None
@@ -66,9 +82,12 @@ class _Negotiation:
             wire.NBD_OPT_INFO: self._info,
             wire.NBD_OPT_GO: self._info,
             wire.NBD_OPT_STRUCTURED_REPLY: self._structured_reply,
+            wire.NBD_OPT_EXTENDED_HEADERS: self._extended_headers,
             wire.NBD_OPT_LIST_META_CONTEXT: self._list_meta_context,
             wire.NBD_OPT_SET_META_CONTEXT: self._set_meta_context,
         }
+        if tls != "off":
+            self._answers[wire.NBD_OPT_STARTTLS] = self._start_tls
 
     def run(self) -> Talk:
         yield from self._greet()
@@ -99,7 +118,11 @@ class _Negotiation:
     def _answer(self, option: int, length: int) -> Step:
         """Any option that can be refused with words."""
         answer = self._answers.get(option)
-        if answer is None:
+        if self._needs_tls and option != wire.NBD_OPT_STARTTLS:
+            yield from _skip(length)
+            text = "this server talks to nobody without TLS; start it first"
+            yield _refusal(option, wire.NBD_REP_ERR_TLS_REQD, text)
+        elif answer is None:
             yield from _skip(length)
             yield _refusal(option, wire.NBD_REP_ERR_UNSUP, f"option {option} is not supported")
         elif length > MAXIMUM_OPTION_BYTES:
@@ -113,12 +136,30 @@ class _Negotiation:
             except wire.MalformedError as error:
                 yield _refusal(option, wire.NBD_REP_ERR_INVALID, str(error))
 
+    @property
+    def _needs_tls(self) -> bool:
+        return self._tls == "require" and not self._is_secure
+
+    def _start_tls(self, option: int, data: bytes) -> Step:
+        """What was agreed on in the clear is forgotten: anybody could have said it."""
+        _expect_no_data(data)
+        if self._is_secure:
+            raise wire.MalformedError("TLS is running already")
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+        yield UPGRADE
+        self._is_secure = True
+        self._structured = self._extended = False
+        self._contexts, self._contexts_of = {}, None
+
     def _agree(self, offer: Offer) -> None:
         same = self._contexts_of is offer
-        self._agreed = Agreement(offer, self._structured, self._contexts if same else {})
+        contexts = self._contexts if same else {}
+        self._agreed = Agreement(offer, self._structured, self._extended, contexts)
 
     def _export_name(self, length: int) -> Step:
         """No error can be told here: an unknown name drops the connection."""
+        if self._needs_tls:
+            raise ProtocolError("an export was asked for without TLS")
         if length > wire.MAXIMUM_STRING_BYTES:
             raise ProtocolError(f"an export name of {length} bytes was asked for")
         raw = (yield length) if length else b""
@@ -128,7 +169,7 @@ class _Negotiation:
             raise ProtocolError(str(error)) from error
         if offer is None:
             raise ProtocolError(f"an unknown export was asked for: {raw[:80]!r}")
-        flags = transmission_flags(self._structured)
+        flags = self._flags()
         zeroes = b"" if self._no_zeroes else bytes(124)
         yield wire.EXPORT_NAME_REPLY.pack(offer.export.size, flags) + zeroes
         self._agree(offer)
@@ -142,8 +183,23 @@ class _Negotiation:
 
     def _structured_reply(self, option: int, data: bytes) -> Step:
         _expect_no_data(data)
+        if self._extended:
+            text = "extended headers were agreed on, and take the place of structured replies"
+            yield _refusal(option, wire.NBD_REP_ERR_EXT_HEADER_REQD, text)
+            return
         self._structured = True
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _extended_headers(self, option: int, data: bytes) -> Step:
+        """They include structured replies, whichever is asked for first."""
+        _expect_no_data(data)
+        if self._extended:
+            raise wire.MalformedError("extended headers were agreed on already")
+        self._structured = self._extended = True
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _flags(self) -> int:
+        return transmission_flags(self._structured, self._extended)
 
     def _info(self, option: int, data: bytes) -> Step:
         """`NBD_OPT_INFO` and `NBD_OPT_GO`, which differ only in what follows."""
@@ -164,7 +220,7 @@ class _Negotiation:
         """Doc: `NBD_REP_INFO`."""
         facts = {
             wire.NBD_INFO_EXPORT: wire.INFO_EXPORT.pack(
-                wire.NBD_INFO_EXPORT, offer.export.size, transmission_flags(self._structured)
+                wire.NBD_INFO_EXPORT, offer.export.size, self._flags()
             ),
             wire.NBD_INFO_NAME: wire.UINT16.pack(wire.NBD_INFO_NAME) + offer.name.encode(),
             wire.NBD_INFO_BLOCK_SIZE: wire.INFO_BLOCK_SIZE.pack(
@@ -185,9 +241,9 @@ class _Negotiation:
         if self._exports.find(request.name) is None:
             yield _unknown_export(option, request.name)
             return
-        wildcards = {"base:", wire.BASE_ALLOCATION}
-        if not request.queries or wildcards.intersection(request.queries):
-            yield _meta_context(option, wire.BASE_ALLOCATION, 0)
+        found = dict.fromkeys(chain.from_iterable(map(matching_contexts, request.queries)))
+        for name in found if request.queries else CONTEXT_IDS:
+            yield _meta_context(option, name, 0)
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
     def _set_meta_context(self, option: int, data: bytes) -> Step:
@@ -201,9 +257,10 @@ class _Negotiation:
             yield _unknown_export(option, request.name)
             return
         self._contexts_of = offer
-        if wire.BASE_ALLOCATION in request.queries:
-            self._contexts[wire.BASE_ALLOCATION] = ALLOCATION_CONTEXT_ID
-            yield _meta_context(option, wire.BASE_ALLOCATION, ALLOCATION_CONTEXT_ID)
+        for name, context_id in CONTEXT_IDS.items():
+            if name in request.queries:
+                self._contexts[name] = context_id
+                yield _meta_context(option, name, context_id)
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
 

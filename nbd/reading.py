@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from ..pieces import Hole, HostSlice, Piece
 from . import wire
+from .replies import Replies
 
 BATCH_BYTES = 1 << 20
 HOLE_MIN_BYTES = 4 << 10  # a shorter hole costs more in chunk headers than in zeros
 
-_MAGIC = wire.NBD_STRUCTURED_REPLY_MAGIC
 _DONE = wire.NBD_REPLY_FLAG_DONE
 _ZEROS = memoryview(bytes(64 << 10))
 
@@ -55,8 +55,7 @@ def read_whole(
     offset: int,
     length: int,
     pieces: Iterable[Piece],
-    *,
-    structured: bool,
+    replies: Replies,
 ) -> int:
     """One reply with all the data, all of it read before any is sent.
 
@@ -69,11 +68,7 @@ def read_whole(
             position += _append(parts, piece)
     except OSError as error:
         raise ReadFailedError(position, error) from error
-    if structured:
-        header = _data_header(_DONE, cookie, offset, length)
-    else:
-        header = wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
-    out += (header, *parts)
+    out += (replies.data_header(_DONE, cookie, offset, offset, length), *parts)
     return length
 
 
@@ -83,6 +78,7 @@ def read_chunks(
     offset: int,
     length: int,
     pieces: Iterable[Piece],
+    replies: Replies,
     *,
     transfer_min_bytes: int,
 ) -> Reading:
@@ -91,7 +87,7 @@ def read_chunks(
     Adds to `out` and yields it when it is full. Returns how many bytes it left there. Raises
     ReadFailedError when it must be followed by an error chunk that is DONE.
     """
-    chunks = _Chunks(out, cookie, offset, offset + length)
+    chunks = _Chunks(out, cookie, offset, offset + length, replies)
     try:
         for piece in pieces:
             if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
@@ -117,8 +113,12 @@ def read_chunks(
 class _Chunks:
     """The chunks of one reply, as far as it has come."""
 
-    def __init__(self, out: list[Buffer], cookie: int, offset: int, end: int) -> None:
+    def __init__(
+        self, out: list[Buffer], cookie: int, offset: int, end: int, replies: Replies
+    ) -> None:
         self.position = offset
+        self._at = offset
+        self._replies = replies
         self.pending = 0  # bytes of data added to `out`
         self._out = out
         self._cookie = cookie
@@ -137,7 +137,8 @@ class _Chunks:
         length = self.position - self._start
         if self._parts:
             done = _DONE if self.position == self._end else 0
-            self._out += (_data_header(done, self._cookie, self._start, length), *self._parts)
+            header = self._replies.data_header(done, self._cookie, self._at, self._start, length)
+            self._out += (header, *self._parts)
             self._parts = []
             self.pending += length
         self._start = self.position
@@ -145,17 +146,14 @@ class _Chunks:
     def add_hole(self, length: int) -> None:
         self.close()
         done = _DONE if self.position + length == self._end else 0
-        kind, payload_bytes = wire.NBD_REPLY_TYPE_OFFSET_HOLE, 12
-        self._out.append(
-            wire.OFFSET_HOLE.pack(
-                _MAGIC, done, kind, self._cookie, payload_bytes, self.position, length
-            )
-        )
+        hole = self._replies.hole(done, self._cookie, self._at, self.position, length)
+        self._out.append(hole)
         self._advance(length)
 
     def begin_transfer(self, piece: HostSlice) -> Transfer:
         self.close()
-        self._out.append(_data_header(0, self._cookie, self.position, piece.length))
+        header = self._replies.data_header(0, self._cookie, self._at, self.position, piece.length)
+        self._out.append(header)
         return Transfer(piece)
 
     def end_transfer(self, transfer: Transfer) -> None:
@@ -165,8 +163,7 @@ class _Chunks:
             raise transfer.error
         self._advance(transfer.slice.length)
         if self.position == self._end:
-            none = wire.NBD_REPLY_TYPE_NONE
-            self._out.append(wire.CHUNK.pack(_MAGIC, _DONE, none, self._cookie, 0))
+            self._out.append(self._replies.done(self._cookie, self._at))
 
     def _advance(self, length: int) -> None:
         self.position += length
@@ -186,8 +183,3 @@ def _append(parts: list[Buffer], piece: Piece) -> int:
     if rest:
         parts.append(_ZEROS[:rest])
     return piece.length
-
-
-def _data_header(flags: int, cookie: int, offset: int, length: int) -> bytes:
-    kind = wire.NBD_REPLY_TYPE_OFFSET_DATA
-    return wire.OFFSET_DATA.pack(_MAGIC, flags, kind, cookie, length + 8, offset)

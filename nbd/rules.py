@@ -21,10 +21,12 @@ _VALID_FLAGS = {
     wire.NBD_CMD_WRITE_ZEROES: wire.NBD_CMD_FLAG_NO_HOLE,
     wire.NBD_CMD_BLOCK_STATUS: wire.NBD_CMD_FLAG_REQ_ONE,
 }
+_WITH_PAYLOAD = {wire.NBD_CMD_WRITE, wire.NBD_CMD_BLOCK_STATUS}
 _NEED_STRUCTURED = wire.NBD_CMD_FLAG_DF | wire.NBD_CMD_FLAG_REQ_ONE
 _WRITES = {wire.NBD_CMD_WRITE, wire.NBD_CMD_TRIM, wire.NBD_CMD_WRITE_ZEROES}
 _NO_SPACE = {wire.NBD_CMD_WRITE, wire.NBD_CMD_WRITE_ZEROES}
 _BLOCK_BOUND = {wire.NBD_CMD_READ, wire.NBD_CMD_CACHE}
+MOST_STATUS_PAYLOAD_BYTES = 8 + 4 * 64
 
 
 class RefusedError(Exception):
@@ -35,12 +37,21 @@ class RefusedError(Exception):
         self.number = number
 
 
-def check(request: Request, size: int, *, structured: bool) -> None:
+def payload_bytes(request: Request, *, extended: bool) -> int:
+    """How many bytes follow a request; they belong to it even if it is refused."""
+    _, flags, command, _, _, length = request
+    has_payload = extended and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN
+    return length if has_payload or command == wire.NBD_CMD_WRITE else 0
+
+
+def check(request: Request, size: int, *, structured: bool, extended: bool = False) -> None:
     """Raises RefusedError unless an export of `size` bytes can carry `request` out."""
     _, flags, command, _, offset, length = request
     if command not in _VALID_FLAGS:
         raise RefusedError(wire.NBD_EINVAL, f"command {command} is unknown")
     valid = _VALID_FLAGS[command]
+    if extended and command in _WITH_PAYLOAD:
+        valid |= wire.NBD_CMD_FLAG_PAYLOAD_LEN
     wrong = flags & ~(valid if structured else valid & ~_NEED_STRUCTURED)
     if wrong:
         raise RefusedError(
@@ -56,4 +67,6 @@ def check(request: Request, size: int, *, structured: bool) -> None:
         raise RefusedError(wire.NBD_EPERM, "the export is read-only")
     if command in _BLOCK_BOUND and length > wire.MAXIMUM_BLOCK_BYTES:
         text = f"{length} bytes in one request, and {wire.MAXIMUM_BLOCK_BYTES} is most"
-        raise RefusedError(wire.NBD_EINVAL, text)
+        # EOVERFLOW: a smaller one would do, without DF or in parts.
+        is_read = command == wire.NBD_CMD_READ and not flags & wire.NBD_CMD_FLAG_DF
+        raise RefusedError(wire.NBD_EINVAL if is_read else wire.NBD_EOVERFLOW, text)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 from ..pieces import HostReadError, HostSlice
 from .reading import Buffer
+from .stdio import StdioConnection
 
 IOV_MAX = 1024
 SENDFILE_MIN_BYTES = 32 << 10
@@ -32,10 +33,13 @@ class Sender:
     `transfer_min_bytes` is the shortest slice that should come to `send_slice`.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket | StdioConnection) -> None:
         self._connection = connection
         self._move: Callable[[HostSlice, int, int], Iterator[int]]
-        if connection.family == socket.AF_UNIX and sys.platform == "linux":
+        is_plain = type(connection) in {socket.socket, StdioConnection}
+        self._send_many = connection.sendmsg if is_plain else self._send_joined
+        is_unix = type(connection) is socket.socket and connection.family == socket.AF_UNIX
+        if is_unix and sys.platform == "linux":
             self.transfer_min_bytes = SENDFILE_MIN_BYTES
             self._move = self._sendfile
         else:
@@ -46,9 +50,15 @@ class Sender:
         """All of them, in order."""
         for first in range(0, len(buffers), IOV_MAX):
             batch = buffers[first : first + IOV_MAX]
-            sent = self._connection.sendmsg(batch)
+            sent = self._send_many(batch)
             if sent < sum(map(len, batch)):  # a signal came between
                 self._connection.sendall(b"".join(batch)[sent:])
+
+    def _send_joined(self, buffers: list[Buffer]) -> int:
+        """Where several buffers can't be sent at once, as with TLS."""
+        data = b"".join(buffers)
+        self._connection.sendall(data)
+        return len(data)
 
     def send_slice(self, piece: HostSlice) -> OSError | None:
         """Exactly `piece.length` bytes, zeros where the host gives none; what is wrong with them.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from operator import length_hint
 from types import MappingProxyType
 from typing import TypeAlias
@@ -32,13 +33,14 @@ from .reading import (
     read_chunks,
     read_whole,
 )
-from .rules import RefusedError, Request, check
-from .status import allocation
+from .replies import ExtendedReplies, Replies, SimpleReplies
+from .rules import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, check, payload_bytes
+from .status import statuses
 
 RECEIVE_BYTES = 64 << 10
 BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
 
-Replies: TypeAlias = Iterator["list[Buffer] | Transfer"]
+Batches: TypeAlias = Iterator["list[Buffer] | Transfer"]
 
 
 class _NoFiles:
@@ -58,9 +60,9 @@ class _NoFiles:
 
 
 _NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
-_MAGIC = wire.NBD_STRUCTURED_REPLY_MAGIC
 _DONE = wire.NBD_REPLY_FLAG_DONE
-_DATA = wire.NBD_REPLY_TYPE_OFFSET_DATA
+_MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
+_read_ahead = getattr(os, "posix_fadvise", None)  # macOS has none
 
 
 class Session:
@@ -71,11 +73,12 @@ class Session:
         export: Export,
         *,
         structured: bool,
-        allocation_id: int | None = None,
+        extended: bool = False,
+        contexts: Mapping[str, int] = MappingProxyType({}),
         transfer_min_bytes: int = wire.MAXIMUM_BLOCK_BYTES,
         report: Callable[[str], None] = lambda _message: None,
     ) -> None:
-        """`allocation_id` is the id of base:allocation, None unless the client selected it.
+        """`contexts` has the ids of those metadata contexts that the client selected.
 
         Slices from `transfer_min_bytes` up come out as a Transfer, where the protocol allows it.
         `report` is told of each failure of the host once.
@@ -83,14 +86,23 @@ class Session:
         self.closed = False
         self._export = export
         self._structured = structured
-        self._allocation_id = allocation_id
+        self._extended = extended
+        self._replies = (
+            ExtendedReplies() if extended else Replies() if structured else SimpleReplies()
+        )
+        # Head, cookie, offset and length of a request, whichever its layout.
+        self._request = wire.EXTENDED_REQUEST if extended else wire.HEADED_REQUEST
+        self._magic = wire.NBD_EXTENDED_REQUEST_MAGIC if extended else wire.NBD_REQUEST_MAGIC
+        self._read_head = wire.EXTENDED_READ_HEAD if extended else wire.READ_HEAD
+        self._contexts = contexts
         self._transfer_min_bytes = transfer_min_bytes
         self._report = report
         self._reported: set[str] = set()
         self._view = memoryview(bytearray(RECEIVE_BYTES))
         self._filled = 0  # bytes of an incomplete request at the start of the view
-        self._payload = 0  # bytes of a refused WRITE still to pass by
-        self._after_payload = b""  # the reply that waits for them
+        self._payload = 0  # bytes behind a request that are still to come
+        self._kept_payload: bytearray | None = None  # them, unless nobody wants them
+        self._after_payload: Callable[[bytes], bytes] = lambda _payload: b""  # makes the reply
         self._out: list[Buffer] = []  # replies that may go out
         self._plain: list[Buffer] = []  # replies to plain reads, whose files must be checked first
         self._plain_requests: list[wire.Headed] = []
@@ -102,23 +114,24 @@ class Session:
         """Where the next bytes from the client belong; never empty."""
         return self._view[self._filled :]
 
-    def received(self, count: int) -> Replies:
+    def received(self, count: int) -> Batches:
         """Carries out what `count` more bytes complete; each list is valid until the next item.
 
         Raises ProtocolError, after everything that came before it, for a bad request magic.
         """
         end = self._filled + count
         start = 0
+        request_bytes = self._request.size
         while not self.closed:
             if self._payload:
-                start += self._pass_payload(end - start)
-            usable = (end - start) // wire.REQUEST.size * wire.REQUEST.size
+                start += self._pass_payload(start, end)
+            usable = (end - start) // request_bytes * request_bytes
             if self._payload or not usable:
                 break
-            requests = wire.HEADED_REQUEST.iter_unpack(self._view[start : start + usable])
+            requests = self._request.iter_unpack(self._view[start : start + usable])
             yield from self._carry_out(requests)
-            # After a WRITE, what follows is not a request: step back to it.
-            start += usable - length_hint(requests) * wire.REQUEST.size
+            # After one with payload, what follows is not a request: step back to it.
+            start += usable - length_hint(requests) * request_bytes
         yield from self._flush()
         self._filled = end - start
         self._view[: self._filled] = self._view[start:end]
@@ -133,9 +146,11 @@ class Session:
         files, shift, starts, sizes = runs.files, runs.block_shift, runs.starts, runs.sizes
         runs_start, runs_bytes = runs.start, runs.end - runs.start
         steady_descriptor, depend_on = files.steady.get, self._plain_files.add
-        append, remember, structured = plain.append, self._plain_requests.append, self._structured
-        pack_data, pack_simple = wire.HEADED_DATA.pack, wire.SIMPLE_REPLY.pack
-        pread, read_head, data_head = os.pread, wire.READ_HEAD, wire.DATA_HEAD
+        append, remember = plain.append, self._plain_requests.append
+        structured, compact = self._structured, not self._extended
+        pack_data, pack_extended = wire.HEADED_DATA.pack, wire.EXTENDED_DATA.pack
+        pack_simple, extended_head = wire.SIMPLE_REPLY.pack, wire.EXTENDED_DATA_HEAD
+        pread, read_head, data_head = os.pread, self._read_head, wire.DATA_HEAD
         limit, pending = self._transfer_min_bytes, 0
         for request in requests:
             head, cookie, offset, length = request
@@ -154,8 +169,10 @@ class Session:
                     except OSError:
                         data = b""
             if data and len(data) == length:
-                if structured:
+                if structured and compact:
                     append(pack_data(data_head, cookie, length + 8, offset))
+                elif structured:
+                    append(pack_extended(extended_head, cookie, offset, length + 8, offset))
                 else:
                     append(pack_simple(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie))
                 append(data)
@@ -174,10 +191,10 @@ class Session:
         """What the hot loop leaves. Returns how many bytes that added to the batch."""
         head, cookie, offset, length = request
         magic, flags, command = head >> 32, head >> 16 & 0xFFFF, head & 0xFFFF
-        if magic != wire.NBD_REQUEST_MAGIC:
-            yield from self._drop(magic)
+        if magic != self._magic:
+            yield from self._drop(f"request magic {magic:#x} found, {self._magic:#x} expected")
         beyond = offset + length > self._export.size
-        if head != wire.READ_HEAD or not 0 < length <= wire.MAXIMUM_BLOCK_BYTES or beyond:
+        if head != self._read_head or not 0 < length <= wire.MAXIMUM_BLOCK_BYTES or beyond:
             return (yield from self._unusual((magic, flags, command, cookie, offset, length)))
         try:
             pieces = list(self._export.pieces(offset, length))
@@ -191,7 +208,7 @@ class Session:
             return 0
         return (yield from self._read(0, cookie, offset, length, pieces))
 
-    def _flush(self) -> Replies:
+    def _flush(self) -> Batches:
         """Lets go of the batch."""
         self._settle()
         if self._out:
@@ -222,15 +239,15 @@ class Session:
         """Reads again, with a check of its own, to tell the good reads of a batch from the bad."""
         try:
             pieces = self._export.pieces(offset, length)
-            read_whole(self._out, cookie, offset, length, pieces, structured=self._structured)
+            read_whole(self._out, cookie, offset, length, pieces, self._replies)
         except ReadFailedError as failure:
-            self._out.append(self._failed(cookie, failure.offset, failure.error))
+            self._out.append(self._failed(cookie, offset, failure.error, failure.offset))
         except OSError as error:
             self._out.append(self._failed(cookie, offset, error))
 
-    def _transfer(self, cookie: int, offset: int, piece: HostSlice) -> Replies:
+    def _transfer(self, cookie: int, offset: int, piece: HostSlice) -> Batches:
         """The reply to a read of one large slice; what follows it tells whether it was good."""
-        header = wire.OFFSET_DATA.pack(_MAGIC, 0, _DATA, cookie, piece.length + 8, offset)
+        header = self._replies.data_header(0, cookie, offset, offset, piece.length)
         self._settle()
         self._out.append(header)  # nothing may come between it and the bytes
         yield self._out
@@ -238,21 +255,24 @@ class Session:
         transfer = Transfer(piece)
         yield transfer
         if transfer.error is None:
-            self._out.append(self._done(cookie))
+            self._out.append(self._replies.done(cookie, offset))
         else:
             self._out.append(self._failed(cookie, offset, transfer.error))
 
-    def _drop(self, magic: int) -> Replies:
+    def _drop(self, reason: str) -> Batches:
         """The stream is out of step, and nothing after this point can be trusted."""
         yield from self._flush()
-        raise ProtocolError(f"request magic {magic:#x} found, {wire.NBD_REQUEST_MAGIC:#x} expected")
+        raise ProtocolError(reason)
 
-    def _pass_payload(self, available: int) -> int:
-        """Lets the payload of a refused WRITE go by; the count of its bytes that were here."""
-        passed = min(self._payload, available)
+    def _pass_payload(self, start: int, end: int) -> int:
+        """Lets what follows a request go by; the count of its bytes that were here."""
+        passed = min(self._payload, end - start)
         self._payload -= passed
+        if self._kept_payload is not None:
+            self._kept_payload += self._view[start : start + passed]
         if not self._payload:
-            self._out.append(self._after_payload)
+            self._out.append(self._after_payload(bytes(self._kept_payload or b"")))
+            self._kept_payload = None
         return passed
 
     def _unusual(self, request: Request) -> Reading:
@@ -261,79 +281,106 @@ class Session:
         if command == wire.NBD_CMD_DISC:
             self.closed = True
             return 0
-        try:
-            check(request, self._export.size, structured=self._structured)
-            if command == wire.NBD_CMD_READ and length:
+        if payload := payload_bytes(request, extended=self._extended):
+            if payload > _MOST_PAYLOAD_BYTES:
+                yield from self._drop(f"a request with {payload} bytes behind it")
+            self._payload = payload
+            self._after_payload = partial(self._answer, request)
+            if command == wire.NBD_CMD_BLOCK_STATUS and payload <= MOST_STATUS_PAYLOAD_BYTES:
+                self._kept_payload = bytearray()
+            return 0
+        if command == wire.NBD_CMD_READ and length:
+            try:
+                check(
+                    request,
+                    self._export.size,
+                    structured=self._structured,
+                    extended=self._extended,
+                )
                 pieces = self._export.pieces(offset, length)
                 return (yield from self._read(flags, cookie, offset, length, pieces))
-            if command == wire.NBD_CMD_BLOCK_STATUS:
-                reply = self._block_status(flags, cookie, offset, length)
-            else:
-                reply = self._done(cookie)
-        except RefusedError as error:
-            reply = self._error(cookie, error.number, str(error))
-        except OSError as error:
-            reply = self._failed(cookie, offset, error)
-        if command == wire.NBD_CMD_WRITE and length:
-            self._payload = length
-            self._after_payload = reply
-            return 0
+            except RefusedError as error:
+                reply = self._replies.error(cookie, offset, error.number, str(error))
+            except OSError as error:
+                reply = self._failed(cookie, offset, error)
+        else:
+            reply = self._answer(request)
         self._out.append(reply)
         return len(reply)
+
+    def _answer(self, request: Request, payload: bytes = b"") -> bytes:
+        """The reply to anything but a read of some bytes."""
+        magic, flags, command, cookie, offset, length = request
+        try:
+            wanted: tuple[int, ...] | None = None
+            if command == wire.NBD_CMD_BLOCK_STATUS and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN:
+                length, wanted = wire.unpack_status_payload(payload)
+            checked = (magic, flags, command, cookie, offset, length)
+            size = self._export.size
+            check(checked, size, structured=self._structured, extended=self._extended)
+            if command == wire.NBD_CMD_BLOCK_STATUS:
+                return self._block_status(flags, cookie, offset, length, wanted)
+            if command == wire.NBD_CMD_CACHE and length:
+                self._cache(offset, length)
+            return self._replies.done(cookie, offset)
+        except RefusedError as error:
+            return self._replies.error(cookie, offset, error.number, str(error))
+        except wire.MalformedError as error:
+            return self._replies.error(cookie, offset, wire.NBD_EINVAL, str(error))
+        except OSError as error:
+            return self._failed(cookie, offset, error)
 
     def _read(
         self, flags: int, cookie: int, offset: int, length: int, pieces: Iterable[Piece]
     ) -> Reading:
         """A read of any shape. Returns the bytes it left in the batch."""
-        out = self._out
+        out, replies = self._out, self._replies
         try:
             if self._structured and not flags & wire.NBD_CMD_FLAG_DF:
+                least = self._transfer_min_bytes
                 return (
                     yield from read_chunks(
-                        out,
-                        cookie,
-                        offset,
-                        length,
-                        pieces,
-                        transfer_min_bytes=self._transfer_min_bytes,
+                        out, cookie, offset, length, pieces, replies, transfer_min_bytes=least
                     )
                 )
-            return read_whole(out, cookie, offset, length, pieces, structured=self._structured)
+            return read_whole(out, cookie, offset, length, pieces, replies)
         except ReadFailedError as failure:
-            out.append(self._failed(cookie, failure.offset, failure.error))
+            out.append(self._failed(cookie, offset, failure.error, failure.offset))
             return 0
 
-    def _block_status(self, flags: int, cookie: int, offset: int, length: int) -> bytes:
-        """Raises RefusedError and OSError."""
-        if self._allocation_id is None:
+    def _block_status(
+        self, flags: int, cookie: int, offset: int, length: int, wanted: tuple[int, ...] | None
+    ) -> bytes:
+        """One chunk a context, those `wanted` or all. Raises RefusedError and OSError."""
+        contexts = {context_id: name for name, context_id in self._contexts.items()}
+        if not contexts:
             raise RefusedError(wire.NBD_EINVAL, "no metadata context was negotiated")
         if not length:
             raise RefusedError(wire.NBD_EINVAL, "block status of no bytes was asked for")
+        ids = tuple(contexts) if wanted is None else tuple(dict.fromkeys(wanted))
+        if not ids or not contexts.keys() >= set(ids):
+            raise RefusedError(wire.NBD_EINVAL, "a metadata context that was not negotiated")
         one = bool(flags & wire.NBD_CMD_FLAG_REQ_ONE)
-        descriptors = allocation(self._export.extents(offset, length), one=one)
-        kind, payload_bytes = wire.NBD_REPLY_TYPE_BLOCK_STATUS, 4 + len(descriptors)
-        return (
-            wire.BLOCK_STATUS.pack(_MAGIC, _DONE, kind, cookie, payload_bytes, self._allocation_id)
-            + descriptors
-        )
+        chunks = []
+        for context_id in ids:
+            found = statuses(contexts[context_id], self._export, offset, length, one=one)
+            done = _DONE if context_id == ids[-1] else 0
+            chunks.append(self._replies.status(done, cookie, offset, context_id, found))
+        return b"".join(chunks)
 
-    def _done(self, cookie: int) -> bytes:
-        if self._structured:
-            return wire.CHUNK.pack(_MAGIC, _DONE, wire.NBD_REPLY_TYPE_NONE, cookie, 0)
-        return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
+    def _cache(self, offset: int, length: int) -> None:
+        """Has the host read ahead what will be asked for soon. Raises OSError."""
+        for piece in self._export.pieces(offset, length):
+            if isinstance(piece, HostSlice):
+                descriptor = piece.files.descriptor(piece.index)
+                if _read_ahead is not None:
+                    _read_ahead(descriptor, piece.offset, piece.length, os.POSIX_FADV_WILLNEED)
 
-    def _error(self, cookie: int, number: int, text: str) -> bytes:
-        if self._structured:
-            return wire.pack_error_chunk(cookie, number, text)
-        return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, number, cookie)
-
-    def _failed(self, cookie: int, offset: int, error: OSError) -> bytes:
+    def _failed(self, cookie: int, at: int, error: OSError, offset: int | None = None) -> bytes:
         """The reply to a request that the host let down at `offset`; reported once per message."""
         text = str(error)
         if text not in self._reported:
             self._reported.add(text)
             self._report(text)
-        number = wire.error_number(error)
-        if self._structured:
-            return wire.pack_error_offset_chunk(cookie, number, text, offset)
-        return self._error(cookie, number, text)
+        failed_at = at if offset is None else offset
+        return self._replies.error_at(cookie, at, wire.error_number(error), text, failed_at)

@@ -1,33 +1,106 @@
-"""What NBD_CMD_BLOCK_STATUS answers: an export's extents as descriptors of `base:allocation`.
+"""What NBD_CMD_BLOCK_STATUS answers: the extents of an export as metadata contexts see them.
 
-Doc: "The `base:allocation` metadata context", `NBD_REPLY_TYPE_BLOCK_STATUS`.
+Doc: "Metadata querying", "The `base:allocation` metadata context". Two contexts are our own:
+
+    x-vfloppy:kind    what a range is for, one of `KIND_NUMBERS`
+    x-vfloppy:file    the number of the file that a range holds, 0 where there is none; `vfloppy
+                      build --manifest` lists the numbers
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
-from ..pieces import Extent
-from .wire import DESCRIPTOR, NBD_STATE_HOLE, NBD_STATE_ZERO
+from ..pieces import Export, HostRuns, Kind
+from .wire import BASE_ALLOCATION, NBD_STATE_HOLE, NBD_STATE_ZERO
 
+KIND_CONTEXT = "x-vfloppy:kind"
+FILE_CONTEXT = "x-vfloppy:file"
+# The ids in replies; any numbers would do.
+CONTEXT_IDS: Mapping[str, int] = {BASE_ALLOCATION: 1, KIND_CONTEXT: 2, FILE_CONTEXT: 3}
+
+KIND_NUMBERS: Mapping[str, int] = {
+    Kind.FREE: 0,
+    Kind.FILE: 1,
+    Kind.DIRECTORY: 2,
+    Kind.TABLE: 3,
+    Kind.RESERVED: 4,
+    Kind.PARTITION_TABLE: 5,
+}
 # Looking at more extents for one answer would keep the client and its other requests waiting;
-# it asks again from where the answer ended. 2^16 descriptors are half a megabyte.
-MAXIMUM_EXTENTS = 1 << 16
+# it asks again from where the answer ended.
+MAXIMUM_EXTENTS = 1 << 20
 HOLE_AND_ZERO = NBD_STATE_HOLE | NBD_STATE_ZERO
 
+Status = tuple[int, int]
+"""A length, and status flags."""
 
-def allocation(extents: Iterable[Extent], *, one: bool) -> bytes:
-    """Packed descriptors, equal neighbours merged; only the first of them when `one` is asked."""
-    descriptors = bytearray()
+
+def matching_contexts(query: str) -> Iterator[str]:
+    """The contexts that a query of NBD_OPT_LIST_META_CONTEXT asks for: one, or a namespace."""
+    for name in CONTEXT_IDS:
+        if query == name or (query.endswith(":") and name.startswith(query)):
+            yield name
+
+
+def statuses(context: str, export: Export, offset: int, length: int, *, one: bool) -> list[Status]:
+    """What a context says of a range, equal neighbours merged; only the first if `one` is asked."""
+    found = _SOURCES[context](export, offset, length)
+    return _merged(islice(found, MAXIMUM_EXTENTS), one=one)
+
+
+def _allocation(export: Export, offset: int, length: int) -> Iterator[Status]:
+    for extent in export.extents(offset, length):
+        yield extent.length, HOLE_AND_ZERO if extent.hole else 0
+
+
+def _kinds(export: Export, offset: int, length: int) -> Iterator[Status]:
+    for extent in export.extents(offset, length):
+        yield extent.length, KIND_NUMBERS.get(extent.kind, KIND_NUMBERS[Kind.RESERVED])
+
+
+def _files(export: Export, offset: int, length: int) -> Iterator[Status]:
+    runs: HostRuns | None = getattr(export, "host_runs", None)
+    end = offset + length
+    while offset < end:
+        stop, number = end, 0
+        if runs is None or offset >= runs.end:
+            pass
+        elif offset < runs.start:
+            stop = runs.start
+        else:
+            shift, inside = runs.block_shift, offset - runs.start
+            file = bisect_right(runs.starts, inside >> shift) - 1
+            file_end = (runs.starts[file] << shift) + runs.sizes[file]
+            if inside < file_end:
+                stop, number = runs.start + file_end, file + 1
+            elif file + 1 < len(runs.starts):
+                stop = runs.start + (runs.starts[file + 1] << shift)
+            else:
+                stop = runs.end
+        stop = min(stop, end)
+        yield stop - offset, number
+        offset = stop
+
+
+_SOURCES: Mapping[str, Callable[[Export, int, int], Iterator[Status]]] = {
+    BASE_ALLOCATION: _allocation,
+    KIND_CONTEXT: _kinds,
+    FILE_CONTEXT: _files,
+}
+
+
+def _merged(found: Iterable[Status], *, one: bool) -> list[Status]:
+    merged: list[Status] = []
     run_length, run_status = 0, 0
-    for extent in islice(extents, MAXIMUM_EXTENTS):
-        status = HOLE_AND_ZERO if extent.hole else 0
+    for length, status in found:
         if run_length and status != run_status:
             if one:
                 break
-            descriptors += DESCRIPTOR.pack(run_length, run_status)
+            merged.append((run_length, run_status))
             run_length = 0
-        run_length += extent.length
+        run_length += length
         run_status = status
-    return bytes(descriptors) + DESCRIPTOR.pack(run_length, run_status)
+    return [*merged, (run_length, run_status)]

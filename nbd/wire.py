@@ -18,6 +18,8 @@ NBD_REP_MAGIC: Final = 0x0003E889045565A9
 NBD_REQUEST_MAGIC: Final = 0x25609513
 NBD_SIMPLE_REPLY_MAGIC: Final = 0x67446698
 NBD_STRUCTURED_REPLY_MAGIC: Final = 0x668E33EF
+NBD_EXTENDED_REQUEST_MAGIC: Final = 0x21E41C71
+NBD_EXTENDED_REPLY_MAGIC: Final = 0x6E8A278C
 
 # "Handshake flags" and "Client flags"
 NBD_FLAG_FIXED_NEWSTYLE: Final = 1 << 0
@@ -32,6 +34,7 @@ NBD_FLAG_SEND_FLUSH: Final = 1 << 2
 NBD_FLAG_SEND_DF: Final = 1 << 7
 NBD_FLAG_CAN_MULTI_CONN: Final = 1 << 8
 NBD_FLAG_SEND_CACHE: Final = 1 << 10
+NBD_FLAG_BLOCK_STATUS_PAYLOAD: Final = 1 << 12
 
 # "Option types"
 NBD_OPT_EXPORT_NAME: Final = 1
@@ -43,6 +46,7 @@ NBD_OPT_GO: Final = 7
 NBD_OPT_STRUCTURED_REPLY: Final = 8
 NBD_OPT_LIST_META_CONTEXT: Final = 9
 NBD_OPT_SET_META_CONTEXT: Final = 10
+NBD_OPT_EXTENDED_HEADERS: Final = 11
 
 # "Option reply types"
 NBD_REP_ACK: Final = 1
@@ -52,8 +56,10 @@ NBD_REP_META_CONTEXT: Final = 4
 NBD_REP_ERR_UNSUP: Final = 1 << 31 | 1
 NBD_REP_ERR_POLICY: Final = 1 << 31 | 2
 NBD_REP_ERR_INVALID: Final = 1 << 31 | 3
+NBD_REP_ERR_TLS_REQD: Final = 1 << 31 | 5
 NBD_REP_ERR_UNKNOWN: Final = 1 << 31 | 6
 NBD_REP_ERR_TOO_BIG: Final = 1 << 31 | 9
+NBD_REP_ERR_EXT_HEADER_REQD: Final = 1 << 31 | 10
 
 # `NBD_REP_INFO`
 NBD_INFO_EXPORT: Final = 0
@@ -75,6 +81,7 @@ NBD_CMD_FLAG_NO_HOLE: Final = 1 << 1
 NBD_CMD_FLAG_DF: Final = 1 << 2
 NBD_CMD_FLAG_REQ_ONE: Final = 1 << 3
 NBD_CMD_FLAG_FAST_ZERO: Final = 1 << 4
+NBD_CMD_FLAG_PAYLOAD_LEN: Final = 1 << 5
 
 # "Structured reply flags" and "Structured reply types"
 NBD_REPLY_FLAG_DONE: Final = 1 << 0
@@ -82,6 +89,7 @@ NBD_REPLY_TYPE_NONE: Final = 0
 NBD_REPLY_TYPE_OFFSET_DATA: Final = 1
 NBD_REPLY_TYPE_OFFSET_HOLE: Final = 2
 NBD_REPLY_TYPE_BLOCK_STATUS: Final = 5
+NBD_REPLY_TYPE_BLOCK_STATUS_EXT: Final = 6
 NBD_REPLY_TYPE_ERROR: Final = 1 << 15 | 1
 NBD_REPLY_TYPE_ERROR_OFFSET: Final = 1 << 15 | 2
 
@@ -126,18 +134,29 @@ HEADED_DATA: Final = struct.Struct(">QQIQ")  # head, cookie, length, offset; the
 DATA_HEAD: Final = (
     NBD_STRUCTURED_REPLY_MAGIC << 32 | NBD_REPLY_FLAG_DONE << 16 | NBD_REPLY_TYPE_OFFSET_DATA
 )
+# "Extended request message" and "Extended reply chunk message"; offset: that of the request.
+EXTENDED_REQUEST: Final = struct.Struct(">QQQQ")  # head, cookie, offset, length
+EXTENDED_READ_HEAD: Final = NBD_EXTENDED_REQUEST_MAGIC << 32 | NBD_CMD_READ
+EXTENDED_DATA: Final = struct.Struct(">QQQQQ")  # head, cookie, offset, length, offset; then data
+EXTENDED_DATA_HEAD: Final = (
+    NBD_EXTENDED_REPLY_MAGIC << 32 | NBD_REPLY_FLAG_DONE << 16 | NBD_REPLY_TYPE_OFFSET_DATA
+)
+EXTENDED_CHUNK: Final = struct.Struct(">IHHQQQ")  # magic, flags, type, cookie, offset, length
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")  # magic, error, cookie
 CHUNK: Final = struct.Struct(">IHHQI")  # magic, flags, type, cookie, length of payload
-OFFSET_DATA: Final = struct.Struct(">IHHQIQ")  # a chunk's header, offset; then the data
-OFFSET_HOLE: Final = struct.Struct(">IHHQIQI")  # a chunk's header, offset, hole size
+HOLE: Final = struct.Struct(">QI")  # the payload of an offset hole: offset, hole size
 ERROR: Final = struct.Struct(">IH")  # error, message length; then the message
-BLOCK_STATUS: Final = struct.Struct(">IHHQII")  # a chunk's header, context id; then descriptors
 DESCRIPTOR: Final = struct.Struct(">II")  # extent length, status flags
+EXTENDED_STATUS: Final = struct.Struct(">II")  # context id, number of descriptors
+EXTENDED_DESCRIPTOR: Final = struct.Struct(">QQ")  # extent length, status flags
+STATUS_PAYLOAD: Final = struct.Struct(">Q")  # effect length; then 32-bit context ids
 
 assert REQUEST.size == HEADED_REQUEST.size == 28
 assert SIMPLE_REPLY.size == 16
 assert CHUNK.size == 20
-assert OFFSET_DATA.size == HEADED_DATA.size == 28
+assert HEADED_DATA.size == CHUNK.size + 8
+assert EXTENDED_REQUEST.size == EXTENDED_CHUNK.size == 32
+assert EXTENDED_DATA.size == EXTENDED_CHUNK.size + 8
 assert OPTION.size == 16
 assert OPTION_REPLY.size == 20
 assert INFO_EXPORT.size == 12
@@ -199,24 +218,6 @@ def pack_server(name: str, description: str) -> bytes:
     return UINT32.pack(len(raw)) + raw + short_text(description)
 
 
-def pack_error_chunk(cookie: int, error: int, text: str, flags: int = NBD_REPLY_FLAG_DONE) -> bytes:
-    """`NBD_REPLY_TYPE_ERROR`: the whole request failed."""
-    message = short_text(text)
-    payload = ERROR.pack(error, len(message)) + message
-    kind = NBD_REPLY_TYPE_ERROR
-    return CHUNK.pack(NBD_STRUCTURED_REPLY_MAGIC, flags, kind, cookie, len(payload)) + payload
-
-
-def pack_error_offset_chunk(
-    cookie: int, error: int, text: str, offset: int, flags: int = NBD_REPLY_FLAG_DONE
-) -> bytes:
-    """`NBD_REPLY_TYPE_ERROR_OFFSET`: the request failed at `offset`, counted in the export."""
-    message = short_text(text)
-    payload = ERROR.pack(error, len(message)) + message + offset.to_bytes(8, "big")
-    kind = NBD_REPLY_TYPE_ERROR_OFFSET
-    return CHUNK.pack(NBD_STRUCTURED_REPLY_MAGIC, flags, kind, cookie, len(payload)) + payload
-
-
 def unpack_string(raw: bytes) -> str:
     """A name or query: UTF-8, at most 4096 bytes, without NUL. Raises MalformedError."""
     if len(raw) > MAXIMUM_STRING_BYTES:
@@ -256,6 +257,14 @@ def unpack_context_query(data: bytes) -> ContextQuery:
     if rest:
         raise MalformedError(f"{len(rest)} bytes follow the last of {count} queries")
     return ContextQuery(name, tuple(queries))
+
+
+def unpack_status_payload(data: bytes) -> tuple[int, tuple[int, ...]]:
+    """Effect length and context ids of a BLOCK_STATUS with payload. Raises MalformedError."""
+    if len(data) < STATUS_PAYLOAD.size or (len(data) - STATUS_PAYLOAD.size) % UINT32.size:
+        raise MalformedError(f"a block status payload of {len(data)} bytes")
+    (length,) = STATUS_PAYLOAD.unpack_from(data)
+    return length, tuple(each for (each,) in UINT32.iter_unpack(data[STATUS_PAYLOAD.size :]))
 
 
 def _take_string(data: bytes) -> tuple[str, bytes]:

@@ -74,17 +74,44 @@ class Facet(ABC):
     def changed_names(self, children: range) -> dict[int, str]:
         """Of a directory's entries, those whose names are others here, by node."""
 
+    def measure(self, ordinal: int) -> tuple[int, list[bytes], list[int]]:
+        """How many blocks a directory takes; identifiers and bare lengths of its entries."""
+        children = self.tree.children(ordinal)
+        if not children:
+            return 1, [], []
+        identifiers, bare_lengths, lengths = self._lengths(children)
+        header = sum(header_lengths(ordinal, self.rock_ridge is not None))
+        if sum(lengths) <= BLOCK_BYTES - header:
+            return 1, identifiers, bare_lengths
+        sizes = self.tree.sizes[children.start : children.stop]
+        length = lengths[0]
+        if self.hidden or min(lengths) != max(lengths) or max(sizes) > MOST_EXTENT_BYTES:
+            found = self._arrange(ordinal, identifiers, bare_lengths, lengths)
+            return len(found.first_records), identifiers, bare_lengths
+        # Whatever their order.
+        in_first, in_others = (BLOCK_BYTES - header) // length, BLOCK_BYTES // length
+        return 1 - (in_first - len(lengths)) // in_others, identifiers, bare_lengths
+
+    def _lengths(self, children: range) -> tuple[list[bytes], list[int], list[int]]:
+        """Identifiers; the lengths of their records without system use, and in all."""
+        identifiers = self.identifiers(children)
+        # Without system use: the identifier, and one byte more if its length is even.
+        bare_lengths = [(_BARE_HEADER_BYTES + len(each)) & ~1 for each in identifiers]
+        if self.rock_ridge:
+            return identifiers, bare_lengths, self.rock_ridge.record_lengths(children, bare_lengths)
+        return identifiers, bare_lengths, bare_lengths
+
     def arrange(self, ordinal: int) -> Arrangement:
         """Works out the arrangement of a directory."""
         children = self.tree.children(ordinal)
         if not children:
             return Arrangement([], [], [], [0])
-        identifiers = self.identifiers(children)
-        # Without system use: the identifier, and one byte more if its length is even.
-        bare_lengths = [(_BARE_HEADER_BYTES + len(each)) & ~1 for each in identifiers]
-        lengths = bare_lengths
-        if self.rock_ridge:
-            lengths = self.rock_ridge.record_lengths(children, bare_lengths)
+        return self._arrange(ordinal, *self._lengths(children))
+
+    def _arrange(
+        self, ordinal: int, identifiers: list[bytes], bare_lengths: list[int], lengths: list[int]
+    ) -> Arrangement:
+        children = self.tree.children(ordinal)
         keys = self._sort_keys(children, identifiers)
         order: Iterable[int] = sorted(range(len(children)), key=keys.__getitem__)
         if self.hidden:
@@ -188,9 +215,15 @@ class Joliet(Facet):
 
     def identifiers(self, children: range) -> list[bytes]:
         """See `Facet.identifiers`."""
-        versions = ["" if flag else VERSION for flag in self._are_directories(children)]
-        names = zip(self.names(children), versions, strict=True)
-        return [(name + version).encode("utf-16-be") for name, version in names]
+        names = self.names(children)
+        below = self.tree.subdirectories(self.tree.parent(children.start))
+        if not below:
+            return [(name + VERSION).encode("utf-16-be") for name in names]
+        flags = self._are_directories(children)
+        return [
+            (name if flag else name + VERSION).encode("utf-16-be")
+            for name, flag in zip(names, flags, strict=True)
+        ]
 
     def _sort_keys(
         self, children: range, identifiers: Sequence[bytes]

@@ -272,20 +272,20 @@ def _measure(facet: Facet) -> FacetLayout:
     sorted_ordinals = array("I", [0])  # siblings, which stand side by side, in the disk's order
     identifier_bytes = array("B", [1])
     for ordinal in range(len(tree.directories)):
-        found = facet.arrange(ordinal)
-        blocks.append(len(found.first_records))
+        block_count, identifiers, bare_lengths = facet.measure(ordinal)
+        blocks.append(block_count)
         children = tree.children(ordinal)
         if children and facet.rock_ridge:
-            facet.rock_ridge.continue_all(children, found.bare_lengths)
+            facet.rock_ridge.continue_all(children, bare_lengths)
         below = tree.subdirectories(ordinal)
         if below:
             first, nodes = children.start, tree.directories
             sorted_ordinals.extend(
-                sorted(below, key=lambda each: found.identifiers[nodes[each] - first])
+                sorted(below, key=lambda each: identifiers[nodes[each] - first])
                 if len(below) > 1
                 else below
             )
-            identifier_bytes.extend([len(found.identifiers[nodes[each] - first]) for each in below])
+            identifier_bytes.extend([len(identifiers[nodes[each] - first]) for each in below])
     order = array("I", [0])
     for number, ordinal in enumerate(order, 1):  # it grows meanwhile
         below = tree.subdirectories(ordinal)

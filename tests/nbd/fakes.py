@@ -149,12 +149,18 @@ def take_simple(stream: bytes, data_bytes: int = 0) -> tuple[Reply, bytes]:
 
 
 def take_chunk(stream: bytes) -> tuple[Reply, bytes]:
-    magic, flags, kind, cookie, length = wire.CHUNK.unpack_from(stream)
-    assert magic == wire.NBD_STRUCTURED_REPLY_MAGIC
+    """A chunk of structured replies, with compact or extended header."""
+    if stream[:4] == wire.UINT32.pack(wire.NBD_EXTENDED_REPLY_MAGIC):
+        header = wire.EXTENDED_CHUNK
+        _, flags, kind, cookie, _at, length = header.unpack_from(stream)
+    else:
+        header = wire.CHUNK
+        magic, flags, kind, cookie, length = header.unpack_from(stream)
+        assert magic == wire.NBD_STRUCTURED_REPLY_MAGIC
     assert flags in {0, wire.NBD_REPLY_FLAG_DONE}
-    end = wire.CHUNK.size + length
+    end = header.size + length
     assert len(stream) >= end
-    payload = stream[wire.CHUNK.size : end]
+    payload = stream[header.size : end]
     error, offset, text = 0, None, ""
     if kind in {wire.NBD_REPLY_TYPE_OFFSET_DATA, wire.NBD_REPLY_TYPE_OFFSET_HOLE}:
         offset = int.from_bytes(payload[:8], "big")

@@ -13,6 +13,7 @@ from .fakes import FakeExport, contexts, info, option, string
 SIZE = 12345
 FLAGS = 0x507  # HAS_FLAGS READ_ONLY SEND_FLUSH CAN_MULTI_CONN SEND_CACHE
 FLAGS_STRUCTURED = FLAGS | 0x80
+OWN_CONTEXTS = ["base:allocation", "x-vfloppy:kind", "x-vfloppy:file"]
 GO = option(wire.NBD_OPT_GO, info())
 STRUCTURED = option(wire.NBD_OPT_STRUCTURED_REPLY)
 
@@ -165,7 +166,7 @@ def test_malformed_data_is_refused(number, data):
     assert talk.agreement is not None
 
 
-@pytest.mark.parametrize("number", [4, 5, 11, 99, 0xFFFFFFFF])
+@pytest.mark.parametrize("number", [4, 5, 12, 99, 0xFFFFFFFF])
 @pytest.mark.parametrize("length", [0, 1, 70_000])
 def test_unknown_options_are_refused_in_step(number, length):
     talk = after_flags(option(number, bytes(length)), GO, b"rest")
@@ -197,19 +198,55 @@ def listed(*queries: str, name: str = "", number: int = wire.NBD_OPT_LIST_META_C
 @pytest.mark.parametrize(
     ("queries", "found"),
     [
-        ((), True),
-        (("base:",), True),
-        (("base:allocation",), True),
-        (("x-other:thing", "base:allocation"), True),
-        (("base:other",), False),
-        (("x-other:",), False),
+        ((), [*OWN_CONTEXTS]),
+        (("base:",), OWN_CONTEXTS[:1]),
+        (("base:allocation",), OWN_CONTEXTS[:1]),
+        (("x-other:thing", "base:allocation"), OWN_CONTEXTS[:1]),
+        (("x-vfloppy:",), OWN_CONTEXTS[1:]),
+        (("x-vfloppy:file", "x-vfloppy:"), [OWN_CONTEXTS[2], OWN_CONTEXTS[1]]),
+        (("base:other",), []),
+        (("x-other:",), []),
+        (("",), []),
     ],
 )
 def test_list_meta_context(queries, found):
     replies = listed(*queries).replies()[1:]
-    if found:
-        assert replies.pop(0)[1:] == (wire.NBD_REP_META_CONTEXT, b"\0\0\0\0base:allocation")
+    for name in found:
+        assert replies.pop(0)[1:] == (wire.NBD_REP_META_CONTEXT, bytes(4) + name.encode())
     assert replies[0][1:] == (wire.NBD_REP_ACK, b"")
+
+
+EXTENDED = option(wire.NBD_OPT_EXTENDED_HEADERS)
+
+
+def test_extended_headers_include_structured_replies():
+    for before in ((), (STRUCTURED,)):
+        talk = after_flags(*before, EXTENDED, GO)
+        assert talk.agreement.structured
+        assert talk.agreement.extended
+        assert set(kinds(talk)) == {wire.NBD_REP_ACK, wire.NBD_REP_INFO}
+    info_export = next(each for each in talk.replies() if each[1] == wire.NBD_REP_INFO)[2]
+    flags = int.from_bytes(info_export[-2:], "big")
+    assert flags & wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD
+    assert flags & wire.NBD_FLAG_SEND_DF
+
+
+def test_extended_headers_are_agreed_on_once_and_without_data():
+    talk = after_flags(EXTENDED, EXTENDED, STRUCTURED, GO)
+    assert kinds(talk)[:3] == [
+        wire.NBD_REP_ACK,
+        wire.NBD_REP_ERR_INVALID,
+        wire.NBD_REP_ERR_EXT_HEADER_REQD,
+    ]
+    assert talk.agreement.extended
+    talk = after_flags(option(wire.NBD_OPT_EXTENDED_HEADERS, b"x"), GO)
+    assert kinds(talk)[0] == wire.NBD_REP_ERR_INVALID
+    assert not talk.agreement.extended
+
+
+def test_contexts_may_be_selected_after_extended_headers():
+    talk = after_flags(EXTENDED, select("", "base:allocation", "x-vfloppy:kind"), GO)
+    assert talk.agreement.contexts == {"base:allocation": 1, "x-vfloppy:kind": 2}
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,12 @@ def test_options_in_any_order(options):
     assert answered == [wire.OPTION.unpack_from(each)[1] for each in options[:count]]
 
 
+PAYLOAD = wire.NBD_CMD_FLAG_PAYLOAD_LEN
 REQUESTS = st.tuples(
     st.one_of(st.sampled_from([0, 0, 0, 1, 3, 4, 5, 6, 7]), st.integers(0, 0xFFFF)),
     st.one_of(st.integers(0, EXPORT.size + 10), st.integers(0, 2**64 - 1)),
     st.integers(0, EXPORT.size + 10),
-    st.sampled_from([0, 0, 0, 1, 2, 4, 8, 16, 0x8000]),
+    st.sampled_from([0, 0, 0, 1, 2, 4, 8, 16, 32, 0x8000]),
 )
 
 
@@ -79,15 +80,21 @@ REQUESTS = st.tuples(
         lambda requests: [each for each in requests if each[0] != wire.NBD_CMD_DISC]
     ),
     st.lists(st.integers(1, 5000), min_size=1, max_size=8),
-    st.booleans(),
+    st.sampled_from(["simple", "structured", "extended"]),
 )
-def test_requests_in_any_order_and_portions(requests, portions, structured):
+def test_requests_in_any_order_and_portions(requests, portions, style):
     stream = b""
+    structured, extended = style != "simple", style == "extended"
     for cookie, (command, offset, length, flags) in enumerate(requests):
-        stream += request(command, offset, length, cookie=cookie, flags=flags)
-        if command == wire.NBD_CMD_WRITE:
+        if extended:
+            head = wire.NBD_EXTENDED_REQUEST_MAGIC << 32 | flags << 16 | command
+            stream += wire.EXTENDED_REQUEST.pack(head, cookie, offset, length)
+        else:
+            stream += request(command, offset, length, cookie=cookie, flags=flags)
+        if command == wire.NBD_CMD_WRITE or (extended and flags & PAYLOAD):
             stream += b"\x25" * length
-    session = Session(EXPORT, structured=structured, allocation_id=1 if structured else None)
+    contexts = {"base:allocation": 1} if structured else {}
+    session = Session(EXPORT, structured=structured, extended=extended, contexts=contexts)
     sent, turn = b"", 0
     while stream:
         space = session.space()

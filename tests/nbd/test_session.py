@@ -10,7 +10,7 @@ from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.reading import BATCH_BYTES, Transfer
 from vfloppy.nbd.session import Session
-from vfloppy.nbd.status import MAXIMUM_EXTENTS, allocation
+from vfloppy.nbd.status import FILE_CONTEXT, KIND_CONTEXT, MAXIMUM_EXTENTS, statuses
 from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice
 
 from .fakes import (
@@ -256,7 +256,8 @@ def test_flags_that_need_structured_replies(export):
 def test_requests_above_the_advertised_maximum(command):
     export = FakeExport([Hole(1 << 40)])
     told = Told(export).feed(request(command, 0, wire.MAXIMUM_BLOCK_BYTES + 1))
-    assert told.chunks[0].error == wire.NBD_EINVAL
+    expected = wire.NBD_EINVAL if command == READ else wire.NBD_EOVERFLOW
+    assert told.chunks[0].error == expected
     told = Told(export).feed(request(command, 0, wire.MAXIMUM_BLOCK_BYTES))
     assert told.chunks[0].error == 0
 
@@ -413,7 +414,9 @@ def test_batches_are_bounded(tmp_path):
 
 
 def status_of(export, offset, length, flags=0):
-    told = Told(export, allocation_id=5).feed(request(STATUS, offset, length, flags=flags))
+    told = Told(export, contexts={"base:allocation": 5}).feed(
+        request(STATUS, offset, length, flags=flags)
+    )
     (chunk,) = told.chunks
     assert (chunk.kind, chunk.done) == (wire.NBD_REPLY_TYPE_BLOCK_STATUS, True)
     assert chunk.payload[:4] == b"\0\0\0\5"
@@ -437,7 +440,9 @@ def test_block_status_of_one_extent(export):
     ("offset", "length", "flags"), [(0, 0, 0), (427_099, 2, 0), (0, 1, wire.NBD_CMD_FLAG_DF)]
 )
 def test_block_status_that_is_refused(export, offset, length, flags):
-    told = Told(export, allocation_id=5).feed(request(STATUS, offset, length, flags=flags))
+    told = Told(export, contexts={"base:allocation": 5}).feed(
+        request(STATUS, offset, length, flags=flags)
+    )
     assert told.chunks[0].error == wire.NBD_EINVAL
 
 
@@ -450,8 +455,133 @@ def test_block_status_looks_at_a_bounded_number_of_extents():
             looked += 1
             yield Extent(1, bool(looked & 1), "")
 
-    assert len(allocation(endless(), one=False)) == 8 * MAXIMUM_EXTENTS
+    class Endless(FakeExport):
+        def extents(self, offset, length):
+            return endless()
+
+    assert len(statuses("base:allocation", Endless([b"x"]), 0, 9, one=False)) == MAXIMUM_EXTENTS
     assert looked == MAXIMUM_EXTENTS
-    looked = 0
-    same = (Extent(2, False, "") for _ in range(MAXIMUM_EXTENTS * 3))
-    assert allocation(same, one=False) == wire.DESCRIPTOR.pack(2 * MAXIMUM_EXTENTS, 0)
+
+
+def test_several_contexts_are_a_chunk_each(export):
+    contexts = {"base:allocation": 5, KIND_CONTEXT: 6, FILE_CONTEXT: 7}
+    told = Told(export, contexts=contexts).feed(request(STATUS, 0, export.size))
+    assert [each.payload[:4] for each in told.chunks] == [b"\0\0\0\5", b"\0\0\0\6", b"\0\0\0\7"]
+    assert [each.done for each in told.chunks] == [False, False, True]
+    kinds, files = (list(wire.DESCRIPTOR.iter_unpack(each.payload[4:])) for each in told.chunks[1:])
+    assert kinds == [(export.size, 4)]  # a fake's kind is unknown, so reserved
+    if isinstance(export, FakeColumns):
+        ends = [(1000, 0), (5000, 1), (21_000, 0), (300_000, 2), (100, 3), (100_000, 0)]
+        assert files == ends
+    else:
+        assert files == [(export.size, 0)]
+
+
+# --- extended headers ---
+
+
+def extended(command: int, offset=0, length=0, *, flags=0, cookie=7, payload=b"") -> bytes:
+    head = wire.NBD_EXTENDED_REQUEST_MAGIC << 32 | flags << 16 | command
+    return wire.EXTENDED_REQUEST.pack(head, cookie, offset, length) + payload
+
+
+def test_extended_reads(export):
+    stream = b"".join(extended(READ, *each, cookie=n) for n, each in enumerate(RANGES))
+    for step in (None, 1, 33):
+        told = Told(export, extended=True, contexts={}).feed(stream, step)
+        replies: dict[int, list] = {}
+        for reply in told.chunks:
+            replies.setdefault(reply.cookie, []).append(reply)
+        for cookie, (offset, length) in enumerate(RANGES):
+            data = assemble(replies[cookie], offset, length)
+            assert data == export.data[offset : offset + length]
+
+
+def test_the_map_of_a_huge_disk_is_one_answer():
+    export = FakeExport([Hole(1 << 43), b"x" * 512, Hole(1 << 43)])
+    told = Told(export, extended=True, contexts={"base:allocation": 5})
+    told.feed(extended(STATUS, 0, export.size))
+    (chunk,) = told.chunks
+    assert (chunk.kind, chunk.done) == (wire.NBD_REPLY_TYPE_BLOCK_STATUS_EXT, True)
+    assert wire.EXTENDED_STATUS.unpack_from(chunk.payload) == (5, 3)
+    assert list(wire.EXTENDED_DESCRIPTOR.iter_unpack(chunk.payload[8:])) == [
+        (1 << 43, 3), (512, 0), (1 << 43, 3)
+    ]  # fmt: skip
+
+
+PAYLOAD = wire.NBD_CMD_FLAG_PAYLOAD_LEN
+
+
+@pytest.mark.parametrize("step", [None, 1, 7])
+def test_a_payload_chooses_among_the_contexts(export, step):
+    told = Told(export, extended=True, contexts={"base:allocation": 5, KIND_CONTEXT: 6})
+    payload = wire.STATUS_PAYLOAD.pack(500) + wire.UINT32.pack(6)
+    stream = extended(STATUS, 0, len(payload), flags=PAYLOAD, payload=payload)
+    told.feed(stream + extended(READ, 0, 9, cookie=8), step)
+    status, read = told.chunks
+    assert wire.EXTENDED_STATUS.unpack_from(status.payload) == (6, 1)
+    assert wire.EXTENDED_DESCRIPTOR.unpack_from(status.payload, 8) == (500, 4)
+    assert read.payload == export.data[:9]
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "payload"),
+    [
+        (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(500) + wire.UINT32.pack(9)),  # not negotiated
+        (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(500)),  # no context
+        (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(0) + wire.UINT32.pack(5)),  # no bytes
+        (STATUS, PAYLOAD, b"12345"),
+        (STATUS, PAYLOAD, bytes(5000)),
+        (READ, PAYLOAD, b"12345"),
+        (wire.NBD_CMD_FLUSH, PAYLOAD, b"12345"),
+        (99, PAYLOAD, b"12345"),
+    ],
+)
+def test_payloads_that_are_refused_pass_by(export, command, flags, payload):
+    told = Told(export, extended=True, contexts={"base:allocation": 5})
+    stream = extended(command, 0, len(payload), flags=flags, payload=payload)
+    told.feed(stream + extended(READ, 0, 9, cookie=8))
+    refused, read = told.chunks
+    assert (refused.cookie, refused.error) == (7, wire.NBD_EINVAL)
+    assert refused.text
+    assert read.payload == export.data[:9]
+
+
+@pytest.mark.parametrize("flags", [0, PAYLOAD])
+def test_extended_writes_are_refused_behind_their_payload(export, flags):
+    told = Told(export, extended=True)
+    stream = extended(WRITE, 0, 3000, flags=flags, payload=bytes(3000))
+    told.feed(stream + extended(READ, 0, 9, cookie=8), 1000)
+    assert [each.error for each in told.chunks] == [wire.NBD_EPERM, 0]
+
+
+def test_a_payload_without_end_drops_the_client(export):
+    with pytest.raises(ProtocolError, match="18446744073709551615 bytes behind it"):
+        Told(export, extended=True).feed(extended(WRITE, 0, 2**64 - 1, flags=PAYLOAD))
+
+
+def test_compact_requests_are_out_of_step_where_extended_ones_were_agreed_on(export):
+    with pytest.raises(ProtocolError, match="0x25609513 found, 0x21e41c71 expected"):
+        Told(export, extended=True).feed(request(READ, 0, 9) * 2)
+
+
+# --- reading ahead ---
+
+
+def test_cache_has_the_host_read_ahead(export, monkeypatch):
+    asked = []
+    monkeypatch.setattr("vfloppy.nbd.session._read_ahead", lambda *given: asked.append(given[1:3]))
+    told = Told(export).feed(request(wire.NBD_CMD_CACHE, 500, 30_000))
+    assert [each.error for each in told.chunks] == [0]
+    assert asked == [(0, 5000), (0, 3500)]
+
+
+def test_cache_of_a_file_that_is_gone_says_so(export, files, monkeypatch):
+    monkeypatch.setattr(files, "descriptor", refuse)
+    told = Told(export).feed(request(wire.NBD_CMD_CACHE, 500, 30_000))
+    assert told.chunks[0].error == wire.NBD_EIO
+    assert told.chunks[0].text == "host0 is gone"
+
+
+def refuse(_index):
+    raise HostReadError("host0 is gone")

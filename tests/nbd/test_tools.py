@@ -47,7 +47,7 @@ def test_nbdinfo(uri, export):
         assert disk["can_df"]
         assert disk["can_multi_conn"]
         assert disk["block_size_maximum"] == 32 * MIB
-        assert disk["contexts"] == ["base:allocation"]
+        assert disk["contexts"] == ["base:allocation", "x-vfloppy:kind", "x-vfloppy:file"]
 
 
 def test_nbdinfo_map(uri, export):

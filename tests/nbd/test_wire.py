@@ -6,12 +6,14 @@ import errno
 
 import pytest
 from vfloppy.nbd import wire
+from vfloppy.nbd.replies import ExtendedReplies, Replies, SimpleReplies
 
 from .fakes import contexts, info, string
 
 COOKIE = 0x0102030405060708
 
 # name, struct, fields, bytes
+COMPACT, EXTENDED = Replies(), ExtendedReplies()
 GOLDEN = [
     (
         "greeting",
@@ -54,22 +56,16 @@ GOLDEN = [
         "668e33ef 0001 0000 0102030405060708 00000000",
     ),
     (
-        "data chunk",
-        wire.OFFSET_DATA,
-        (wire.NBD_STRUCTURED_REPLY_MAGIC, 1, 1, COOKIE, 520, 1 << 33),
-        "668e33ef 0001 0001 0102030405060708 00000208 0000000200000000",
+        "extended read",
+        wire.EXTENDED_REQUEST,
+        (wire.NBD_EXTENDED_REQUEST_MAGIC << 32 | 4 << 16, COOKIE, 1 << 33, 1 << 34),
+        "21e41c71 0004 0000 0102030405060708 0000000200000000 0000000400000000",
     ),
     (
-        "hole chunk",
-        wire.OFFSET_HOLE,
-        (wire.NBD_STRUCTURED_REPLY_MAGIC, 0, 2, COOKIE, 12, 1 << 33, 8192),
-        "668e33ef 0000 0002 0102030405060708 0000000c 0000000200000000 00002000",
-    ),
-    (
-        "block status chunk",
-        wire.BLOCK_STATUS,
-        (wire.NBD_STRUCTURED_REPLY_MAGIC, 1, 5, COOKIE, 12, 1),
-        "668e33ef 0001 0005 0102030405060708 0000000c 00000001",
+        "extended chunk",
+        wire.EXTENDED_CHUNK,
+        (wire.NBD_EXTENDED_REPLY_MAGIC, 1, 0, COOKIE, 1 << 33, 0),
+        "6e8a278c 0001 0000 0102030405060708 0000000200000000 0000000000000000",
     ),
     ("descriptor", wire.DESCRIPTOR, (4096, 3), "00001000 00000003"),
 ]
@@ -81,13 +77,55 @@ MESSAGES = [
     ),
     ("server", wire.pack_server("ab", "cd"), "00000002 6162 6364"),
     (
+        "data chunk",
+        COMPACT.data_header(1, COOKIE, 7, 1 << 33, 512),
+        "668e33ef 0001 0001 0102030405060708 00000208 0000000200000000",
+    ),
+    (
+        "extended data chunk",
+        EXTENDED.data_header(1, COOKIE, 7, 1 << 33, 512),
+        "6e8a278c 0001 0001 0102030405060708 0000000000000007 0000000000000208 0000000200000000",
+    ),
+    (
+        "hole chunk",
+        COMPACT.hole(0, COOKIE, 7, 1 << 33, 8192),
+        "668e33ef 0000 0002 0102030405060708 0000000c 0000000200000000 00002000",
+    ),
+    (
+        "extended hole chunk",
+        EXTENDED.hole(0, COOKIE, 7, 1 << 33, 8192),
+        "6e8a278c 0000 0002 0102030405060708 0000000000000007 000000000000000c 0000000200000000 "
+        "00002000",
+    ),
+    (
+        "block status chunk",
+        COMPACT.status(1, COOKIE, 7, 1, [(4096, 3), (512, 0)]),
+        "668e33ef 0001 0005 0102030405060708 00000014 00000001 00001000 00000003 00000200 00000000",
+    ),
+    (
+        "extended block status chunk",
+        EXTENDED.status(1, COOKIE, 7, 1, [(1 << 43, 3)]),
+        "6e8a278c 0001 0006 0102030405060708 0000000000000007 0000000000000018 00000001 00000001 "
+        "0000080000000000 0000000000000003",
+    ),
+    (
+        "extended error chunk",
+        EXTENDED.error(COOKIE, 7, 22, "no"),
+        "6e8a278c 0001 8001 0102030405060708 0000000000000007 0000000000000008 00000016 0002 6e6f",
+    ),
+    (
+        "simple error",
+        SimpleReplies().error_at(COOKIE, 7, 5, "no", 9),
+        "67446698 00000005 0102030405060708",
+    ),
+    (
         "error chunk",
-        wire.pack_error_chunk(COOKIE, 22, "no"),
+        COMPACT.error(COOKIE, 7, 22, "no"),
         "668e33ef 0001 8001 0102030405060708 00000008 00000016 0002 6e6f",
     ),
     (
         "error offset chunk",
-        wire.pack_error_offset_chunk(COOKIE, 5, "no", 1 << 33),
+        COMPACT.error_at(COOKIE, 7, 5, "no", 1 << 33),
         "668e33ef 0001 8002 0102030405060708 00000010 00000005 0002 6e6f 0000000200000000",
     ),
 ]

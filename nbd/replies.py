@@ -1,0 +1,110 @@
+"""Replies as the client asked for them: simple, structured, or with extended headers.
+
+Doc: "Simple reply message", "Structured reply chunk message", "Extended reply chunk message".
+In all calls, `at` is the offset of the request, which an extended header repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import wire
+
+Descriptors = Sequence[tuple[int, int]]
+"""Length and status flags of each extent."""
+
+
+class Replies:
+    """Structured replies, with compact headers."""
+
+    structured = True
+    extended = False
+
+    def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:  # noqa: ARG002
+        """A whole chunk."""
+        magic = wire.NBD_STRUCTURED_REPLY_MAGIC
+        return wire.CHUNK.pack(magic, flags, kind, cookie, len(payload)) + payload
+
+    def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:  # noqa: ARG002
+        """What stands before `length` bytes of data from `offset`."""
+        head = wire.NBD_STRUCTURED_REPLY_MAGIC << 32 | flags << 16 | wire.NBD_REPLY_TYPE_OFFSET_DATA
+        return wire.HEADED_DATA.pack(head, cookie, length + 8, offset)
+
+    def hole(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:
+        """Zeros that are not sent."""
+        payload = wire.HOLE.pack(offset, length)
+        return self.chunk(flags, wire.NBD_REPLY_TYPE_OFFSET_HOLE, cookie, at, payload)
+
+    def done(self, cookie: int, at: int) -> bytes:
+        """The request was carried out; nothing, or nothing more, is to be said."""
+        return self.chunk(wire.NBD_REPLY_FLAG_DONE, wire.NBD_REPLY_TYPE_NONE, cookie, at)
+
+    def error(self, cookie: int, at: int, number: int, text: str) -> bytes:
+        """The whole request failed."""
+        message = wire.short_text(text)
+        payload = wire.ERROR.pack(number, len(message)) + message
+        return self.chunk(wire.NBD_REPLY_FLAG_DONE, wire.NBD_REPLY_TYPE_ERROR, cookie, at, payload)
+
+    def error_at(self, cookie: int, at: int, number: int, text: str, offset: int) -> bytes:
+        """The request failed at `offset`, counted in the export."""
+        message = wire.short_text(text)
+        payload = wire.ERROR.pack(number, len(message)) + message + offset.to_bytes(8, "big")
+        kind = wire.NBD_REPLY_TYPE_ERROR_OFFSET
+        return self.chunk(wire.NBD_REPLY_FLAG_DONE, kind, cookie, at, payload)
+
+    def status(
+        self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
+    ) -> bytes:
+        """What one metadata context says."""
+        payload = b"".join(
+            (wire.UINT32.pack(context_id), *(wire.DESCRIPTOR.pack(*each) for each in descriptors))
+        )
+        return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS, cookie, at, payload)
+
+
+class ExtendedReplies(Replies):
+    """Structured replies, with extended headers."""
+
+    extended = True
+
+    def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:
+        """See `Replies.chunk`."""
+        magic = wire.NBD_EXTENDED_REPLY_MAGIC
+        return wire.EXTENDED_CHUNK.pack(magic, flags, kind, cookie, at, len(payload)) + payload
+
+    def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:
+        """See `Replies.data_header`."""
+        head = wire.NBD_EXTENDED_REPLY_MAGIC << 32 | flags << 16 | wire.NBD_REPLY_TYPE_OFFSET_DATA
+        return wire.EXTENDED_DATA.pack(head, cookie, at, length + 8, offset)
+
+    def status(
+        self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
+    ) -> bytes:
+        """See `Replies.status`."""
+        count = len(descriptors)
+        payload = wire.EXTENDED_STATUS.pack(context_id, count) + b"".join(
+            wire.EXTENDED_DESCRIPTOR.pack(*each) for each in descriptors
+        )
+        return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS_EXT, cookie, at, payload)
+
+
+class SimpleReplies(Replies):
+    """Simple replies: an error number, and the data behind it if there is none."""
+
+    structured = False
+
+    def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:  # noqa: ARG002
+        """See `Replies.data_header`."""
+        return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
+
+    def done(self, cookie: int, at: int) -> bytes:  # noqa: ARG002
+        """See `Replies.done`."""
+        return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
+
+    def error(self, cookie: int, at: int, number: int, text: str) -> bytes:  # noqa: ARG002
+        """See `Replies.error`; there is no room for words."""
+        return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, number, cookie)
+
+    def error_at(self, cookie: int, at: int, number: int, text: str, offset: int) -> bytes:  # noqa: ARG002
+        """See `Replies.error_at`."""
+        return self.error(cookie, at, number, text)
