@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -298,6 +298,31 @@ def disk_options(command: Command) -> Command:
     return decorated
 
 
+def options_from(given: Mapping[str, Any]) -> DiskOptions:
+    """Options by their names on the command line, without dashes in front. Raises UsageError."""
+    words: list[str] = []
+    by_name = {
+        spelled.lstrip("-"): (parameter, spelled)
+        for parameter in _command.params
+        for spelled in (*parameter.opts, *parameter.secondary_opts)
+    }
+    for name, value in given.items():
+        if name.replace("_", "-") not in by_name:
+            raise click.UsageError(f"there is no option {name}")
+        parameter, spelled = by_name[name.replace("_", "-")]
+        if isinstance(parameter, click.Option) and parameter.is_flag:
+            if not isinstance(value, bool):
+                raise click.UsageError(f"{name} is true or false")
+            others = parameter.secondary_opts if spelled in parameter.opts else parameter.opts
+            if value or others:
+                words.append(spelled if value else others[0])
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                words += [spelled, str(each)]
+    options: DiskOptions = _command.main(words, standalone_mode=False)
+    return options
+
+
 def _format(given: str | None, out: str | None) -> str:
     """The format as it is given, or as the name of the file says."""
     if given is None and out is not None and out.lower().endswith(".iso"):
@@ -356,3 +381,10 @@ def _preset_values(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]
         for name, value in preset.items()
         if name not in others and not _was_given(ctx, name)
     }
+
+
+@click.command()
+@disk_options
+def _command(options: DiskOptions) -> DiskOptions:
+    """No command of ours: the options alone, for configuration files."""
+    return options

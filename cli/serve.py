@@ -1,19 +1,28 @@
-"""`vfloppy serve`: a directory as a disk over NBD."""
+"""`vfloppy serve`: directories as disks over NBD."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 import shlex
+import socket
+import stat
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
-from ..nbd import Listener, Server, listen_private, listen_tcp, listen_unix
+from ..nbd import Limits, Security, Server, StdioConnection
+from ..nbd.system import end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
 from .console import complain, describe, report_changes
-from .disks import Disk, open_disk
+from .disks import Disk
+from .exports import Source, Sources, named_directories, read_config
+from .listening import listeners
+from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
+from .serve_options import ServeOptions, serve_options
 
 _EPILOG = """\b
 Examples:
@@ -21,6 +30,7 @@ Examples:
   vfloppy serve -U /tmp/esp.sock ~/esp
   vfloppy serve --for ovmf ~/esp
   vfloppy serve --format iso installer/
+  vfloppy serve tools=/srv/tools seed=/srv/seed
   vfloppy serve fat:floppy:/drivers                   as QEMU has it
   vfloppy serve -U - ~/esp --run 'nbdinfo "$uri"'
   vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 \\
@@ -30,78 +40,142 @@ Examples:
 CMD of --run is run by /bin/sh with these variables, not exported:
   $uri, $nbd      where the disk is          $unixsocket   the path of the socket
   $exportname     the name of the export     $port         the TCP port
+  $tls            on or require, if it is
 """
 
 
 @click.command("serve", epilog=_EPILOG)
 @disk_options
-@click.argument("directories", metavar="DIR...", nargs=-1)
-@click.option(
-    "-U",
-    "--unix",
-    metavar="PATH",
-    help="Listen on a Unix socket; `-` makes one in a private directory.",
-)
-@click.option(
-    "-p",
-    "--port",
-    type=click.IntRange(0, 65535),
-    help="The TCP port; 0 lets the system choose.  [default: 10809]",
-)
-@click.option("-i", "--ip", metavar="ADDRESS", help="Listen there.  [default: 127.0.0.1]")
-@click.option("--export-name", default="", metavar="NAME", help="The name of the export.")
-@click.option("--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-def command(
-    options: DiskOptions,
-    directories: tuple[str, ...],
-    unix: str | None,
-    port: int | None,
-    ip: str | None,
-    export_name: str,
-    captive: str | None,
-    quiet: bool,
-) -> None:
+@click.argument("directories", metavar="[NAME=]DIR...", nargs=-1)
+@serve_options
+def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> None:
     """Serve DIR as a read-only disk over NBD, until SIGINT or SIGTERM.
 
-    No file is read before a client asks for it. The disk is that of the moment when the server
-    started: a file that is changed afterwards gives read errors, never wrong bytes. Several
-    directories are merged; of two files of one name the last one is taken.
+    No file is read before a client asks for it. Several directories are merged; of two files of one
+    name the last one is taken. With names, each is a disk of its own.
+
+    The disk is that of the moment when it was scanned: a file that is changed afterwards gives read
+    errors, never wrong bytes. It is scanned again when somebody connects while nobody else is.
     """
-    if unix is not None and (port is not None or ip is not None):
-        raise click.UsageError("--unix goes without --port and --ip: it is no TCP")
-    if len(export_name.encode("utf-8", "surrogateescape")) > 4096:
-        raise click.UsageError("--export-name is too long; NBD holds at most 4096 bytes")
-    _log_to_stderr()
-    disk = open_disk(options, directories, leases=True)
-    summary = describe(disk)
+    parent = os.getppid()
+    log_to_stderr(serving.log_level, serving.log_format)
+    security = _security(serving)
+    sources = _sources(options, directories, serving)
+    quiet = serving.quiet or serving.single
     if not quiet:
-        report_changes(disk)
-    listener = _listener(unix, ip, port)
-    server = Server([listener], {export_name: disk.image}, {export_name: summary})
-    with contextlib.closing(server):
-        if captive is not None:
-            if not quiet:
-                complain(f"serving {summary} at {server.uri()}")
-            sys.exit(server.run_captive(captive))
+        for source in sources.each:
+            report_changes(source.disk)
+    if serving.exit_with_parent and not end_with_parent(parent):
+        raise click.UsageError("--exit-with-parent is there on Linux only")
+    listening = [] if serving.single else listeners(serving)
+    with _pidfile(serving.pidfile) as write_pid:
+
+        def on_ready() -> None:
+            write_pid()
+            notify("READY=1", os.environ)
+
+        server = Server(
+            listening,
+            sources.exports(),
+            sources.descriptions(),
+            default_name=serving.default_export or sources.each[0].name,
+            refresh=(lambda _asked: None) if serving.no_rescan else sources.refresh,
+            security=security,
+            limits=Limits(
+                handshake_timeout_s=serving.handshake_timeout,
+                connections=serving.max_connections,
+                idle_exit_s=serving.idle_exit,
+            ),
+            on_ready=on_ready,
+        )
+        with contextlib.closing(server):
+            _run(server, serving, sources, quiet=quiet)
+
+
+def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
+    if serving.single:
+        sys.exit(server.serve_single(_standard_connection()))
+    what = ", ".join(
+        f"{source.name}: {describe(source.disk)}" if source.name else describe(source.disk)
+        for source in sources.each
+    )
+    if serving.captive is not None:
         if not quiet:
-            _announce(disk, summary, server.uri())
-        server.serve_forever()
+            complain(f"serving {what} at {server.uri()}")
+        sys.exit(server.run_captive(serving.captive))
+    if not quiet:
+        _announce(sources.each, what, server.uri())
+    server.serve_forever()
 
 
-def _listener(unix: str | None, ip: str | None, port: int | None) -> Listener:
-    if unix == "-":
-        return listen_private()
-    if unix is not None:
-        return listen_unix(unix)
-    return listen_tcp(ip or "127.0.0.1", 10809 if port is None else port)
+def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Sources:
+    """The disks to offer. Raises UsageError, VfloppyError and OSError."""
+    if serving.config:
+        if directories:
+            raise click.UsageError("--config names the directories; none may stand beside it")
+        wanted = read_config(serving.config)
+    else:
+        named = named_directories(directories)
+        if named:
+            wanted = {name: ((directory,), options) for name, directory in named.items()}
+        else:
+            wanted = {serving.export_name: (directories, options)}
+    default = serving.default_export
+    if default and default not in wanted:
+        raise click.UsageError(f"--default-export {default}: there is no export of that name")
+    return Sources([Source(name, *rest) for name, rest in wanted.items()])
 
 
-def _announce(disk: Disk, summary: str, uri: str) -> None:
+def _security(serving: ServeOptions) -> Security:
+    """What TLS needs. Raises TlsError."""
+    if serving.tls == "off":
+        return Security()
+    from ..nbd.tls import certificate_context, key_context  # noqa: PLC0415  slow, and seldom needed
+
+    if serving.tls_psk:
+        return Security(serving.tls, key_context(serving.tls_psk))
+    assert serving.tls_cert_dir is not None
+    context = certificate_context(serving.tls_cert_dir, verify_peer=serving.tls_verify_peer)
+    return Security(serving.tls, context)
+
+
+def _standard_connection() -> Any:
+    """Standard input and output as the connection; inetd gives one socket for both."""
+    if sys.stdin is None or sys.stdout is None:
+        raise click.UsageError("--single needs standard input and output")
+    if stat.S_ISSOCK(os.fstat(0).st_mode):
+        return socket.socket(fileno=os.dup(0))
+    return StdioConnection(0, 1)
+
+
+@contextlib.contextmanager
+def _pidfile(path: str | None) -> Iterator[Any]:
+    """What to call when the number of this process is to be in a file; it goes away at the end."""
+    if path is None:
+        yield lambda: None
+        return
+    owner = os.getpid()
+
+    def write() -> None:
+        temporary = f"{path}.{os.getpid()}"
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        os.replace(temporary, path)  # never half a number
+
+    try:
+        yield write
+    finally:
+        if os.getpid() == owner:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
     """What is served and where, and lines to paste."""
+    disk = sources[0].disk
     device = "if=virtio" if disk.is_fat else "media=cdrom"
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
-    click.echo(f"serving {summary} at {uri}")
+    click.echo(f"serving {what} at {uri}")
     click.echo(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
     click.echo(f"  guestfish --ro --format=raw -a {shlex.quote(uri)} -m {_mountable(disk)}")
     sys.stdout.flush()
@@ -112,10 +186,3 @@ def _mountable(disk: Disk) -> str:
     layout = disk.layout
     has_partition = isinstance(layout, FatLayout) and layout.options.partition != "none"
     return "/dev/sda1" if has_partition else "/dev/sda"
-
-
-def _log_to_stderr() -> None:
-    """Warnings and errors of the server, a line each."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("vfloppy: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])

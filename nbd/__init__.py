@@ -3,32 +3,47 @@
     from vfloppy.nbd import Server, listen_private, listen_tcp, listen_unix
 
     server = Server([listen_unix("/tmp/disk")], {"name": export}, {"name": "what it is"})
-    server.serve_forever()              # until SIGINT, SIGTERM or SIGHUP; cleans up, returns None
+    server.serve_forever()              # until SIGINT or SIGTERM; cleans up, returns None
     status = server.run_captive("cmd")  # or: while /bin/sh -c cmd runs; the command's exit status
 
-`listen_tcp(host="localhost", port=10809)` (port 0: any), `listen_unix(path)` and
-`listen_private()` return a Listener with `.host`, `.port`, `.path`, `.uri(export_name)` and
-`.close()`, and raise ListenError, whose text is a sentence for the user. `server.uri()` leads to
-the default export; `server.close()` gives everything up without serving. CaptiveError says that
-the server did not outlive the command. All derive from NbdError.
+`listen_tcp(host="localhost", port=10809)` (port 0: any), `listen_unix(path)`, `listen_private()`,
+`listen_vsock(port)` and `listen_inherited(os.environ)` return a Listener with `.host`, `.port`,
+`.path`, `.uri(export_name)` and `.close()`, and raise ListenError, whose text is a sentence for the
+user. `server.uri()` leads to the default export; `server.close()` gives everything up without
+serving. CaptiveError says that the server did not outlive the command. All derive from NbdError.
 
 The process must have one thread. Nothing is printed: the logger "vfloppy.nbd" gets a warning for
 each host file that fails (once a message), an error for each connection that crashed, and what
 clients did wrong as info.
 """
 
-from .errors import CaptiveError, ListenError, NbdError, ProtocolError
-from .listen import Listener, listen_private, listen_tcp, listen_unix
-from .server import Server
+from .connection import Security
+from .errors import CaptiveError, ListenError, NbdError, ProtocolError, TlsError
+from .listen import (
+    Listener,
+    listen_inherited,
+    listen_private,
+    listen_tcp,
+    listen_unix,
+    listen_vsock,
+)
+from .server import Limits, Server
+from .stdio import StdioConnection
 
 __all__ = [
     "CaptiveError",
+    "Limits",
     "ListenError",
     "Listener",
     "NbdError",
     "ProtocolError",
+    "Security",
     "Server",
+    "StdioConnection",
+    "TlsError",
+    "listen_inherited",
     "listen_private",
     "listen_tcp",
     "listen_unix",
+    "listen_vsock",
 ]

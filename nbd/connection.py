@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .errors import ProtocolError
@@ -39,15 +41,19 @@ class Security(NamedTuple):
 def serve_connection(
     connection: Connection,
     exports: ExportTable,
-    report: Callable[[str], None],
+    report: Callable[[int, str], None],
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     security: Security = Security(),  # noqa: B008  it is frozen
 ) -> None:
-    """Returns when the client is done. Raises ProtocolError, and OSError when it is just gone."""
+    """Returns when the client is done. Raises ProtocolError, and OSError when it is just gone.
+
+    `report` gets a level of `logging` and a text.
+    """
     talk = negotiate(exports, security.mode)
     connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
     if agreement is None:
         return
+    report(logging.INFO, f"opened: {_describe(agreement, connection)}")
     _tune(connection)
     sender = Sender(connection)
     session = Session(
@@ -56,9 +62,22 @@ def serve_connection(
         extended=agreement.extended,
         contexts=agreement.contexts,
         transfer_min_bytes=sender.transfer_min_bytes,
-        report=report,
+        report=partial(report, logging.WARNING),
     )
     _transmit(connection, session, sender)
+
+
+def _describe(agreement: Agreement, connection: Connection) -> str:
+    """What was agreed on, for a log."""
+    words = {
+        "export": repr(agreement.offer.name),
+        "size": agreement.offer.export.size,
+        "structured": int(agreement.structured),
+        "extended": int(agreement.extended),
+        "contexts": ",".join(agreement.contexts) or "none",
+        "tls": getattr(connection, "version", lambda: "none")(),
+    }
+    return " ".join(f"{name}={value}" for name, value in words.items())
 
 
 def _tune(connection: Connection) -> None:

@@ -18,13 +18,17 @@ class Offer(NamedTuple):
 
 
 class ExportTable:
-    """Offers by name; a lone export also answers to "", the default name.
+    """Offers by name. To "" answers the export of that name, the one called the default, or a lone
+    one.
 
     Raises ValueError for a name that the protocol can't carry.
     """
 
     def __init__(
-        self, exports: Mapping[str, Export], descriptions: Mapping[str, str] | None = None
+        self,
+        exports: Mapping[str, Export],
+        descriptions: Mapping[str, str] | None = None,
+        default_name: str | None = None,
     ) -> None:
         descriptions = descriptions or {}
         for name in exports:
@@ -33,7 +37,7 @@ class ExportTable:
             name: Offer(name, export, descriptions.get(name, ""))
             for name, export in exports.items()
         }
-        self._default = self._offers.get("")
+        self._default = self._offers.get(default_name or "")
         if self._default is None and len(self._offers) == 1:
             self._default = next(iter(self._offers.values()))
 

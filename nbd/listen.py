@@ -9,7 +9,8 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from .wire import NBD_DEFAULT_PORT
 
 BACKLOG = 128
 PORT_ATTEMPTS = 8
+_FIRST_INHERITED, _MOST_INHERITED = 3, 16
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
 
 
@@ -42,12 +44,30 @@ class Listener:
         self.path = path
         self._cleanup = cleanup
 
-    def uri(self, name: str = "") -> str:
+    def uri(self, name: str = "", *, secure: bool = False) -> str:
         """The address of export `name`, as libnbd and qemu read it."""
-        export = quote(name, safe="")
+        export, scheme = quote(name, safe=""), "nbds" if secure else "nbd"
         if self.path is not None:
-            return f"nbd+unix:///{export}?socket={quote(self.path, safe='/')}"
-        return f"nbd://{_uri_host(self.host)}:{self.port}/{export}"
+            return f"{scheme}+unix:///{export}?socket={quote(self.path, safe='/')}"
+        if self.is_vsock:
+            return f"{scheme}+vsock://2:{self.port}/{export}"  # 2: the host, for its guests
+        return f"{scheme}://{_uri_host(self.host)}:{self.port}/{export}"
+
+    @property
+    def is_vsock(self) -> bool:
+        """Whether guests of this machine reach it by AF_VSOCK."""
+        family = getattr(socket, "AF_VSOCK", None)
+        return family is not None and any(each.family == family for each in self.sockets)
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether other computers can reach it."""
+        addresses = [
+            str(each.getsockname()[0])
+            for each in self.sockets
+            if each.family in {socket.AF_INET, socket.AF_INET6}
+        ]
+        return not all(ip_address(each.partition("%")[0]).is_loopback for each in addresses)
 
     def close(self) -> None:
         """Stops listening and removes the socket file. May be called twice."""
@@ -82,8 +102,50 @@ def listen_tcp(host: str = "localhost", port: int = NBD_DEFAULT_PORT) -> Listene
     return Listener(sockets, host=host, port=sockets[0].getsockname()[1])
 
 
-def listen_unix(path: str | os.PathLike[str]) -> Listener:
-    """A socket file at `path`. Raises ListenError.
+def listen_vsock(port: int) -> Listener:
+    """A port for the guests of this machine. Raises ListenError."""
+    family = getattr(socket, "AF_VSOCK", None)
+    if family is None:
+        raise ListenError("Cannot listen on vsock: this system has none.")
+    try:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.bind((socket.VMADDR_CID_ANY, port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        raise ListenError(f"Cannot listen on vsock port {port}: {_reason(error)}.") from error
+    return Listener([listening], port=port)
+
+
+def listen_inherited(environment: Mapping[str, str]) -> Listener | None:
+    """The sockets that systemd or the like opened for us (sd_listen_fds(3)), None without any.
+
+    Raises ListenError.
+    """
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    text = environment.get("LISTEN_FDS", "")
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_INHERITED:
+        raise ListenError(
+            f"LISTEN_FDS is {text!r}; a number from 1 to {_MOST_INHERITED} is expected."
+        )
+    sockets = []
+    for descriptor in range(_FIRST_INHERITED, _FIRST_INHERITED + int(text)):
+        try:
+            os.set_inheritable(descriptor, False)
+            sockets.append(socket.socket(fileno=descriptor))
+        except OSError as error:
+            raise ListenError(f"Descriptor {descriptor} is no socket: {_reason(error)}.") from error
+    first = sockets[0]
+    name = first.getsockname()
+    if first.family == socket.AF_UNIX:
+        return Listener(sockets, path=os.fsdecode(name))
+    return Listener(sockets, host=str(name[0]), port=int(name[1]))
+
+
+def listen_unix(
+    path: str | os.PathLike[str], *, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> Listener:
+    """A socket file at `path`, with permissions, and user and group, if given. Raises ListenError.
 
     A socket file that no server listens on any more is replaced; nothing else is ever removed.
     """
@@ -93,7 +155,11 @@ def listen_unix(path: str | os.PathLike[str]) -> Listener:
     listening = socket.socket(socket.AF_UNIX)
     try:
         listening.bind(name)
-        listening.listen(BACKLOG)
+        if owner is not None:
+            os.chown(name, *owner)
+        if mode is not None:
+            os.chmod(name, mode)
+        listening.listen(BACKLOG)  # nobody gets in before
     except OSError as error:
         listening.close()
         raise ListenError(f"Cannot listen on {name}: {_reason(error)}.") from error

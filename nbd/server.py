@@ -12,26 +12,43 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 from ..pieces import Export
 from . import captive, processes
-from .connection import HANDSHAKE_TIMEOUT_S, serve_connection
+from .connection import HANDSHAKE_TIMEOUT_S, Connection, Security, serve_connection
 from .errors import ProtocolError
 from .exports import ExportTable
 from .listen import Listener
 from .processes import SignalWatch
 from .reports import Reports, log
 
-_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_ENDING = {signal.SIGINT, signal.SIGTERM}
 _PAUSE_S = 0.1
+
+Refresh: TypeAlias = Callable[[bool], "tuple[Mapping[str, Export], Mapping[str, str]] | None"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much, how long, how many."""
+
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
+    connections: int | None = None
+    """At a time; whoever comes then waits."""
+    idle_exit_s: float | None = None
+    """The server ends when nobody was connected for so long."""
 
 
 class Server:
     """Offers `exports` by name at `listeners`, and closes those in the end.
 
-    A lone export is also the default one, "". Raises ValueError for a name that the protocol
-    can't carry.
+    A lone export is also the default one, "", or else the one that is named so. Before a client is
+    let in while nobody is connected, `refresh` is called, with whether SIGHUP asked for it: it may
+    return other exports and descriptions, which then take the place of the first. Raises
+    ValueError for a name that the protocol can't carry.
     """
 
     def __init__(
@@ -40,15 +57,30 @@ class Server:
         exports: Mapping[str, Export],
         descriptions: Mapping[str, str] | None = None,
         *,
-        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        default_name: str | None = None,
+        refresh: Refresh = lambda _asked: None,
+        security: Security = Security(),  # noqa: B008  it is frozen
+        limits: Limits = Limits(),
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.listeners = tuple(listeners)
-        self._exports = ExportTable(exports, descriptions)
-        self._handshake_timeout_s = handshake_timeout_s
+        self.limits = limits
+        self._default_name = default_name
+        self._exports = ExportTable(exports, descriptions, default_name)
+        self._refresh = refresh
+        self._security = security
+        self._on_ready = on_ready
 
     def uri(self) -> str:
         """Where clients find the default export, at the first listener."""
-        return self.listeners[0].uri(self._exports.default_name)
+        is_secure = self._security.mode == "require"
+        return self.listeners[0].uri(self._exports.default_name, secure=is_secure)
+
+    def refresh(self, *, asked: bool) -> None:
+        """Looks whether there is something newer to offer. To be called while nobody is served."""
+        newer = self._refresh(asked)
+        if newer:
+            self._exports = ExportTable(*newer, self._default_name)
 
     def close(self) -> None:
         """Stops listening; socket files and private directories go away. May be called twice."""
@@ -56,14 +88,16 @@ class Server:
             listener.close()
 
     def serve_forever(self, lifeline: int | None = None) -> None:
-        """Serves until SIGINT, SIGTERM or SIGHUP, or until `lifeline`, a descriptor, is readable.
+        """Serves until SIGINT or SIGTERM, or until `lifeline`, a descriptor, is readable.
 
         When it returns, children have been waited for and the listeners are closed. Must be
         called in the main thread of a process that has no other.
         """
         try:
             with SignalWatch() as signals, Reports() as reports:
-                _Loop(self, signals, reports, lifeline).run()
+                loop = _Loop(self, signals, reports, lifeline)
+                self._on_ready()
+                loop.run()
         finally:
             self.close()
 
@@ -80,7 +114,7 @@ class Server:
             "unixsocket": first.path or "",
             "port": "" if first.port is None else str(first.port),
             "exportname": self._exports.default_name,
-            "tls": "",
+            "tls": "" if self._security.mode == "off" else self._security.mode,
         }
         try:
             return captive.run(command, variables, self.serve_forever, self._forget)
@@ -91,24 +125,30 @@ class Server:
         for listener in self.listeners:
             listener.forget()
 
-    def serve_client(self, client: socket.socket, reports: Reports, label: str) -> int:
+    def serve_client(self, client: Connection, reports: Reports, label: str) -> int:
         """In a child: one connection to its end. Returns the exit status of the process."""
 
         def report(level: int, text: str) -> None:
-            reports.send(level, text)
+            reports.send(level, f"{label} {text}" if level < logging.WARNING else text)
 
         try:
             serve_connection(
-                client, self._exports, partial(report, logging.WARNING), self._handshake_timeout_s
+                client, self._exports, report, self.limits.handshake_timeout_s, self._security
             )
+            report(logging.INFO, "closed")
         except ProtocolError as error:
-            report(logging.INFO, f"{label} dropped: {error}")
+            report(logging.INFO, f"dropped: {error}")
         except OSError as error:
-            report(logging.INFO, f"{label} lost: {error}")
+            report(logging.INFO, f"lost: {error}")
         except Exception as error:
             report(logging.ERROR, f"{label} failed: {type(error).__name__}: {error}")
             return 1
         return 0
+
+    def serve_single(self, client: Connection) -> int:
+        """Serves one client that is already there, in this process. Returns its exit status."""
+        with Reports() as reports:
+            return self.serve_client(client, reports, "the connection")
 
 
 class _Loop:
@@ -124,14 +164,23 @@ class _Loop:
         self._children: dict[int, str] = {}  # process id -> what its connection is called
         self._count = 0
         self._stopping = False
+        self._refresh_asked = False
+        self._idle_since = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._listening = [each for listener in server.listeners for each in listener.sockets]
+        self._is_full = False
 
     def run(self) -> None:
-        with selectors.DefaultSelector() as selector:
+        with self._selector as selector:
             self._register(selector)
             try:
                 while not self._stopping:
-                    for key, _events in selector.select():
+                    events = selector.select(self._patience())
+                    for key, _events in events:
                         key.data()
+                    if not events and not self._children and self._patience() == 0:
+                        log.info("nobody came for %s seconds", self._server.limits.idle_exit_s)
+                        self._stop()
             finally:
                 processes.end_all(self._children)
 
@@ -140,10 +189,20 @@ class _Loop:
         selector.register(self._reports.receiver, selectors.EVENT_READ, self._reports.drain)
         if self._lifeline is not None:
             selector.register(self._lifeline, selectors.EVENT_READ, self._stop)
-        for listener in self._server.listeners:
-            for each in listener.sockets:
-                each.setblocking(False)
-                selector.register(each, selectors.EVENT_READ, partial(self._accept, each))
+        for each in self._listening:
+            each.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        for each in self._listening:
+            self._selector.register(each, selectors.EVENT_READ, partial(self._accept, each))
+
+    def _patience(self) -> float | None:
+        """How long nothing may happen."""
+        idle_exit_s = self._server.limits.idle_exit_s
+        if idle_exit_s is None or self._children:
+            return None
+        return max(self._idle_since + idle_exit_s - time.monotonic(), 0)
 
     def _stop(self) -> None:
         self._stopping = True
@@ -152,6 +211,8 @@ class _Loop:
         seen = self._signals.seen()
         if signal.SIGCHLD in seen:
             self._reap()
+        if signal.SIGHUP in seen:
+            self._refresh_asked = True
         if seen & _ENDING:
             self._stop()
 
@@ -163,8 +224,22 @@ class _Loop:
             del self._children[process_id]
             if status < 0:
                 log.error("%s was ended by %s", label, signal.Signals(-status).name)
+        self._idle_since = time.monotonic()
+        if self._is_full:
+            self._is_full = False
+            self._listen()
+
+    def _count_in(self, process_id: int, label: str) -> None:
+        self._children[process_id] = label
+        most = self._server.limits.connections
+        if most is not None and len(self._children) >= most:
+            self._is_full = True
+            for each in self._listening:
+                self._selector.unregister(each)
 
     def _accept(self, listening: socket.socket) -> None:
+        if self._is_full:
+            return  # somebody came in at another address, in the same moment
         try:
             client, _address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -172,6 +247,9 @@ class _Loop:
         except OSError as error:
             self._pause(f"cannot accept a connection: {error}")
             return
+        if not self._children:
+            self._server.refresh(asked=self._refresh_asked)
+            self._refresh_asked = False
         self._count += 1
         label = f"connection {self._count}"
         with client:
@@ -182,7 +260,7 @@ class _Loop:
             except OSError as error:
                 self._pause(f"cannot start a process for {label}: {error}")
                 return
-        self._children[process_id] = label
+        self._count_in(process_id, label)
 
     def _serve(self, client: socket.socket, label: str) -> int:
         """In the child."""

@@ -6,7 +6,12 @@ import pytest
 from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import MAXIMUM_OPTION_BYTES, MAXIMUM_OPTIONS, negotiate
+from vfloppy.nbd.handshake import (
+    MAXIMUM_OPTION_BYTES,
+    MAXIMUM_OPTIONS,
+    UPGRADE,
+    negotiate,
+)
 
 from .fakes import FakeExport, contexts, info, option, string
 
@@ -25,17 +30,22 @@ def table(**more: object) -> ExportTable:
 class Talk:
     """Drives a negotiation over `stream`; what it left unread tells whether it stayed in step."""
 
-    def __init__(self, stream: bytes, exports: ExportTable | None = None) -> None:
+    def __init__(self, stream: bytes, exports: ExportTable | None = None, tls: str = "off") -> None:
+        self.upgrades = 0
         self.sent = b""
         self.agreement = None
         self.finished = False
         self.largest_need = 0
-        talk = negotiate(exports or table())
+        talk = negotiate(exports or table(), tls)
         wish = next(talk)
         try:
             while True:
                 if isinstance(wish, bytes):
                     self.sent += wish
+                    wish = next(talk)
+                    continue
+                if wish is UPGRADE:
+                    self.upgrades += 1
                     wish = next(talk)
                     continue
                 self.largest_need = max(self.largest_need, wish)
@@ -292,3 +302,51 @@ def test_an_export_named_nothing_is_the_default():
     assert exports.find("").export.size == 3
     assert exports.find("b").export.size == 1
     assert exports.find("c") is None
+
+
+# --- TLS ---
+
+
+def secured(tls: str, *options_: bytes) -> Talk:
+    return Talk(wire.CLIENT_FLAGS.pack(3) + b"".join(options_), tls=tls)
+
+
+START = option(wire.NBD_OPT_STARTTLS)
+
+
+@pytest.mark.parametrize("number", [3, 6, 7, 8, 9, 10, 11, 99])
+@pytest.mark.parametrize("data", [b"", b"x" * 100])
+def test_without_tls_nothing_is_said_where_it_is_required(number, data):
+    talk = secured("require", option(number, data), option(wire.NBD_OPT_ABORT))
+    assert kinds(talk) == [wire.NBD_REP_ERR_TLS_REQD, wire.NBD_REP_ACK]
+    assert talk.finished
+
+
+def test_an_export_name_without_tls_drops_the_client():
+    with pytest.raises(ProtocolError, match="without TLS"):
+        secured("require", option(wire.NBD_OPT_EXPORT_NAME, b"disk"))
+
+
+def test_tls_forgets_what_was_agreed_on_in_the_clear():
+    before = (STRUCTURED, select("", "base:allocation"), START)
+    talk = secured("on", *before, GO)
+    assert talk.upgrades == 1
+    assert not talk.agreement.structured
+    assert talk.agreement.contexts == {}
+    talk = secured("require", START, STRUCTURED, select("", "base:allocation"), GO)
+    assert talk.agreement.contexts
+
+
+@pytest.mark.parametrize(
+    ("tls", "options_", "refused"),
+    [
+        ("off", (START,), wire.NBD_REP_ERR_UNSUP),
+        ("on", (option(wire.NBD_OPT_STARTTLS, b"x"),), wire.NBD_REP_ERR_INVALID),
+        ("on", (START, START), wire.NBD_REP_ERR_INVALID),
+    ],
+)
+def test_tls_that_is_not_started(tls, options_, refused):
+    talk = secured(tls, *options_, GO)
+    assert refused in kinds(talk)
+    assert talk.agreement is not None
+    assert talk.upgrades == len(options_) - 1

@@ -8,12 +8,12 @@ import socket
 import stat
 
 import pytest
-from vfloppy.nbd import ListenError, listen_private, listen_tcp, listen_unix, wire
+from vfloppy.nbd import Limits, ListenError, listen_private, listen_tcp, listen_unix, wire
 from vfloppy.pieces import Hole, HostSlice
 
 from .fakes import Client, FakeExport, FakeFiles, option, pattern, request
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_clients_that_leave_the_protocol_are_dropped_and_noted(serve, tmp_path, 
 
 def test_a_client_that_never_shakes_hands_is_dropped(serve, tmp_path, export):
     listener = listen_unix(tmp_path / "socket")
-    serve([listener], {"disk": export}, handshake_timeout_s=0.05)
+    serve([listener], {"disk": export}, limits=Limits(handshake_timeout_s=0.05))
     with Client(listener.path) as client:
         client.take(18)
         assert client.at_end()

@@ -1,0 +1,80 @@
+"""Where a server listens, from its options."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+import click
+
+from ..nbd import (
+    Listener,
+    listen_inherited,
+    listen_private,
+    listen_tcp,
+    listen_unix,
+    listen_vsock,
+)
+from .serve_options import ServeOptions
+
+_PORT = 10809
+
+
+def listeners(serving: ServeOptions) -> list[Listener]:
+    """Opens what was asked for. Raises UsageError and ListenError."""
+    inherited = listen_inherited(os.environ)
+    if inherited:
+        if serving.unix or serving.ip or serving.port is not None or serving.captive is not None:
+            raise click.UsageError(
+                "LISTEN_FDS gives the sockets; --unix, --port, --ip and --run go without it"
+            )
+        return [inherited]
+    found: list[Listener] = []
+    try:
+        if serving.unix == "-":
+            found.append(listen_private())
+        elif serving.unix is not None:
+            owner = _owner(serving.socket_owner) if serving.socket_owner else None
+            mode = int(serving.socket_mode, 8) if serving.socket_mode else None
+            found.append(listen_unix(serving.unix, mode=mode, owner=owner))
+        if serving.vsock is not None:
+            found.append(listen_vsock(serving.vsock))
+        if not found or serving.ip or serving.port is not None:
+            found += _tcp(serving)
+    except BaseException:
+        for each in found:
+            each.close()
+        raise
+    return found
+
+
+def _tcp(serving: ServeOptions) -> list[Listener]:
+    """One port at all addresses."""
+    port = _PORT if serving.port is None else serving.port
+    found: list[Listener] = []
+    for address in serving.ip or ("127.0.0.1",):
+        found.append(listen_tcp(address, port))
+        port = found[-1].port or port
+    is_open = any(each.is_open_to_others for each in found)
+    if is_open and serving.tls != "require" and not serving.insecure:
+        for each in found:
+            each.close()
+        raise click.UsageError(
+            f"at {', '.join(serving.ip)} anybody who reaches this computer could read the "
+            "directory; pass --tls require, or --insecure if that is meant"
+        )
+    return found
+
+
+def _owner(text: str) -> tuple[int, int]:
+    """`USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 leaves one as it is."""
+    user, _, group = text.partition(":")
+    try:
+        user_id = -1 if not user else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        group_id = (
+            -1 if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        )
+    except KeyError as error:
+        raise click.UsageError(f"--socket-owner {text}: {error.args[0]}") from None
+    return user_id, group_id

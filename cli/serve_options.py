@@ -1,0 +1,190 @@
+"""The options of `vfloppy serve` that are not about the disk, and what contradicts itself there."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ..nbd.handshake import Tls
+from .logs import LEVELS
+
+_MODE = re.compile(r"0?[0-7]{3}")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How and where to serve."""
+
+    unix: str | None
+    socket_mode: str | None
+    socket_owner: str | None
+    port: int | None
+    ip: tuple[str, ...]
+    vsock: int | None
+    insecure: bool
+    single: bool
+    export_name: str
+    default_export: str | None
+    config: str | None
+    captive: str | None
+    tls: Tls
+    tls_cert_dir: str | None
+    tls_verify_peer: bool
+    tls_psk: str | None
+    no_rescan: bool
+    max_connections: int | None
+    handshake_timeout: float
+    idle_exit: float | None
+    exit_with_parent: bool
+    pidfile: str | None
+    log_level: str
+    log_format: str
+    quiet: bool
+
+
+_OPTIONS = (
+    click.option(
+        "-U",
+        "--unix",
+        metavar="PATH",
+        help="Listen on a Unix socket; `-` makes one in a private directory.",
+    ),
+    click.option("--socket-mode", metavar="MODE", help="The permissions of that socket: 660."),
+    click.option("--socket-owner", metavar="USER[:GROUP]", help="Whose that socket is."),
+    click.option(
+        "-p",
+        "--port",
+        type=click.IntRange(0, 65535),
+        help="The TCP port; 0 lets the system choose.  [default: 10809]",
+    ),
+    click.option(
+        "-i",
+        "--ip",
+        metavar="ADDRESS",
+        multiple=True,
+        help="Listen there. Repeatable.  [default: 127.0.0.1]",
+    ),
+    click.option(
+        "--vsock",
+        type=click.IntRange(0, (1 << 32) - 2),
+        metavar="PORT",
+        help="Listen for the guests of this machine.",
+    ),
+    click.option(
+        "--insecure", is_flag=True, help="Let other computers in although --tls isn't required."
+    ),
+    click.option("--single", is_flag=True, help="Serve one client on standard input and output."),
+    click.option("--export-name", default="", metavar="NAME", help="The name of the export."),
+    click.option("--default-export", metavar="NAME", help="Which of several; else the first."),
+    click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Exports with options of their own: docs/serving.md.",
+    ),
+    click.option(
+        "--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status."
+    ),
+    click.option(
+        "--tls",
+        type=click.Choice(["off", "on", "require"]),
+        default="off",
+        show_default=True,
+        help="Whether clients may or must speak TLS.",
+    ),
+    click.option(
+        "--tls-cert-dir",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Where ca-cert.pem, server-cert.pem and server-key.pem are.",
+    ),
+    click.option(
+        "--tls-verify-peer", is_flag=True, help="Let only clients in whose certificate is good."
+    ),
+    click.option(
+        "--tls-psk",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE",
+        help="Pre-shared keys, a line NAME:HEX each (Python 3.13 and later).",
+    ),
+    click.option(
+        "--no-rescan", is_flag=True, help="Serve the directory as it was at the start, for ever."
+    ),
+    click.option(
+        "--max-connections", type=click.IntRange(1), metavar="N", help="Others wait until one ends."
+    ),
+    click.option(
+        "--handshake-timeout",
+        type=click.FloatRange(0.01),
+        default=30.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long a client may take to choose an export.",
+    ),
+    click.option(
+        "--idle-exit",
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="End when nobody was connected for so long.",
+    ),
+    click.option("--exit-with-parent", is_flag=True, help="End when the starting process does."),
+    click.option("--pidfile", metavar="FILE", help="Write the process's number when it is ready."),
+    click.option(
+        "--log-level",
+        type=click.Choice(LEVELS),
+        default="warning",
+        show_default=True,
+        help="info: connections and rescans, too.",
+    ),
+    click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+)
+
+
+def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options; the command gets them as one argument, `serving`."""
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> Any:
+        values = {name: given.pop(name) for name in ServeOptions.__dataclass_fields__}
+        serving = ServeOptions(**values)
+        _check(serving)
+        return command(serving=serving, **given)
+
+    decorated: Callable[..., Any] = with_options
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _check(serving: ServeOptions) -> None:
+    """Raises UsageError for options that contradict each other."""
+    listens = serving.unix or serving.ip or serving.port is not None or serving.vsock is not None
+    if serving.unix is not None and (serving.port is not None or serving.ip):
+        raise click.UsageError("--unix goes without --port and --ip: it is no TCP")
+    if serving.single and (listens or serving.captive is not None):
+        raise click.UsageError("--single goes without sockets and without --run")
+    if (serving.socket_mode or serving.socket_owner) and serving.unix in {None, "-"}:
+        raise click.UsageError("--socket-mode and --socket-owner are those of --unix PATH")
+    if serving.socket_mode and not _MODE.fullmatch(serving.socket_mode):
+        raise click.UsageError(f"--socket-mode {serving.socket_mode}: one like 660 is expected")
+    if len(serving.export_name.encode("utf-8", "surrogateescape")) > 4096:
+        raise click.UsageError("--export-name is too long; NBD holds at most 4096 bytes")
+    if serving.export_name and serving.config:
+        raise click.UsageError("--export-name goes without --config, which names the exports")
+    with_keys = bool(serving.tls_cert_dir) + bool(serving.tls_psk)
+    if serving.tls != "off" and with_keys != 1:
+        raise click.UsageError(f"--tls {serving.tls} needs --tls-cert-dir DIR, or --tls-psk FILE")
+    if serving.tls == "off" and (with_keys or serving.tls_verify_peer):
+        raise click.UsageError("certificates and keys are for --tls on or --tls require")
+    if serving.tls_verify_peer and serving.tls_psk:
+        raise click.UsageError("--tls-verify-peer is about certificates; --tls-psk has none")
+    if serving.tls != "off" and serving.single:
+        raise click.UsageError("--single goes without --tls: it is for a pipe, not for a network")

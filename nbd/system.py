@@ -1,0 +1,37 @@
+"""What the system around a server wants to know, and what it tells: readiness, a parent's end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+_PR_SET_PDEATHSIG = 1
+
+
+def notify(message: str, environment: Mapping[str, str]) -> None:
+    """Tells systemd, if it asked, as sd_notify(3) does; nobody else misses it."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]  # a name without a file
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        try:
+            client.sendto(message.encode(), address)
+        except OSError:
+            return
+
+
+def end_with_parent(parent: int) -> bool:
+    """Has this process get SIGTERM when `parent`, which started it, ends; False if it can not."""
+    if sys.platform != "linux":
+        return False
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        return False
+    if os.getppid() != parent:  # it has ended before
+        os.kill(os.getpid(), signal.SIGTERM)
+    return True

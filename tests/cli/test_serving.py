@@ -1,0 +1,577 @@
+"""`vfloppy serve` from outside: several exports, TLS, sockets of all kinds, rescans, logs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tools import ENVIRONMENT, VFLOPPY, need_tool, output, run, vfloppy
+from vfloppy.nbd.system import notify
+
+PATIENCE_S = 30
+SAMPLE = str(Path(__file__).parent.parent.parent / "fixtures" / "sample")
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "hello.txt").write_text("hello")
+    return root
+
+
+class Serving:
+    """A server in a process of its own, and what it says."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def said(self, text: str) -> str:
+        """Waits until its log has a text, and returns all of it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in (found := self.log.read_text()):
+            assert time.monotonic() < deadline, found
+            assert self.process.poll() is None, found
+            time.sleep(0.01)
+        return found
+
+
+@contextmanager
+def serving(tmp_path: Path, *arguments: object, **options: object) -> Iterator[Serving]:
+    """Starts a server whose first line has come when this enters."""
+    log = tmp_path / "log"
+    environment = ENVIRONMENT | options.pop("env", {})  # type: ignore[operator]
+    with open(log, "wb") as err:
+        process = subprocess.Popen(
+            [*VFLOPPY, "serve", *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=err, env=environment, cwd="/", **options,
+        )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first.startswith(b"serving "), log.read_text()
+        yield Serving(process, log)
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) is not None
+        process.stdout.close()
+
+
+def info(uri: str, *options: str) -> dict:
+    need_tool("nbdinfo")
+    return json.loads(output("nbdinfo", "--json", *options, uri))
+
+
+def files_of(uri: str, tmp_path: Path, name: str = "HELLO.TXT") -> bytes:
+    """What mtools reads of a file of a served disk."""
+    need_tool("nbdcopy", "mtype")
+    output("nbdcopy", uri, str(tmp_path / "copy.img"))
+    return run("mtype", "-i", f"{tmp_path}/copy.img@@1M", f"::{name}").stdout
+
+
+# --- several exports ---
+
+
+def test_each_name_is_a_disk(tree, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    path = tmp_path / "socket"
+    with serving(tmp_path, "-U", path, f"one={tree}", f"two={other}", "--default-export", "two"):
+        found = info(f"nbd+unix://?socket={path}", "--list")["exports"]
+        assert [each["export-name"] for each in found] == ["one", "two"]
+        assert found[0]["description"].startswith("1 file and 0 directories")
+        assert info(f"nbd+unix://?socket={path}")["exports"][0]["description"].startswith("0 files")
+        assert files_of(f"nbd+unix:///one?socket={path}", tmp_path) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ((f"a={SAMPLE}", SAMPLE), "with names"),
+        ((f"a={SAMPLE}", "a=/var"), "two exports are named 'a'"),
+        (("a=/nowhere",), "/nowhere: no such directory"),
+        ((f"a={SAMPLE}", "--default-export", "b"), "no export of that name"),
+        ((SAMPLE, "--tls", "require"), "needs --tls-cert-dir"),
+        ((SAMPLE, "--tls-verify-peer"), "--tls on or"),
+        ((SAMPLE, "--single", "-p", "0"), "--single goes without"),
+        ((SAMPLE, "--socket-mode", "600"), "--socket-mode"),
+        ((SAMPLE, "-U", "/tmp/x", "--socket-mode", "rw"), "one like 660"),
+        ((SAMPLE, "-U", "/tmp/x", "--socket-owner", "no such user"), "no such user"),
+        ((SAMPLE, "-i", "0.0.0.0", "-p", "0"), "--insecure"),
+        ((SAMPLE, "-i", "::", "-p", "0"), "--insecure"),
+        ((SAMPLE, "--config", __file__), "none may stand beside"),
+    ],
+)
+def test_what_contradicts_itself(arguments, what):
+    done = vfloppy("serve", *arguments)
+    text = done.stderr.decode()
+    assert done.returncode in {1, 2}
+    assert what in text
+    assert text.count("\n") == 1
+
+
+def test_a_configuration_file_gives_each_export_its_options(tree, tmp_path):
+    (tmp_path / "vfloppy.toml").write_text(
+        f'[export.fat]\ndirectory = "{tree}"\nlabel = "ONE"\nfat = 16\nexclude = ["*.o"]\n'
+        f'[export.iso]\ndirectories = ["{tree}"]\nformat = "iso"\njoliet = false\nhybrid = false\n'
+    )
+    path = tmp_path / "socket"
+    with serving(tmp_path, "-U", path, "--config", tmp_path / "vfloppy.toml"):
+        found = info(f"nbd+unix://?socket={path}", "--list")["exports"]
+    assert [each["description"].partition(" as a")[2].split(" disk")[0] for each in found] == [
+        " FAT16",
+        "n ISO 9660",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[export.a]\nfoo = 1", "export.a: there is no option foo"),
+        ("[export.a]\ndirectory = '/nowhere'", "/nowhere: no such directory"),
+        ("[export.a]\ndirectories = 1", "no list of texts"),
+        (f"[export.a]\ndirectory = '{SAMPLE}'\nhybrid = 'x'", "hybrid is true or false"),
+        (f"[export.a]\ndirectory = '{SAMPLE}'\nfat = 17", "export.a: "),
+        ("export = 1", "tables [export.NAME] are expected"),
+        ("other = 1", "tables [export.NAME] are expected; other is no part of it"),
+        ("[", "--config"),
+        ("[export.a]", "no directory given"),
+    ],
+)
+def test_a_configuration_file_that_is_none(tmp_path, text, what):
+    (tmp_path / "vfloppy.toml").write_text(text)
+    done = vfloppy("serve", "--config", tmp_path / "vfloppy.toml", "-U", "-")
+    said = done.stderr.decode()
+    assert done.returncode in {1, 2}
+    assert what in said
+    assert said.count("\n") == 1
+
+
+# --- sockets ---
+
+
+def test_several_addresses_share_a_port(tree, tmp_path):
+    with serving(tmp_path, "-p", "0", "-i", "127.0.0.1", "-i", "::1", tree) as server:
+        listed = output("ss", "-ltnp") if os.path.exists("/usr/bin/ss") else ""
+        ports = re.findall(rf"127\.0\.0\.1:(\d+) .*pid={server.process.pid},", listed)
+        if ports:
+            assert f"[::1]:{ports[0]}" in listed
+            for host in ("127.0.0.1", "[::1]"):
+                assert info(f"nbd://{host}:{ports[0]}")["exports"][0]["is_read_only"]
+
+
+def test_insecure_lets_others_in(tree, tmp_path):
+    with serving(tmp_path, "-i", "0.0.0.0", "-p", "0", "--insecure", tree):
+        pass
+
+
+def test_a_socket_has_mode_and_owner(tree, tmp_path):
+    path = tmp_path / "socket"
+    owner = f"{os.geteuid()}:{os.getegid()}"
+    with serving(tmp_path, "-U", path, "--socket-mode", "0640", "--socket-owner", owner, tree):
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert info(f"nbd+unix://?socket={path}")
+    assert not path.exists()
+
+
+def test_sockets_of_systemd(tree, tmp_path):
+    need_tool("nbdinfo")
+    path = tmp_path / "socket"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
+    script = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ |= {'LISTEN_FDS': '1', "
+        "'LISTEN_PID': str(os.getpid())}; os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(listening.fileno()), *VFLOPPY, "serve", "-q", str(tree)],
+        pass_fds=[listening.fileno()], env=ENVIRONMENT, cwd="/",
+    )  # fmt: skip
+    listening.close()
+    try:
+        assert info(f"nbd+unix://?socket={path}")["exports"][0]["is_read_only"]
+    finally:
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("count", ["0", "17", "x"])
+def test_sockets_of_systemd_that_are_none(tree, count):
+    script = (
+        f"import os, sys; os.environ |= {{'LISTEN_FDS': '{count}', 'LISTEN_PID': "
+        "str(os.getpid())}; os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    done = run(sys.executable, "-c", script, *VFLOPPY, "serve", str(tree), env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert b"LISTEN_FDS is" in done.stderr
+
+
+def test_clients_that_start_the_server_themselves(tree):
+    """libnbd gives it a listening socket in the way of systemd."""
+    need_tool("nbdinfo")
+    told = json.loads(
+        output("nbdinfo", "--json", "--", "[", *VFLOPPY, "serve", "-q", str(tree), "]")
+    )
+    assert told["exports"][0]["is_read_only"]
+
+
+def test_one_client_on_standard_input_and_output(tree):
+    """Pipes, as ssh gives them: greeting, the oldest of handshakes, one read, good-bye."""
+    name = b"\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\0"
+    read = bytes.fromhex("25609513 0000 0000 0000000000000007 0000000000000000 00000200")
+    leave = bytes.fromhex("25609513 0000 0002 0000000000000008 0000000000000000 00000000")
+    done = vfloppy("serve", "--single", tree, input=name + read + leave)
+    assert (done.returncode, done.stderr) == (0, b"")
+    answer = done.stdout[18 + 10 :]
+    assert answer[:16] == bytes.fromhex("67446698 00000000 0000000000000007")
+    assert len(answer) == 16 + 512
+    assert answer.endswith(b"\x55\xaa")
+
+
+def test_one_client_on_a_socket_that_inetd_gives(tree):
+    ours, theirs = socket.socketpair()
+    with ours:
+        process = subprocess.Popen(
+            [*VFLOPPY, "serve", "--single", str(tree)],
+            stdin=theirs, stdout=theirs, env=ENVIRONMENT, cwd="/",
+        )  # fmt: skip
+        theirs.close()
+        assert ours.recv(18, socket.MSG_WAITALL).startswith(b"NBDMAGICIHAVEOPT")
+    assert process.wait(PATIENCE_S) == 0
+
+
+def test_vsock(tree, tmp_path):
+    if not hasattr(socket, "AF_VSOCK"):
+        pytest.skip("this system has no vsock")
+    done = vfloppy("serve", "--vsock", "10809", "--run", 'echo "$uri"', tree)
+    if b"Cannot listen on vsock" in done.stderr:
+        pytest.skip(done.stderr.decode().strip())
+    assert done.stdout == b"nbd+vsock://2:10809/\n"
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory) -> Path:
+    """An authority, and certificates for a server and a client, as libnbd and QEMU want them."""
+    need_tool("openssl")
+    folder = tmp_path_factory.mktemp("pki")
+
+    def openssl(*arguments: str) -> None:
+        output("openssl", *arguments, cwd=folder)
+
+    request = ("req", "-newkey", "rsa:2048", "-nodes", "-subj")
+    openssl(*request, "/CN=authority", "-x509", "-keyout", "ca-key.pem", "-out", "ca-cert.pem")
+    for name in ("server", "client"):
+        openssl(*request, f"/CN={name}", "-keyout", f"{name}-key.pem", "-out", f"{name}.csr")
+        (folder / "extensions").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        openssl(
+            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca-cert.pem", "-CAkey", "ca-key.pem",
+            "-CAcreateserial", "-out", f"{name}-cert.pem", "-extfile", "extensions",
+        )  # fmt: skip
+    return folder
+
+
+def tls_port(server: Serving) -> str:
+    """The port in the URI that the server prints; its first line has been read already."""
+    assert server.process.stdout is not None
+    line = server.process.stdout.readline().decode()
+    return re.search(r"nbds?://[^:]+:(\d+)", line)[1]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_tls_is_required(tree, tmp_path, certificates, verify):
+    need_tool("nbdinfo", "nbdcopy", "qemu-img")
+    options = ["--tls-verify-peer"] if verify else []
+    with serving(
+        tmp_path, "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, *options, tree
+    ) as server:
+        port = tls_port(server)
+        plain = run("nbdinfo", f"nbd://127.0.0.1:{port}/")
+        assert plain.returncode != 0
+        assert b"server replied with error" in plain.stderr
+        uri = f"nbds://127.0.0.1:{port}/?tls-certificates={certificates}"
+        found = info(uri)
+        assert found["protocol"].startswith("newstyle-fixed")
+        assert found["TLS"]
+        output("nbdcopy", uri, str(tmp_path / "copy"))
+        output(*VFLOPPY, "build", "-q", str(tree), str(tmp_path / "built"))
+        output("cmp", str(tmp_path / "copy"), str(tmp_path / "built"))
+        said = output(
+            "qemu-img", "info", "--object",
+            f"tls-creds-x509,id=tls0,endpoint=client,dir={certificates}", "--image-opts",
+            f"driver=nbd,host=127.0.0.1,port={port},tls-creds=tls0",
+        )  # fmt: skip
+        assert "virtual size" in said
+        if verify:
+            (tmp_path / "ca only").mkdir()
+            (tmp_path / "ca only" / "ca-cert.pem").write_bytes(
+                (certificates / "ca-cert.pem").read_bytes()
+            )
+            stranger = f"nbds://127.0.0.1:{port}/?tls-certificates={tmp_path}/ca only"
+            assert run("nbdinfo", stranger).returncode != 0
+
+
+def test_tls_is_possible(tree, tmp_path, certificates):
+    need_tool("nbdinfo")
+    with serving(
+        tmp_path, "-p", "0", "--tls", "on", "--tls-cert-dir", certificates, tree
+    ) as server:
+        port = tls_port(server)
+        assert not info(f"nbd://127.0.0.1:{port}/")["TLS"]
+        assert info(f"nbds://127.0.0.1:{port}/?tls-certificates={certificates}")["TLS"]
+
+
+def test_nothing_that_came_in_the_clear_counts_behind_tls(tree, tmp_path, certificates):
+    """A request that somebody slips in before the TLS handshake must not be carried out."""
+    with serving(
+        tmp_path, "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree
+    ) as server:
+        with socket.create_connection(("127.0.0.1", int(tls_port(server)))) as client:
+            client.recv(18, socket.MSG_WAITALL)
+            start = b"IHAVEOPT" + (5).to_bytes(4, "big") + bytes(4)
+            slipped = b"IHAVEOPT" + (3).to_bytes(4, "big") + bytes(4)
+            client.sendall(b"\0\0\0\3" + start + slipped)
+            answer = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := client.recv(4096):
+                    answer += part
+        assert answer[:20] == bytes.fromhex("0003e889045565a9 00000005 00000001 00000000")
+        assert b"tree" not in answer
+        assert answer.count(b"\x03\xe8\x89\x04") == 1
+
+
+def test_captive_commands_know_of_tls(tree, certificates):
+    done = vfloppy(
+        "serve", "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree,
+        "--run", 'echo "$tls $uri"',
+    )  # fmt: skip
+    assert re.fullmatch(rb"require nbds://127\.0\.0\.1:\d+/\n", done.stdout)
+
+
+@pytest.mark.parametrize("missing", ["server-cert.pem", "server-key.pem", "ca-cert.pem"])
+def test_certificates_that_are_missing(tree, tmp_path, certificates, missing):
+    for path in certificates.glob("*.pem"):
+        if path.name != missing:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    done = vfloppy(
+        "serve", "--tls", "on", "--tls-cert-dir", tmp_path, "--tls-verify-peer", "-U", "-", tree
+    )
+    assert done.returncode == 1
+    assert f"{missing}: no such file" in done.stderr.decode()
+
+
+def test_keys_need_a_python_that_knows_them(tree, tmp_path):
+    (tmp_path / "keys").write_text("alice:00112233445566778899aabbccddeeff\n")
+    done = vfloppy(
+        "serve", "--tls", "require", "--tls-psk", tmp_path / "keys", "-p", "0", tree,
+        "--run", f'nbdinfo "nbds://alice@localhost:$port/?tls-psk-file={tmp_path}/keys"',
+    )  # fmt: skip
+    if sys.version_info < (3, 13):
+        assert done.returncode == 1
+        assert "need Python 3.13" in done.stderr.decode()
+    else:
+        need_tool("nbdinfo")
+        assert done.returncode == 0, done.stderr
+
+
+# --- the life of a server ---
+
+
+def test_a_pidfile_is_there_while_it_serves(tree, tmp_path):
+    with serving(tmp_path, "-U", tmp_path / "s", "--pidfile", tmp_path / "pid", tree) as server:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (tmp_path / "pid").exists():
+            assert time.monotonic() < deadline
+        assert (tmp_path / "pid").read_text() == f"{server.process.pid}\n"
+    assert not (tmp_path / "pid").exists()
+
+
+def test_systemd_is_told(tree, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(PATIENCE_S)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        with serving(tmp_path, "-U", tmp_path / "s", tree, env=env):
+            assert told.recv(100) == b"READY=1"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind("\0vfloppy-test-" + str(os.getpid()))
+        notify("READY=1", {"NOTIFY_SOCKET": f"@vfloppy-test-{os.getpid()}"})
+        assert told.recv(100) == b"READY=1"
+    notify("READY=1", {"NOTIFY_SOCKET": "/nowhere"})
+    notify("READY=1", {})
+
+
+def test_it_ends_when_nobody_comes(tree, tmp_path):
+    started = time.monotonic()
+    done = vfloppy("serve", "-q", "-U", tmp_path / "s", "--idle-exit", "0.3", tree)
+    assert done.returncode == 0
+    assert time.monotonic() - started >= 0.3
+    assert not (tmp_path / "s").exists()
+
+
+def test_it_ends_with_its_parent(tree, tmp_path):
+    if sys.platform != "linux":
+        pytest.skip("Linux only")
+    script = (
+        "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); "
+        "p.stdout.readline(); print(p.pid)"
+    )
+    path = tmp_path / "s"
+    serve = [*VFLOPPY, "serve", "--exit-with-parent", "-U", str(path), str(tree)]
+    output(sys.executable, "-c", script, *serve)
+    deadline = time.monotonic() + PATIENCE_S
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_more_clients_than_allowed_wait(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, "--max-connections", "1", tree):
+        first = socket.socket(socket.AF_UNIX)
+        first.connect(str(path))
+        assert len(first.recv(18, socket.MSG_WAITALL)) == 18
+        second = socket.socket(socket.AF_UNIX)
+        second.connect(str(path))
+        second.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.recv(18)
+        first.close()
+        second.settimeout(PATIENCE_S)
+        assert len(second.recv(18, socket.MSG_WAITALL)) == 18
+        second.close()
+
+
+# --- generations ---
+
+
+def test_whoever_comes_later_sees_what_is_new(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, "--log-level", "info", tree) as server:
+        uri = f"nbd+unix://?socket={path}"
+        assert files_of(uri, tmp_path) == b"hello"
+        (tree / "hello.txt").write_text("changed")
+        (tree / "new.txt").write_text("new")
+        time.sleep(1)  # a scan is fresh for a moment
+        assert files_of(uri, tmp_path) == b"changed"
+        assert files_of(uri, tmp_path, "NEW.TXT") == b"new"
+        assert "2 files" in info(uri)["exports"][0]["description"]
+        assert "rescan of" in server.said("rescan of")
+
+
+def test_connections_that_overlap_share_a_generation(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, tree):
+        uri = f"nbd+unix://?socket={path}"
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(path))
+            first.recv(18, socket.MSG_WAITALL)
+            (tree / "new.txt").write_text("new")
+            time.sleep(1)
+            assert "1 file " in info(uri)["exports"][0]["description"]
+        time.sleep(1)
+        assert "2 files" in info(uri)["exports"][0]["description"]
+
+
+def test_no_rescan_keeps_the_first(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, "--no-rescan", tree):
+        (tree / "new.txt").write_text("new")
+        time.sleep(1)
+        assert "1 file " in info(f"nbd+unix://?socket={path}")["exports"][0]["description"]
+
+
+def test_sighup_asks_for_a_rescan(tree, tmp_path, monkeypatch):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, tree) as server:
+        (tree / "new.txt").write_text("new")
+        server.process.send_signal(signal.SIGHUP)
+        assert "2 files" in info(f"nbd+unix://?socket={path}")["exports"][0]["description"]
+
+
+def test_a_rescan_that_fails_keeps_what_was(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, tree) as server:
+        tree.rename(tmp_path / "elsewhere")
+        time.sleep(1)
+        assert "1 file " in info(f"nbd+unix://?socket={path}")["exports"][0]["description"]
+        assert "no such directory" in server.said("rescan of")
+
+
+# --- logs ---
+
+
+def test_connections_are_logged_as_text_and_as_json(tree, tmp_path):
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, "--log-level", "info", tree) as server:
+        info(f"nbd+unix://?socket={path}")
+        text = server.said("closed")
+        assert re.search(
+            r"^\d{4}-\d\d-\d\dT[\d:.]+Z connection 1 opened: export='' size=\d+ structured=1 "
+            r"extended=0 contexts=\S+ tls=none$",
+            text,
+            re.MULTILINE,
+        )
+    with serving(
+        tmp_path, "-U", path, "--log-level", "info", "--log-format", "json", tree
+    ) as server:
+        info(f"nbd+unix://?socket={path}")
+        server.said("closed")
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+        assert {"info"} == {each["level"] for each in lines}
+        assert any(each["message"].startswith("connection 1 opened") for each in lines)
+
+
+def test_a_thousand_connections_at_every_stage_leave_nothing_behind(tree, tmp_path):
+    path = tmp_path / "s"
+    stages = [
+        b"", b"\0", b"\0\0\0\3", b"\0\0\0\3IHAVE",
+        b"\0\0\0\3IHAVEOPT\0\0\0\x03\0\0\0\0", b"\0\0\0\3IHAVEOPT\0\0\0\x07\0\0\0\x06\0\0",
+        b"\0\0\0\3IHAVEOPT\0\0\0\x01\0\0\0\0", b"\0\0\0\3IHAVEOPT\0\0\0\x01\0\0\0\0\x25\x60",
+        b"\0\0\0\3IHAVEOPT\0\0\0\x05\0\0\0\0", b"\xff" * 100,
+    ]  # fmt: skip
+    with serving(tmp_path, "-U", path, tree) as server:
+        proc = Path(f"/proc/{server.process.pid}")
+
+        def descriptors() -> int:
+            return len(list((proc / "fd").iterdir()))
+
+        def memory() -> int:
+            return int(re.search(r"VmRSS:\s+(\d+)", (proc / "status").read_text())[1])  # type: ignore[index]
+
+        def settle() -> None:
+            children = proc / "task" / str(server.process.pid) / "children"
+            deadline = time.monotonic() + PATIENCE_S
+            while children.read_text().split():
+                assert time.monotonic() < deadline, "processes are left behind"
+                time.sleep(0.01)
+
+        before = None
+        for number in range(1000):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(stages[number % len(stages)])
+            if number == 50:
+                settle()
+                before = descriptors(), memory()
+        settle()
+        assert before is not None
+        assert descriptors() <= before[0]
+        assert memory() < before[1] + 2048  # KiB
+        need_tool("nbdinfo")
+        assert info(f"nbd+unix://?socket={path}")
