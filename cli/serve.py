@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from ..nbd import Listener, Server, listen_private, listen_tcp, listen_unix
+from ..nbd import Listener, Sandbox, Server, listen_private, listen_tcp, listen_unix
 from ..synth.fat.plan import Layout as FatLayout
 from .console import complain, describe, report_changes
 from .disks import Disk, open_disk
@@ -51,6 +51,12 @@ CMD of --run is run by /bin/sh with these variables, not exported:
 @click.option("-i", "--ip", metavar="ADDRESS", help="Listen there.  [default: 127.0.0.1]")
 @click.option("--export-name", default="", metavar="NAME", help="The name of the export.")
 @click.option("--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status.")
+@click.option(
+    "--sandbox/--no-sandbox",
+    default=True,
+    help="Let a connection's process read beneath the directories and nothing else, where the "
+    "kernel has Landlock.  [default: sandbox]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 def command(
     options: DiskOptions,
@@ -60,6 +66,7 @@ def command(
     ip: str | None,
     export_name: str,
     captive: str | None,
+    sandbox: bool,
     quiet: bool,
 ) -> None:
     """Serve DIR as a read-only disk over NBD, until SIGINT or SIGTERM.
@@ -78,15 +85,26 @@ def command(
     if not quiet:
         report_changes(disk)
     listener = _listener(unix, ip, port)
-    server = Server([listener], {export_name: disk.image}, {export_name: summary})
+    confined = Sandbox(_roots(disk)) if sandbox else None
+    server = Server([listener], {export_name: disk.image}, {export_name: summary}, sandbox=confined)
     with contextlib.closing(server):
         if captive is not None:
             if not quiet:
                 complain(f"serving {summary} at {server.uri()}")
+                complain(_confinement(confined))
             sys.exit(server.run_captive(captive))
         if not quiet:
             _announce(disk, summary, server.uri())
+            complain(_confinement(confined))
         server.serve_forever()
+
+
+def _roots(disk: Disk) -> list[bytes]:
+    return [home.name for home in disk.tree.homes if home.parent < 0]
+
+
+def _confinement(sandbox: Sandbox | None) -> str:
+    return f"sandbox: {sandbox.summary if sandbox else 'none (--no-sandbox)'}"
 
 
 def _listener(unix: str | None, ip: str | None, port: int | None) -> Listener:

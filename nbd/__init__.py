@@ -19,6 +19,7 @@ clients did wrong as info.
 
 from .errors import CaptiveError, ListenError, NbdError, ProtocolError
 from .listen import Listener, listen_private, listen_tcp, listen_unix
+from .sandbox import Sandbox
 from .server import Server
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Listener",
     "NbdError",
     "ProtocolError",
+    "Sandbox",
     "Server",
     "listen_private",
     "listen_tcp",

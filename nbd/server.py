@@ -22,6 +22,7 @@ from .exports import ExportTable
 from .listen import Listener
 from .processes import SignalWatch
 from .reports import Reports, log
+from .sandbox import Sandbox
 
 _ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PAUSE_S = 0.1
@@ -31,7 +32,7 @@ class Server:
     """Offers `exports` by name at `listeners`, and closes those in the end.
 
     A lone export is also the default one, "". Raises ValueError for a name that the protocol
-    can't carry.
+    can't carry. With `sandbox`, the process of each connection enters it first.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class Server:
         descriptions: Mapping[str, str] | None = None,
         *,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.listeners = tuple(listeners)
         self._exports = ExportTable(exports, descriptions)
         self._handshake_timeout_s = handshake_timeout_s
+        self._sandbox = sandbox
 
     def uri(self) -> str:
         """Where clients find the default export, at the first listener."""
@@ -97,6 +100,12 @@ class Server:
         def report(level: int, text: str) -> None:
             reports.send(level, text)
 
+        try:
+            if self._sandbox:
+                self._sandbox.enter()
+        except OSError as error:
+            report(logging.ERROR, f"{label} refused: {error}; --no-sandbox serves without")
+            return 1
         try:
             serve_connection(
                 client, self._exports, partial(report, logging.WARNING), self._handshake_timeout_s
