@@ -39,6 +39,14 @@ class Disk:
     tree: Tree
     layout: FatLayout | IsoLayout
     image: Image
+    inner_trees: tuple[Tree, ...] = ()
+    """Of images inside the image."""
+
+    @property
+    def roots(self) -> list[bytes]:
+        """The directories of the host that it is read from."""
+        homes = (home for tree in (self.tree, *self.inner_trees) for home in tree.homes)
+        return [home.name for home in homes if home.parent < 0]
 
     @property
     def is_fat(self) -> bool:
@@ -96,15 +104,16 @@ def open_disk(
         tree = scan(directories, _scan_options(options, out), _grafts(options))
         files = ScannedFiles(tree, leases=leases)
         layout: FatLayout | IsoLayout
+        inner_trees: tuple[Tree, ...] = ()
         if options.format == "fat":
             layout, image = fat_disk(options, tree, files)
         else:
             from .iso import iso_disk  # noqa: PLC0415
 
-            layout, image = iso_disk(options, tree, files)
+            layout, image, inner_trees = iso_disk(options, tree, files)
     finally:
         gc.enable()
-    disk = Disk(tree, layout, image)
+    disk = Disk(tree, layout, image, inner_trees)
     if options.manifest:
         from .manifest import write_manifest  # noqa: PLC0415  most runs need none
 

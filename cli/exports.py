@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 from ..errors import VfloppyError
+from ..nbd import Sandbox
 from ..pieces import Export
 from .console import describe
 from .disks import Disk, open_disk
@@ -21,6 +23,7 @@ from .options import DiskOptions, options_from
 log = logging.getLogger("vfloppy.nbd")
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
+_CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
 _COLUMNS = (
     "names", "name_ends", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "devices",
     "device_numbers", "directories", "first_children", "homes", "node_homes", "host_names",
@@ -55,7 +58,9 @@ class Source:
             self._scanned_at = time.monotonic()
             log.error("rescan of %s failed, serving what was: %s", self._title, error)
             return False
-        if all(getattr(disk.tree, each) == getattr(self.disk.tree, each) for each in _COLUMNS):
+        old = self.disk
+        trees = zip((disk.tree, *disk.inner_trees), (old.tree, *old.inner_trees), strict=True)
+        if all(getattr(new, each) == getattr(was, each) for new, was in trees for each in _COLUMNS):
             return False
         self.disk = disk
         log.info("rescan of %s: %s", self._title, describe(disk))
@@ -73,11 +78,18 @@ class Source:
         return disk
 
 
-@dataclass(frozen=True)
 class Sources:
-    """All exports of a server."""
+    """All exports of a server, and what its connections are confined to, unless they are not."""
 
-    each: Sequence[Source]
+    def __init__(self, each: Sequence[Source], *, confined: bool) -> None:
+        self.each = each
+        for name in _CODECS:
+            codecs.lookup(name)  # Python imports them late, and a sandbox would not let it
+        self.sandbox = Sandbox(self._roots()) if confined else None
+
+    def _roots(self) -> list[bytes]:
+        """The directories that are read beneath."""
+        return list(dict.fromkeys(root for source in self.each for root in source.disk.roots))
 
     def exports(self) -> Mapping[str, Export]:
         """The disks by name."""
@@ -90,7 +102,14 @@ class Sources:
     def refresh(self, asked: bool) -> tuple[Mapping[str, Export], Mapping[str, str]] | None:
         """The exports and descriptions, if any has changed."""
         changed = [source.refresh(asked=asked) for source in self.each]
-        return (self.exports(), self.descriptions()) if any(changed) else None
+        if not any(changed):
+            return None
+        if self.sandbox:
+            try:
+                self.sandbox.replace(self._roots())
+            except OSError as error:
+                log.error("the directories are gone again: %s", error)
+        return self.exports(), self.descriptions()
 
 
 def named_directories(words: Sequence[str]) -> dict[str, str] | None:

@@ -22,13 +22,20 @@ from .options import DiskOptions
 _UEFI_LABEL = "EFI"
 
 
-def iso_disk(options: DiskOptions, tree: Tree, files: ScannedFiles) -> tuple[Layout, Image]:
-    """Lays a tree out as ISO 9660. Raises UsageError, VfloppyError and OSError."""
-    uefi_image = None
-    if options.boot_uefi_dir:
-        uefi_image = _uefi_image(options.boot_uefi_dir, options)
-    layout = plan(tree, _iso_options(options), uefi_image.size if uefi_image else 0)
-    return layout, disk(layout, tree, files, uefi_image)
+def iso_disk(
+    options: DiskOptions, tree: Tree, files: ScannedFiles
+) -> tuple[Layout, Image, tuple[Tree, ...]]:
+    """Lays a tree out as ISO 9660; also returns the trees of images inside.
+
+    Raises UsageError, VfloppyError and OSError.
+    """
+    if not options.boot_uefi_dir:
+        layout = plan(tree, _iso_options(options))
+        return layout, disk(layout, tree, files), ()
+    uefi_tree = scan(options.boot_uefi_dir, ScanOptions(skip_unreadable=options.skip_unreadable))
+    uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options)
+    layout = plan(tree, _iso_options(options), uefi_image.size)
+    return layout, disk(layout, tree, files, uefi_image), (uefi_tree,)
 
 
 def _iso_options(options: DiskOptions) -> IsoOptions:
@@ -60,9 +67,8 @@ def _iso_options(options: DiskOptions) -> IsoOptions:
     )
 
 
-def _uefi_image(directory: str, options: DiskOptions) -> Image:
+def _uefi_image(directory: str, tree: Tree, options: DiskOptions) -> Image:
     """A directory as the smallest FAT that holds it, without a partition table."""
-    tree = scan(directory, ScanOptions(skip_unreadable=options.skip_unreadable))
     for fat_bits in (12, 16, 32):
         fat_options = FatOptions(
             label=_UEFI_LABEL,

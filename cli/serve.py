@@ -18,7 +18,7 @@ from ..nbd.system import end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
 from .console import complain, describe, report_changes
 from .disks import Disk
-from .exports import Source, Sources, named_directories, read_config
+from .exports import Source, Sources, log, named_directories, read_config
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
@@ -81,6 +81,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
             default_name=serving.default_export or sources.each[0].name,
             refresh=(lambda _asked: None) if serving.no_rescan else sources.refresh,
             security=security,
+            sandbox=sources.sandbox,
             limits=Limits(
                 handshake_timeout_s=serving.handshake_timeout,
                 connections=serving.max_connections,
@@ -102,10 +103,20 @@ def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool
     if serving.captive is not None:
         if not quiet:
             complain(f"serving {what} at {server.uri()}")
+            _tell(_confinement(sources), serving)
         sys.exit(server.run_captive(serving.captive))
     if not quiet:
         _announce(sources.each, what, server.uri())
+        _tell(_confinement(sources), serving)
     server.serve_forever()
+
+
+def _tell(text: str, serving: ServeOptions) -> None:
+    """A line for people, or a line of the log where that is for programs."""
+    if serving.log_format == "json":
+        log.info("%s", text)
+    else:
+        complain(text)
 
 
 def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Sources:
@@ -123,7 +134,13 @@ def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeO
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")
-    return Sources([Source(name, *rest) for name, rest in wanted.items()])
+    each = [Source(name, *rest) for name, rest in wanted.items()]
+    return Sources(each, confined=serving.sandbox)
+
+
+def _confinement(sources: Sources) -> str:
+    """What is in force against a client that takes a connection's process over."""
+    return f"sandbox: {sources.sandbox.summary if sources.sandbox else 'none (--no-sandbox)'}"
 
 
 def _security(serving: ServeOptions) -> Security:

@@ -36,6 +36,7 @@ class ServeOptions:
     tls_cert_dir: str | None
     tls_verify_peer: bool
     tls_psk: str | None
+    sandbox: bool
     no_rescan: bool
     max_connections: int | None
     handshake_timeout: float
@@ -111,6 +112,12 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         help="Pre-shared keys, a line NAME:HEX each (Python 3.13 and later).",
+    ),
+    click.option(
+        "--sandbox/--no-sandbox",
+        default=True,
+        help="Let a connection's process read beneath the directories and nothing else, where the "
+        "kernel has Landlock.  [default: sandbox]",
     ),
     click.option(
         "--no-rescan", is_flag=True, help="Serve the directory as it was at the start, for ever."

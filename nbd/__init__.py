@@ -27,6 +27,7 @@ from .listen import (
     listen_unix,
     listen_vsock,
 )
+from .sandbox import Sandbox
 from .server import Limits, Server
 from .stdio import StdioConnection
 
@@ -37,6 +38,7 @@ __all__ = [
     "Listener",
     "NbdError",
     "ProtocolError",
+    "Sandbox",
     "Security",
     "Server",
     "StdioConnection",

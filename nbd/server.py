@@ -24,6 +24,7 @@ from .exports import ExportTable
 from .listen import Listener
 from .processes import SignalWatch
 from .reports import Reports, log
+from .sandbox import Sandbox
 
 _ENDING = {signal.SIGINT, signal.SIGTERM}
 _PAUSE_S = 0.1
@@ -47,8 +48,9 @@ class Server:
 
     A lone export is also the default one, "", or else the one that is named so. Before a client is
     let in while nobody is connected, `refresh` is called, with whether SIGHUP asked for it: it may
-    return other exports and descriptions, which then take the place of the first. Raises
-    ValueError for a name that the protocol can't carry.
+    return other exports and descriptions, which then take the place of the first. With `sandbox`,
+    the process of each connection enters it first. Raises ValueError for a name that the protocol
+    can't carry.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Server:
         default_name: str | None = None,
         refresh: Refresh = lambda _asked: None,
         security: Security = Security(),  # noqa: B008  it is frozen
+        sandbox: Sandbox | None = None,
         limits: Limits = Limits(),
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
@@ -69,6 +72,7 @@ class Server:
         self._exports = ExportTable(exports, descriptions, default_name)
         self._refresh = refresh
         self._security = security
+        self._sandbox = sandbox
         self._on_ready = on_ready
 
     def uri(self) -> str:
@@ -131,6 +135,12 @@ class Server:
         def report(level: int, text: str) -> None:
             reports.send(level, f"{label} {text}" if level < logging.WARNING else text)
 
+        try:
+            if self._sandbox:
+                self._sandbox.enter()
+        except OSError as error:
+            report(logging.ERROR, f"{label} refused: {error}; --no-sandbox serves without")
+            return 1
         try:
             serve_connection(
                 client, self._exports, report, self.limits.handshake_timeout_s, self._security

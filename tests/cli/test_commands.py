@@ -483,3 +483,13 @@ def test_progress_is_shown_on_a_terminal_only(tree, tmp_path):
     assert b"257.5 MiB" in shown.stdout
     assert b"\x1b[" in shown.stdout
     assert b"\x1b[" not in vfloppy("build", tree, tmp_path / "out.img").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [([], "sandbox: "), (["--no-sandbox"], "none (--no-sandbox)")]
+)
+def test_serving_says_what_confines_it(tree, options, words):
+    done = vfloppy("serve", "-U", "-", *options, tree, "--run", "true")
+    assert done.returncode == 0
+    assert words in done.stderr.decode()
+    assert done.stderr.decode().count("sandbox: ") == 1

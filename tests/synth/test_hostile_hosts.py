@@ -12,11 +12,13 @@ import pytest
 from conformance import check_image, read
 from tools import ENVIRONMENT, run
 from vfloppy.errors import ScanError
-from vfloppy.pieces import HostReadError
+from vfloppy.pieces import HostReadError, HostSlice
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
 from vfloppy.synth.host import Directories, ScannedFiles
 from vfloppy.synth.image import Image
+from vfloppy.synth.iso.disk import disk as iso_disk
+from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import ScanOptions, scan
 
 NS = 1_000_000_000
@@ -258,3 +260,30 @@ def test_permissions_are_asked_about_only_where_the_mode_leaves_a_doubt(tmp_path
     }
     with pytest.raises(ScanError, match="dir, file, group and 1 more"):
         scan(str(tmp_path), ScanOptions(may_read=refuse))
+
+
+@pytest.mark.parametrize("form", ["fat", "iso"])
+def test_ten_thousand_levels_are_served_to_the_bottom(tmp_path, form):
+    """Deeper than Python recurses, and far longer than the longest path that the system takes."""
+    root = os.open(tmp_path, os.O_RDONLY)
+    levels = [root]
+    for _ in range(10_000):
+        os.mkdir("d", dir_fd=levels[-1])
+        levels.append(os.open("d", os.O_RDONLY, dir_fd=levels[-1]))
+        if len(levels) > 2:
+            os.close(levels.pop(0))
+    descriptor = os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=levels[-1])
+    os.write(descriptor, b"at the bottom")
+    for each in (*levels, descriptor):
+        os.close(each)
+    try:
+        tree = scan(str(tmp_path))
+        files = ScannedFiles(tree)
+        if form == "fat":
+            image = disk(plan(tree), tree, files)
+        else:
+            image = iso_disk(iso_plan(tree), tree, files)
+        slices = [each for each in image.pieces(0, image.size) if isinstance(each, HostSlice)]
+        assert [each.read() for each in slices] == [b"at the bottom"]
+    finally:
+        run("rm", "-r", str(tmp_path / "d"))  # pytest's own removal recurses

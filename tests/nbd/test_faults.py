@@ -1,0 +1,163 @@
+"""Faults from below and from clients: after each one the server lives and its bytes are right."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+
+import pytest
+from vfloppy.nbd import listen_unix, reading, sending, session, wire
+from vfloppy.pieces import HostSlice
+from vfloppy.synth import host
+from vfloppy.synth.fat.disk import disk
+from vfloppy.synth.fat.plan import plan
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.scan import scan
+
+from .fakes import Client, pattern, request
+
+CONTENT = pattern(300_000, 1)
+FAULTS = [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EACCES]
+
+
+@pytest.fixture
+def served(tmp_path, serve, monkeypatch):
+    """Starts a server of one file: its socket, where the file begins, and its process."""
+
+    def start(below=os):
+        root = tmp_path / "root"
+        root.mkdir()
+        (root / "file").write_bytes(CONTENT)
+        tree = scan(str(root))
+        image = disk(plan(tree), tree, ScannedFiles(tree))
+        position = 0
+        for piece in image.pieces(0, image.size):
+            if isinstance(piece, HostSlice):
+                break
+            position += len(piece) if isinstance(piece, bytes) else piece.length
+        listener = listen_unix(tmp_path / "socket")
+        for module in (host, session, reading, sending):
+            if hasattr(module, "os"):
+                monkeypatch.setattr(module, "os", below)
+        return listener.path, position, serve([listener], {"": image})
+
+    return start
+
+
+class Seldom:
+    """A system call that succeeds every third time: a failed read is tried once more."""
+
+    def __init__(self, call, fault):
+        self.call = call
+        self.fault = fault
+        self.count = 0
+
+    def __call__(self, *arguments, **options):
+        self.count += 1
+        if self.count % 3:
+            if self.fault == "short":
+                descriptor, length, offset = arguments
+                return self.call(descriptor, max(1, length // 3), offset)
+            raise OSError(self.fault, os.strerror(self.fault))
+        return self.call(*arguments, **options)
+
+
+class FaultyOs:
+    """The module os as `synth.host` sees it, with one call replaced."""
+
+    def __init__(self, name, fault):
+        setattr(self, name, Seldom(getattr(os, name), fault))
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [("pread", "short"), ("sendfile", errno.EIO), ("sendfile", errno.ENOMEM)]
+    + [(call, fault) for call in ("open", "pread", "fstat") for fault in FAULTS],
+)
+def test_a_fault_below_gives_the_bytes_or_eio(served, call, fault):
+    path, at, running = served(FaultyOs(call, fault))
+    right = failed = 0
+    for _ in range(4):
+        with Client(path) as client:
+            client.go()
+            for length in (512, 10_000, 300_000, 512, 10_000):
+                client.send(request(wire.NBD_CMD_READ, at, length))
+                chunks = [client.chunk()]
+                while not chunks[-1].done:
+                    chunks.append(client.chunk())
+                if errors := {each.error for each in chunks if each.error}:
+                    assert errors == {wire.NBD_EIO}
+                    failed += 1
+                    continue
+                assert b"".join(each.payload for each in chunks) == CONTENT[:length]
+                right += 1
+    assert running.stop() == 0
+    assert failed if fault != "short" else not failed
+    assert right
+    print(f"\n20 reads, {failed} refused, wrong bytes: 0, deaths: 0")
+
+
+HALF = request(wire.NBD_CMD_READ, 0, 512)[:13]
+HUGE = [0xFFFFFFFF, 0x80000000, 0x10000000]
+
+
+def leave_in_a_reply(client, at):
+    client.send(request(wire.NBD_CMD_READ, at, 300_000) * 50)
+    client.take(1000)
+
+
+def never_read(client, at):
+    client.socket.setblocking(False)
+    try:
+        while True:
+            client.socket.send(request(wire.NBD_CMD_READ, at, 300_000))
+    except BlockingIOError:
+        return
+
+
+def reset(client, at):
+    client.send(request(wire.NBD_CMD_READ, at, 300_000))
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+CLIENTS = {
+    "leaves in the middle of a reply": leave_in_a_reply,
+    "never reads": never_read,
+    "sends half a header": lambda client, at: client.send(HALF),
+    "sends noise": lambda client, at: client.send(b"\xff" * 28),
+    "resets": reset,
+    **{
+        f"asks for {length:#x} bytes": (
+            lambda client, at, length=length: client.send(
+                request(wire.NBD_CMD_READ, at, length) + request(wire.NBD_CMD_WRITE, at, length)
+            )
+        )
+        for length in HUGE
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_a_client_that_misbehaves_harms_nobody(served, kind):
+    path, at, running = served()
+    with Client(path) as neighbour:
+        neighbour.go()
+        for _ in range(5):
+            client = Client(path)
+            client.go()
+            CLIENTS[kind](client, at)
+            assert neighbour.read(at, 300_000) == CONTENT
+            client.socket.close()
+        with Client(path) as late:
+            late.go()
+            assert late.read(at, 300_000) == CONTENT
+    assert running.stop() == 0
+    text = running.log.read_text()
+    assert "failed" not in text
+    assert "ended by" not in text
+    print(f"\n5 clients, each {kind}: wrong bytes: 0, deaths: 0")

@@ -1,0 +1,172 @@
+"""docs/promises.md, row by row: whatever becomes of a host file, its bytes are served or EIO is."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from vfloppy.nbd import Sandbox, listen_unix, wire
+from vfloppy.pieces import HostSlice
+from vfloppy.synth import host
+from vfloppy.synth.fat.disk import disk as fat_disk
+from vfloppy.synth.fat.plan import plan as fat_plan
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.iso.disk import disk as iso_disk
+from vfloppy.synth.iso.plan import plan as iso_plan
+from vfloppy.synth.scan import scan
+
+from .fakes import Client, pattern, request
+
+CONTENT = pattern(100_000, 1)
+OTHER = pattern(50_000, 2)
+PROMISES = Path(__file__).parents[2] / "docs" / "promises.md"
+
+
+def rewritten(file):
+    with file.open("r+b") as out:
+        out.write(b"SECRET")
+
+
+def replaced(file):
+    other = file.with_name("new")
+    other.write_bytes(b"SECRET".ljust(len(CONTENT)))
+    other.rename(file)
+
+
+def linked(file):
+    secret = file.parent.parent.parent / "secret"
+    secret.write_bytes(b"SECRET".ljust(len(CONTENT)))
+    file.unlink()
+    file.symlink_to(secret)
+
+
+def fifo(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def device(file):
+    file.unlink()
+    try:
+        os.mknod(file, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
+    except PermissionError:
+        pytest.skip("only root makes devices")
+
+
+def directory_is_a_link(file):
+    moved = file.parent.rename(file.parent.with_name("moved"))
+    file.parent.symlink_to(moved)
+
+
+# What it is called in docs/promises.md: how it is done, what is read then where the file's
+# descriptor is open, and where it is not.
+CHANGES = {
+    "grows": (lambda file: os.truncate(file, 200_000), "bytes", "bytes"),
+    "shrinks": (lambda file: os.truncate(file, 10), "EIO", "EIO"),
+    "is rewritten in place": (rewritten, "EIO", "EIO"),
+    "is replaced by rename": (replaced, "bytes", "EIO"),
+    "is deleted": (lambda file: file.unlink(), "bytes", "EIO"),
+    "becomes unreadable": (lambda file: file.chmod(0), "bytes", None),
+    "becomes a symbolic link": (linked, "bytes", "EIO"),
+    "becomes a fifo": (fifo, "bytes", "EIO"),
+    "becomes a device": (device, "bytes", "EIO"),
+    "is in a directory that is renamed": (
+        lambda file: file.parent.rename(file.parent.with_name("moved")), "bytes", None
+    ),
+    "is in a directory that becomes a link": (directory_is_a_link, "bytes", None),
+    "gets a new neighbour": (lambda file: file.with_name("new").write_text("SECRET"),
+                             "bytes", "bytes"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "root"
+    (root / "sub").mkdir(parents=True)
+    (root / "sub" / "file").write_bytes(CONTENT)
+    (root / "other").write_bytes(OTHER)
+    _wait_for_the_clock_of(root / "sub" / "file")
+    return scan(str(root))
+
+
+def _wait_for_the_clock_of(file):
+    """A change in the same tick of the file system's clock leaves no trace."""
+    probe = file.parents[2] / "probe"
+    while True:
+        probe.touch()
+        if probe.stat().st_ctime_ns > file.stat().st_ctime_ns:
+            return
+
+
+def read(client, offset, length, content):
+    """ "bytes" or "EIO"; anything else fails."""
+    client.send(request(wire.NBD_CMD_READ, offset, length))
+    replies = [client.chunk()]
+    while not replies[-1].done:
+        replies.append(client.chunk())
+    errors = {each.error for each in replies if each.error}
+    if errors:
+        assert errors == {wire.NBD_EIO}
+        assert "file" in " ".join(each.text for each in replies)
+        return "EIO"
+    data = b"".join(
+        each.payload for each in replies if each.kind == wire.NBD_REPLY_TYPE_OFFSET_DATA
+    )
+    assert data == content[:length]
+    return "bytes"
+
+
+@pytest.mark.parametrize("kept_open", [True, False], ids=["kept open", "closed again"])
+@pytest.mark.parametrize("leases", [True, False], ids=["leases", "checks"])
+@pytest.mark.parametrize("read_before", [True, False], ids=["read before", "not read"])
+@pytest.mark.parametrize("form", ["fat", "iso"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_file_gives_its_bytes_or_eio(
+    serve, tmp_path, tree, monkeypatch, change, form, read_before, leases, kept_open
+):
+    monkeypatch.setattr(host, "_MOST_OPEN_FILES", 4096 if kept_open else 1)
+    files = ScannedFiles(tree, leases=leases)
+    layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
+    image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
+    at = _offsets(image, tree)
+    listener = listen_unix(tmp_path / "socket")
+    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    act, held, anew = CHANGES[change]
+    with Client(listener.path) as client, Client(listener.path) as second:
+        client.go()
+        second.go()
+        assert read(second, at[b"other"], 50_000, OTHER) == "bytes"
+        if read_before:
+            assert read(client, at[b"file"], 100_000, CONTENT) == "bytes"
+            assert read(client, at[b"other"], 512, OTHER) == "bytes"
+        act(tmp_path / "root" / "sub" / "file")
+        expected = held if read_before and kept_open else anew
+        for length in (512, 100_000, 40_000, 512):  # copied and by sendfile
+            outcome = read(client, at[b"file"], length, CONTENT)
+            assert outcome == expected or expected is None
+            assert read(client, at[b"other"], 512, OTHER) == "bytes"
+        assert read(second, at[b"other"], 50_000, OTHER) == "bytes"
+    running.stop()
+    lines = running.log.read_text().splitlines()
+    told = [line for line in lines if "sub/file" in line]
+    assert len(told) == len(set(told)) <= 1
+    assert bool(told) == (expected == "EIO") or expected is None
+
+
+def _offsets(image, tree):
+    """Where each file's contents begin, by its name."""
+    found = {}
+    position = 0
+    for piece in image.pieces(0, image.size):
+        if isinstance(piece, HostSlice):
+            found.setdefault(tree.name(piece.index), position)
+        position += len(piece) if isinstance(piece, bytes) else piece.length
+    return found
+
+
+def test_the_document_and_the_matrix_speak_of_the_same_changes():
+    rows = re.findall(r"^\| ([a-z][^|]+?) \|", PROMISES.read_text(), re.MULTILINE)
+    assert set(CHANGES) <= set(rows)

@@ -1,0 +1,120 @@
+"""A neighbour swaps files for links to a secret as fast as it can: the secret is never served.
+
+RACE_SECONDS says for how long; it decides how much is tried, and never what is right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+import pytest
+from vfloppy.errors import VfloppyError
+from vfloppy.nbd import listen_unix, processes, wire
+from vfloppy.pieces import HostReadError, HostSlice
+from vfloppy.synth.fat.disk import disk
+from vfloppy.synth.fat.plan import plan
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.scan import scan
+from vfloppy.synth.write import write_file
+
+from .fakes import Client, request
+
+SECRET = b"SECRET! " * 5000
+SECONDS = float(os.environ.get("RACE_SECONDS", "3"))
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "root" / "sub").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    for number in range(8):
+        (tmp_path / "root" / "sub" / f"f{number}").write_bytes(b"public. " * 5000)
+        (tmp_path / "outside" / f"f{number}").write_bytes(SECRET)
+    return tmp_path / "root"
+
+
+def swap(root):
+    """For ever: files, and the directory that they are in, become links to the outside.
+
+    A file that was renamed is refused for its ctime, so half of them only move with the directory.
+    """
+    spare, kept = root.parent / "spare", root.parent / "kept"
+    while True:
+        for name in [*(f"sub/f{number}" for number in range(4)), "sub"]:
+            spare.symlink_to(root.parent / "outside" / name.removeprefix("sub").lstrip("/"))
+            (root / name).rename(kept)
+            spare.rename(root / name)
+            (root / name).unlink()
+            kept.rename(root / name)
+
+
+@contextlib.contextmanager
+def swapping(root):
+    process_id = processes.fork(lambda: swap(root))
+    try:
+        yield
+        assert processes.ended(process_id) is None, "it did not swap to the end"
+    finally:
+        with contextlib.suppress(ChildProcessError):
+            processes.end_all([process_id])
+
+
+def laps():
+    yield 0
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        yield 0
+
+
+def read_all(client, image):
+    """What comes of reading every file once, and how many reads failed."""
+    data, failed, position = [], 0, 0
+    for piece in image.pieces(0, image.size):
+        length = len(piece) if isinstance(piece, bytes) else piece.length
+        if isinstance(piece, HostSlice):
+            client.send(request(wire.NBD_CMD_READ, position, length))
+            chunks = [client.chunk()]
+            while not chunks[-1].done:
+                chunks.append(client.chunk())
+            errors = {each.error for each in chunks if each.error}
+            assert errors <= {wire.NBD_EIO}
+            failed += bool(errors)
+            data += [each.payload for each in chunks]
+        position += length
+    return b"".join(data), failed
+
+
+def test_nothing_that_is_served_is_secret(serve, tmp_path, root):
+    tree = scan(str(root))
+    image = disk(plan(tree), tree, ScannedFiles(tree, leases=True))
+    listener = listen_unix(tmp_path / "socket")
+    serve([listener], {"": image})  # without the sandbox: it would hide a mistake
+    reads = failures = 0
+    with swapping(root):
+        for _ in laps():
+            with Client(listener.path) as client:  # a new one, which has nothing open
+                client.go()
+                data, failed = read_all(client, image)
+            assert b"SECRET" not in data
+            reads, failures = reads + 8, failures + failed
+    print(f"\n{reads} reads during swaps, {failures} refused, secrets: 0")
+
+
+def test_nothing_that_is_built_is_secret(tmp_path, root):
+    built = refused = 0
+    with swapping(root):
+        for _ in laps():
+            try:
+                tree = scan(str(root))
+                out = tmp_path / "out"
+                write_file(disk(plan(tree), tree, ScannedFiles(tree)), str(out), lambda _: None)
+            except (VfloppyError, HostReadError):
+                refused += 1
+                continue
+            built += 1
+            with out.open("rb") as image:
+                assert b"SECRET" not in image.read(16 << 20)
+    print(f"\n{built} built during swaps, {refused} refused, secrets: 0")
+    assert not list(tmp_path.glob(".vfloppy-*"))
