@@ -35,7 +35,7 @@ from .reading import (
 )
 from .replies import ExtendedReplies, Replies, SimpleReplies
 from .rules import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, check, payload_bytes
-from .status import statuses
+from .status import MAXIMUM_EXTENTS, statuses
 
 RECEIVE_BYTES = 64 << 10
 BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
@@ -314,6 +314,9 @@ class Session:
         try:
             wanted: tuple[int, ...] | None = None
             if command == wire.NBD_CMD_BLOCK_STATUS and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN:
+                if length > MOST_STATUS_PAYLOAD_BYTES:
+                    text = f"a payload of {length} bytes, and {MOST_STATUS_PAYLOAD_BYTES} is most"
+                    raise RefusedError(wire.NBD_EINVAL, text)
                 length, wanted = wire.unpack_status_payload(payload)
             checked = (magic, flags, command, cookie, offset, length)
             size = self._export.size
@@ -360,10 +363,10 @@ class Session:
         ids = tuple(contexts) if wanted is None else tuple(dict.fromkeys(wanted))
         if not ids or not contexts.keys() >= set(ids):
             raise RefusedError(wire.NBD_EINVAL, "a metadata context that was not negotiated")
-        one = bool(flags & wire.NBD_CMD_FLAG_REQ_ONE)
+        most = 1 if flags & wire.NBD_CMD_FLAG_REQ_ONE else MAXIMUM_EXTENTS // len(ids)
         chunks = []
         for context_id in ids:
-            found = statuses(contexts[context_id], self._export, offset, length, one=one)
+            found = statuses(contexts[context_id], self._export, offset, length, most=most)
             done = _DONE if context_id == ids[-1] else 0
             chunks.append(self._replies.status(done, cookie, offset, context_id, found))
         return b"".join(chunks)

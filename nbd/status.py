@@ -29,8 +29,7 @@ KIND_NUMBERS: Mapping[str, int] = {
     Kind.RESERVED: 4,
     Kind.PARTITION_TABLE: 5,
 }
-# Looking at more extents for one answer would keep the client and its other requests waiting;
-# it asks again from where the answer ended.
+# An answer has no more of them, all contexts together; the client asks again from where it ended.
 MAXIMUM_EXTENTS = 1 << 20
 HOLE_AND_ZERO = NBD_STATE_HOLE | NBD_STATE_ZERO
 
@@ -45,10 +44,11 @@ def matching_contexts(query: str) -> Iterator[str]:
             yield name
 
 
-def statuses(context: str, export: Export, offset: int, length: int, *, one: bool) -> list[Status]:
-    """What a context says of a range, equal neighbours merged; only the first if `one` is asked."""
-    found = _SOURCES[context](export, offset, length)
-    return _merged(islice(found, MAXIMUM_EXTENTS), one=one)
+def statuses(
+    context: str, export: Export, offset: int, length: int, *, most: int = MAXIMUM_EXTENTS
+) -> list[Status]:
+    """What a context says of a range, equal neighbours merged: the first `most` of it, or all."""
+    return list(islice(_merged(_SOURCES[context](export, offset, length)), most))
 
 
 def _allocation(export: Export, offset: int, length: int) -> Iterator[Status]:
@@ -58,7 +58,7 @@ def _allocation(export: Export, offset: int, length: int) -> Iterator[Status]:
 
 def _kinds(export: Export, offset: int, length: int) -> Iterator[Status]:
     for extent in export.extents(offset, length):
-        yield extent.length, KIND_NUMBERS.get(extent.kind, KIND_NUMBERS[Kind.RESERVED])
+        yield extent.length, KIND_NUMBERS[extent.kind]
 
 
 def _files(export: Export, offset: int, length: int) -> Iterator[Status]:
@@ -92,15 +92,12 @@ _SOURCES: Mapping[str, Callable[[Export, int, int], Iterator[Status]]] = {
 }
 
 
-def _merged(found: Iterable[Status], *, one: bool) -> list[Status]:
-    merged: list[Status] = []
+def _merged(found: Iterable[Status]) -> Iterator[Status]:
     run_length, run_status = 0, 0
     for length, status in found:
         if run_length and status != run_status:
-            if one:
-                break
-            merged.append((run_length, run_status))
+            yield run_length, run_status
             run_length = 0
         run_length += length
         run_status = status
-    return [*merged, (run_length, run_status)]
+    yield run_length, run_status

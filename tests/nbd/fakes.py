@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vfloppy.nbd import wire
-from vfloppy.pieces import Extent, Hole, HostReadError, HostRuns, HostSlice, Piece
+from vfloppy.pieces import Extent, Hole, HostReadError, HostRuns, HostSlice, Kind, Piece
 
 MAGIC = wire.NBD_REQUEST_MAGIC
 
@@ -72,7 +72,7 @@ class FakeExport:
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         for piece in self.pieces(offset, length):
-            yield Extent(_length(piece), isinstance(piece, Hole), "fake")
+            yield Extent(_length(piece), isinstance(piece, Hole), Kind.RESERVED)
 
     @property
     def data(self) -> bytes:

@@ -10,8 +10,14 @@ from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.reading import BATCH_BYTES, Transfer
 from vfloppy.nbd.session import Session
-from vfloppy.nbd.status import FILE_CONTEXT, KIND_CONTEXT, MAXIMUM_EXTENTS, statuses
-from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice
+from vfloppy.nbd.status import (
+    FILE_CONTEXT,
+    KIND_CONTEXT,
+    KIND_NUMBERS,
+    MAXIMUM_EXTENTS,
+    statuses,
+)
+from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice, Kind
 
 from .fakes import (
     FakeColumns,
@@ -453,14 +459,21 @@ def test_block_status_looks_at_a_bounded_number_of_extents():
         nonlocal looked
         while True:
             looked += 1
-            yield Extent(1, bool(looked & 1), "")
+            yield Extent(1, bool(looked & 1), Kind.FREE)
 
     class Endless(FakeExport):
         def extents(self, offset, length):
             return endless()
 
-    assert len(statuses("base:allocation", Endless([b"x"]), 0, 9, one=False)) == MAXIMUM_EXTENTS
-    assert looked == MAXIMUM_EXTENTS
+    assert len(statuses("base:allocation", Endless([b"x"]), 0, 9)) == MAXIMUM_EXTENTS
+    assert looked == MAXIMUM_EXTENTS + 1
+    looked = 0
+    assert statuses("base:allocation", Endless([b"x"]), 0, 9, most=1) == [(1, 3)]
+
+
+def test_every_kind_has_a_number():
+    assert sorted(KIND_NUMBERS.values()) == list(range(len(Kind)))
+    assert KIND_NUMBERS.keys() == set(Kind)
 
 
 def test_several_contexts_are_a_chunk_each(export):
@@ -469,7 +482,7 @@ def test_several_contexts_are_a_chunk_each(export):
     assert [each.payload[:4] for each in told.chunks] == [b"\0\0\0\5", b"\0\0\0\6", b"\0\0\0\7"]
     assert [each.done for each in told.chunks] == [False, False, True]
     kinds, files = (list(wire.DESCRIPTOR.iter_unpack(each.payload[4:])) for each in told.chunks[1:])
-    assert kinds == [(export.size, 4)]  # a fake's kind is unknown, so reserved
+    assert kinds == [(export.size, 4)]  # a fake's kind is reserved
     if isinstance(export, FakeColumns):
         ends = [(1000, 0), (5000, 1), (21_000, 0), (300_000, 2), (100, 3), (100_000, 0)]
         assert files == ends
