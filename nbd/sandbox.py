@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterable
 
 # The same on every architecture but Alpha, which has no Landlock worth the name.
@@ -52,11 +53,14 @@ class Sandbox:
 
     def __init__(self, folders: Iterable[str | bytes]) -> None:
         self._abi = _landlock_abi()
-        self._folders = [os.open(each, os.O_PATH | os.O_CLOEXEC) for each in folders]
+        self._folders: list[int] = []
+        self.replace(folders)
 
     @property
     def summary(self) -> str:
         """What will be in force, in one line."""
+        if sys.platform != "linux":
+            return "none, which only Linux has here"
         if not self._abi:
             return "no new privileges; this kernel has no Landlock, so reading is not confined"
         network = ", no TCP" if self._abi >= min(_TCP_RIGHTS) else ""
@@ -64,6 +68,8 @@ class Sandbox:
 
     def replace(self, folders: Iterable[str | bytes]) -> None:
         """Has other folders from now on. Raises OSError, and then keeps those it has."""
+        if not self._abi:
+            return
         opened = [os.open(each, os.O_PATH | os.O_CLOEXEC) for each in folders]
         self.close()
         self._folders = opened
@@ -76,6 +82,8 @@ class Sandbox:
 
     def enter(self) -> None:
         """Confines the calling process for good. Raises OSError where the kernel refuses."""
+        if sys.platform != "linux":
+            return
         libc = ctypes.CDLL(None, use_errno=True)
         _succeed(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         if not self._abi:
@@ -116,6 +124,8 @@ def _allow(libc: ctypes.CDLL, ruleset: int, descriptor: int, rights: int) -> Non
 
 def _landlock_abi() -> int:
     """0 where the kernel, its configuration or a container's filter leaves no Landlock."""
+    if sys.platform != "linux":
+        return 0
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         return max(0, int(libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)))

@@ -326,6 +326,23 @@ def test_tls_is_required(tree, tmp_path, certificates, verify):
             assert run("nbdinfo", stranger).returncode != 0
 
 
+def test_a_machine_uses_a_disk_by_tls(tree, certificates):
+    need_tool("qemu-system-x86_64")
+    qemu = (
+        "(echo info block; echo quit) | qemu-system-x86_64 -accel tcg -S -display none -nodefaults "
+        f"-monitor stdio -object tls-creds-x509,id=tls0,endpoint=client,dir={certificates} "
+        "-blockdev driver=nbd,node-name=disk,server.type=inet,server.host=127.0.0.1,"
+        'server.port="$port",tls-creds=tls0,read-only=on -device virtio-blk-pci,drive=disk'
+    )
+    done = vfloppy(
+        "serve", "-q", "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree,
+        "--run", qemu,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"disk: nbd" in done.stdout
+    assert b"read-only" in done.stdout
+
+
 def test_tls_is_possible(tree, tmp_path, certificates):
     need_tool("nbdinfo")
     with serving(

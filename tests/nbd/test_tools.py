@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
 
 import pytest
 from tools import missing_dependency, need_tool, output, run
@@ -118,3 +121,66 @@ def test_nbdsh(uri, export):
     ):
         assert line == data[offset : offset + length].hex()
     assert lines[4:] == ["EPERM", "EPERM", "EPERM", "EINVAL", "EINVAL", data[:4].hex()]
+
+
+def test_nbdinfo_maps_our_own_contexts(uri, export):
+    need_tool("nbdinfo")
+    for context in ("x-vfloppy:kind", "x-vfloppy:file"):
+        extents = json.loads(output("nbdinfo", f"--map={context}", "--json", uri))
+        assert sum(each["length"] for each in extents) == export.size
+
+
+def test_qemu_io(uri, export):
+    need_tool("qemu-io")
+    reads = (("-P 0", 7 * MIB, 65_536), ("", 0, MIB), ("", 6 * MIB, 4096))
+    commands = [word for _, at, length in reads for word in ("-c", f"read {at} {length}")]
+    said = output("qemu-io", "-r", "-f", "raw", "-c", f"read -P 0 {8 * MIB} 1M", *commands, uri)
+    assert said.count("ops;") == 4
+    assert "Pattern verification failed" not in said
+    failed = run("qemu-io", "-r", "-f", "raw", "-c", f"read -P 7 {8 * MIB} 1M", uri)
+    assert b"Pattern verification failed" in failed.stdout
+
+
+def test_fio_verifies_nothing_but_reads_all(uri, export):
+    need_tool("fio")
+    done = output(
+        "fio", "--name=all", "--ioengine=nbd", f"--uri={uri}", "--rw=read", "--bs=64k",
+        "--iodepth=16", "--output-format=json", cwd="/tmp",
+    )  # fmt: skip
+    report = json.loads(done[done.index("{") :])
+    assert report["jobs"][0]["error"] == 0
+    assert report["jobs"][0]["read"]["io_bytes"] >= export.size // 65_536 * 65_536
+
+
+def test_nbdfuse(uri, export, tmp_path):
+    need_tool("nbdfuse", "fusermount3")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("this machine has no /dev/fuse")
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    with subprocess.Popen(["nbdfuse", "--readonly", str(mount), uri], cwd="/") as process:
+        try:
+            deadline = time.monotonic() + 20
+            while not (mount / "nbd").exists():
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert (mount / "nbd").read_bytes() == export.data
+        finally:
+            run("fusermount3", "-u", str(mount))
+            process.wait(20)
+
+
+def test_nbd_client(serve, export, tmp_path):
+    """The kernel's own client, where there is one."""
+    if run("modprobe", "nbd").returncode and not os.path.exists("/sys/module/nbd"):
+        pytest.skip("this kernel has no nbd module")
+    need_tool("nbd-client")
+    path = str(tmp_path / "socket")
+    serve([listen_unix(path)], {"disk": export})
+    output("nbd-client", "-unix", path, "/dev/nbd0", "-N", "disk", "-R")
+    try:
+        with open("/dev/nbd0", "rb") as device:
+            assert device.read() == export.data
+    finally:
+        output("nbd-client", "-d", "/dev/nbd0")
