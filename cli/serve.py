@@ -73,6 +73,9 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
         def on_ready() -> None:
             write_pid()
             notify("READY=1", os.environ)
+            if not quiet and serving.captive is None:
+                _announce(sources.each, _what(sources), server.uri())
+                _tell(_confinement(sources), serving)
 
         server = Server(
             listening,
@@ -96,19 +99,20 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
     if serving.single:
         sys.exit(server.serve_single(_standard_connection()))
-    what = ", ".join(
+    if serving.captive is not None:
+        if not quiet:
+            complain(f"serving {_what(sources)} at {server.uri()}")
+            _tell(_confinement(sources), serving)
+        sys.exit(server.run_captive(serving.captive))
+    server.serve_forever()
+
+
+def _what(sources: Sources) -> str:
+    """All disks in one line."""
+    return ", ".join(
         f"{source.name}: {describe(source.disk)}" if source.name else describe(source.disk)
         for source in sources.each
     )
-    if serving.captive is not None:
-        if not quiet:
-            complain(f"serving {what} at {server.uri()}")
-            _tell(_confinement(sources), serving)
-        sys.exit(server.run_captive(serving.captive))
-    if not quiet:
-        _announce(sources.each, what, server.uri())
-        _tell(_confinement(sources), serving)
-    server.serve_forever()
 
 
 def _tell(text: str, serving: ServeOptions) -> None:
