@@ -70,7 +70,7 @@ class Sandbox:
         """Has other folders from now on. Raises OSError, and then keeps those it has."""
         if not self._abi:
             return
-        opened = [os.open(each, os.O_PATH | os.O_CLOEXEC) for each in folders]
+        opened = [os.open(each, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for each in folders]
         self.close()
         self._folders = opened
 
