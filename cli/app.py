@@ -16,6 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import VfloppyError
+from ..nbd.errors import NbdError
 from .console import complain
 
 _COMMANDS = {
@@ -83,7 +84,7 @@ def main() -> None:
         status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 128 + signal.SIGINT
-    except (VfloppyError, OSError) as error:
+    except (VfloppyError, NbdError, OSError) as error:
         complain(_sentence(error))
         status = 1
     sys.exit(_flushed(status))

@@ -158,6 +158,9 @@ def _read_export(path: str, name: str, table: Any) -> tuple[tuple[str, ...], Dis
     if not isinstance(directories, list) or not all(isinstance(each, str) for each in directories):
         raise click.UsageError(f"{where}: directories is no list of texts")
     try:
-        return tuple(directories), options_from(given)
+        options = options_from(given)
     except click.UsageError as error:
         raise click.UsageError(f"{where}: {error.message}") from None
+    if not directories and not options.graft:
+        raise click.UsageError(f"{where}: directories is missing")
+    return tuple(directories), options

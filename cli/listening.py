@@ -25,9 +25,13 @@ def listeners(serving: ServeOptions) -> list[Listener]:
     """Opens what was asked for. Raises UsageError and ListenError."""
     inherited = listen_inherited(os.environ)
     if inherited:
-        if serving.unix or serving.ip or serving.port is not None or serving.captive is not None:
+        listens = (
+            serving.unix or serving.ip or serving.port is not None or serving.vsock is not None
+        )
+        if listens or serving.captive is not None:
             raise click.UsageError(
-                "LISTEN_FDS gives the sockets; --unix, --port, --ip and --run go without it"
+                "LISTEN_FDS gives the sockets; --unix, --port, --ip, --vsock and --run don't go "
+                "with it"
             )
         return [inherited]
     found: list[Listener] = []
@@ -61,7 +65,7 @@ def _tcp(serving: ServeOptions) -> list[Listener]:
         for each in found:
             each.close()
         raise click.UsageError(
-            f"at {', '.join(serving.ip)} anybody who reaches this computer could read the "
+            f"at {', '.join(map(repr, serving.ip))} whoever reaches this computer could read the "
             "directory; pass --tls require, or --insecure if that is meant"
         )
     return found

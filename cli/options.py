@@ -318,6 +318,8 @@ def options_from(given: Mapping[str, Any]) -> DiskOptions:
                 words.append(spelled if value else others[0])
         else:
             for each in value if isinstance(value, list) else [value]:
+                if not isinstance(each, str | int) or isinstance(each, bool):
+                    raise click.UsageError(f"{name} is a text or a number, or a list of them")
                 words += [spelled, str(each)]
     options: DiskOptions = _command.main(words, standalone_mode=False)
     return options

@@ -22,7 +22,7 @@ from .exports import Source, Sources, log, named_directories, read_config
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
-from .serve_options import ServeOptions, serve_options
+from .serve_options import ServeOptions, check_export_name, serve_options
 
 _EPILOG = """\b
 Examples:
@@ -131,10 +131,14 @@ def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeO
         wanted = read_config(serving.config)
     else:
         named = named_directories(directories)
+        if named and serving.export_name:
+            raise click.UsageError("--export-name goes without NAME=DIR, which names the exports")
         if named:
             wanted = {name: ((directory,), options) for name, directory in named.items()}
         else:
             wanted = {serving.export_name: (directories, options)}
+    for name in wanted:
+        check_export_name(name)
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")
@@ -179,9 +183,12 @@ def _pidfile(path: str | None) -> Iterator[Any]:
 
     def write() -> None:
         temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-        os.replace(temporary, path)  # never half a number
+        try:
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+            os.replace(temporary, path)  # never half a number
+        except OSError as error:
+            raise click.ClickException(f"--pidfile {path}: {error.strerror}") from error
 
     try:
         yield write

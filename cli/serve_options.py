@@ -13,6 +13,7 @@ import click
 from ..nbd.handshake import Tls
 from .logs import LEVELS
 
+_MOST_NAME_BYTES = 4096
 _MODE = re.compile(r"0?[0-7]{3}")
 
 
@@ -171,6 +172,20 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+def check_export_name(name: str) -> None:
+    """Raises UsageError for a name that the protocol can't carry."""
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(
+            "the name of an export is no UTF-8; NBD holds nothing else"
+        ) from None
+    if len(raw) > _MOST_NAME_BYTES or b"\0" in raw:
+        raise click.UsageError(
+            f"the name of an export has {len(raw)} bytes; NBD holds at most {_MOST_NAME_BYTES}"
+        )
+
+
 def _check(serving: ServeOptions) -> None:
     """Raises UsageError for options that contradict each other."""
     listens = serving.unix or serving.ip or serving.port is not None or serving.vsock is not None
@@ -182,10 +197,11 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError("--socket-mode and --socket-owner are those of --unix PATH")
     if serving.socket_mode and not _MODE.fullmatch(serving.socket_mode):
         raise click.UsageError(f"--socket-mode {serving.socket_mode}: one like 660 is expected")
-    if len(serving.export_name.encode("utf-8", "surrogateescape")) > 4096:
-        raise click.UsageError("--export-name is too long; NBD holds at most 4096 bytes")
+    check_export_name(serving.export_name)
     if serving.export_name and serving.config:
         raise click.UsageError("--export-name goes without --config, which names the exports")
+    if serving.single and serving.pidfile:
+        raise click.UsageError("--single goes without --pidfile: it listens nowhere")
     with_keys = bool(serving.tls_cert_dir) + bool(serving.tls_psk)
     if serving.tls != "off" and with_keys != 1:
         raise click.UsageError(f"--tls {serving.tls} needs --tls-cert-dir DIR, or --tls-psk FILE")

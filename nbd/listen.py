@@ -107,11 +107,14 @@ def listen_vsock(port: int) -> Listener:
     family = getattr(socket, "AF_VSOCK", None)
     if family is None:
         raise ListenError("Cannot listen on vsock: this system has none.")
+    listening = None
     try:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.bind((socket.VMADDR_CID_ANY, port))
         listening.listen(BACKLOG)
     except OSError as error:
+        if listening:
+            listening.close()
         raise ListenError(f"Cannot listen on vsock port {port}: {_reason(error)}.") from error
     return Listener([listening], port=port)
 
@@ -133,8 +136,11 @@ def listen_inherited(environment: Mapping[str, str]) -> Listener | None:
         try:
             os.set_inheritable(descriptor, False)
             sockets.append(socket.socket(fileno=descriptor))
+            listens = sockets[-1].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         except OSError as error:
             raise ListenError(f"Descriptor {descriptor} is no socket: {_reason(error)}.") from error
+        if not listens:  # what is no stream never does
+            raise ListenError(f"Descriptor {descriptor} is a socket that does not listen.")
     first = sockets[0]
     name = first.getsockname()
     if first.family == socket.AF_UNIX:

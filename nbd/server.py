@@ -235,7 +235,8 @@ class _Loop:
             if status < 0:
                 log.error("%s was ended by %s", label, signal.Signals(-status).name)
         self._idle_since = time.monotonic()
-        if self._is_full:
+        most = self._server.limits.connections
+        if self._is_full and (most is None or len(self._children) < most):
             self._is_full = False
             self._listen()
 

@@ -45,6 +45,9 @@ _NO_CLONE = {
 _BUFFER_BYTES = 1 << 20  # what stays in a processor's cache between the read and the write
 _ZEROS = bytes(1 << 16)
 
+# Has the system begin to write to the disk what will be synced at the end; macOS has none.
+_write_back = getattr(os, "posix_fadvise", None)
+
 Progress = Callable[[int], None]
 """Called with the number of bytes of the image that were dealt with since the last call."""
 
@@ -66,9 +69,9 @@ def write_file(
     with _replacing(path, export.size, sync) as descriptor:
         os.ftruncate(descriptor, export.size)
         if processes > 1 and export.size >= _SHARED_BYTES and may_fork():
-            _write_shared(export, descriptor, progress, processes)
+            _write_shared(export, descriptor, progress, processes, sync)
         else:
-            _write_share(export, descriptor, progress)
+            _write_share(export, descriptor, progress, sync=sync)
 
 
 def write_over(export: Export, path: str, progress: Progress = lambda _: None) -> None:
@@ -170,7 +173,9 @@ def _failure(path: str, size: int, error: OSError) -> WriteError:
     return WriteError(f"{path}: can't be written: {error.strerror or error}")
 
 
-def _write_shared(export: Export, descriptor: int, progress: Progress, processes: int) -> None:
+def _write_shared(
+    export: Export, descriptor: int, progress: Progress, processes: int, sync: bool
+) -> None:
     """Writes likewise, in several processes that take turns."""
     with mmap.mmap(-1, 8 * processes) as shared:
         counts = memoryview(shared).cast("Q")
@@ -186,7 +191,7 @@ def _write_shared(export: Export, descriptor: int, progress: Progress, processes
 
         def work(number: int) -> None:
             share = (number, processes)
-            _write_share(export, descriptor, partial(count, number), share)
+            _write_share(export, descriptor, partial(count, number), share, sync=sync)
 
         children: list[Forked[None]] = []
         try:
@@ -202,7 +207,12 @@ def _write_shared(export: Export, descriptor: int, progress: Progress, processes
 
 
 def _write_share(
-    export: Export, descriptor: int, progress: Progress, share: tuple[int, int] = (0, 1)
+    export: Export,
+    descriptor: int,
+    progress: Progress,
+    share: tuple[int, int] = (0, 1),
+    *,
+    sync: bool,
 ) -> None:
     """Writes what is no hole into a file that reads as zeros: of so many steps, this one."""
     number, count = share
@@ -212,6 +222,8 @@ def _write_share(
             for start, length in _steps(offset, extent.length):
                 if step % count == number:
                     _write_pieces(export.pieces(start, length), descriptor, start)
+                    if sync and _write_back:
+                        _write_back(descriptor, start, length, os.POSIX_FADV_DONTNEED)
                     progress(length)
                 step += 1
         elif not number:

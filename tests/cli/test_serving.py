@@ -103,6 +103,9 @@ def test_each_name_is_a_disk(tree, tmp_path):
         ((f"a={SAMPLE}", "a=/var"), "two exports are named 'a'"),
         (("a=/nowhere",), "/nowhere: no such directory"),
         ((f"a={SAMPLE}", "--default-export", "b"), "no export of that name"),
+        ((f"{'a' * 4097}={SAMPLE}",), "has 4097 bytes; NBD holds"),
+        ((f"a={SAMPLE}", "--export-name", "b"), "--export-name goes without NAME=DIR"),
+        ((SAMPLE, "-U", "-", "--pidfile", "/nowhere/pid"), "--pidfile /nowhere/pid: No such"),
         ((SAMPLE, "--tls", "require"), "needs --tls-cert-dir"),
         ((SAMPLE, "--tls-verify-peer"), "--tls on or"),
         ((SAMPLE, "--single", "-p", "0"), "--single goes without"),
@@ -147,7 +150,10 @@ def test_a_configuration_file_gives_each_export_its_options(tree, tmp_path):
         ("export = 1", "tables [export.NAME] are expected"),
         ("other = 1", "tables [export.NAME] are expected; other is no part of it"),
         ("[", "--config"),
-        ("[export.a]", "no directory given"),
+        ("[export.a]", "export.a: directories is missing"),
+        ("[export.a]\ndirectories = []", "export.a: directories is missing"),
+        (f"[export.a]\ndirectory = '{SAMPLE}'\nlabel = true", "label is a text or a number"),
+        (f"[export.{'a' * 4097}]\ndirectory = '{SAMPLE}'", "has 4097 bytes; NBD holds"),
     ],
 )
 def test_a_configuration_file_that_is_none(tmp_path, text, what):
@@ -226,6 +232,22 @@ def test_clients_that_start_the_server_themselves(tree):
         output("nbdinfo", "--json", "--", "[", *VFLOPPY, "serve", "-q", str(tree), "]")
     )
     assert told["exports"][0]["is_read_only"]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_sockets_of_systemd_that_do_not_listen(tree, kind):
+    script = (
+        "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ |= {'LISTEN_FDS': '1', "
+        "'LISTEN_PID': str(os.getpid())}; os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.bind(("127.0.0.1", 0))
+        done = run(
+            sys.executable, "-c", script, str(other.fileno()), *VFLOPPY, "serve", str(tree),
+            pass_fds=[other.fileno()],
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == b"vfloppy: Descriptor 3 is a socket that does not listen.\n"
 
 
 def test_one_client_on_standard_input_and_output(tree):
@@ -388,8 +410,10 @@ def test_certificates_that_are_missing(tree, tmp_path, certificates, missing):
     done = vfloppy(
         "serve", "--tls", "on", "--tls-cert-dir", tmp_path, "--tls-verify-peer", "-U", "-", tree
     )
+    text = done.stderr.decode()
     assert done.returncode == 1
-    assert f"{missing}: no such file" in done.stderr.decode()
+    assert f"{missing}: no such file" in text
+    assert text.count("\n") == 1
 
 
 def test_keys_need_a_python_that_knows_them(tree, tmp_path):
@@ -401,6 +425,7 @@ def test_keys_need_a_python_that_knows_them(tree, tmp_path):
     if sys.version_info < (3, 13):
         assert done.returncode == 1
         assert "need Python 3.13" in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1
     else:
         need_tool("nbdinfo")
         assert done.returncode == 0, done.stderr
@@ -459,13 +484,19 @@ def test_it_ends_with_its_parent(tree, tmp_path):
 
 def test_more_clients_than_allowed_wait(tree, tmp_path):
     path = tmp_path / "s"
-    with serving(tmp_path, "-U", path, "--max-connections", "1", tree):
+    with serving(tmp_path, "-U", path, "--max-connections", "1", tree) as server:
         first = socket.socket(socket.AF_UNIX)
         first.connect(str(path))
         assert len(first.recv(18, socket.MSG_WAITALL)) == 18
         second = socket.socket(socket.AF_UNIX)
         second.connect(str(path))
         second.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            second.recv(18)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        (child,) = map(int, children.read_text().split())
+        os.kill(child, signal.SIGSTOP)  # a signal of a child that has not ended
+        os.kill(child, signal.SIGCONT)
         with pytest.raises(TimeoutError):
             second.recv(18)
         first.close()

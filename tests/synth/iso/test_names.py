@@ -162,3 +162,13 @@ def test_joliet_sorts_by_name_then_by_extension():
     names = ["a.b", "a", "a1.a", "a.a"]
     ordered = sorted(names, key=lambda name: joliet_key(name, is_directory=False))
     assert ordered == ["a", "a.a", "a.b", "a1.a"]
+
+
+def test_joliet_names_may_have_any_two_bytes(tmp_path, make):
+    """U+0100 beside U+2F00 has the bytes of a slash, but not its place."""
+    names = ["\u0100\u2f00", "\u0100\u2f00.txt", "a"]
+    for name in names:
+        (tmp_path / name).touch()
+    tree, layout, _ = make(tmp_path)
+    found = layout.joliet.identifiers(tree.children(0))
+    assert [each.decode("utf-16-be") for each in found] == sorted(f"{name};1" for name in names)
