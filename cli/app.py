@@ -16,7 +16,6 @@ import click
 
 from .. import __version__
 from ..errors import VfloppyError
-from ..nbd.errors import NbdError
 from .console import complain
 
 _COMMANDS = {
@@ -84,7 +83,7 @@ def main() -> None:
         status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 128 + signal.SIGINT
-    except (VfloppyError, NbdError, OSError) as error:
+    except (VfloppyError, OSError) as error:
         complain(_sentence(error))
         status = 1
     sys.exit(_flushed(status))

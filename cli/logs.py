@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -21,6 +20,8 @@ class _Text(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        import json  # noqa: PLC0415  most servers write no JSON
+
         return json.dumps(
             {
                 "time": _stamp(record),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..errors import VfloppyError
 
-class NbdError(Exception):
+
+class NbdError(VfloppyError):
     """Anything that this package reports to its caller."""
 
 
