@@ -25,10 +25,7 @@ def listeners(serving: ServeOptions) -> list[Listener]:
     """Opens what was asked for. Raises UsageError and ListenError."""
     inherited = listen_inherited(os.environ)
     if inherited:
-        listens = (
-            serving.unix or serving.ip or serving.port is not None or serving.vsock is not None
-        )
-        if listens or serving.captive is not None:
+        if serving.names_a_socket or serving.captive is not None:
             raise click.UsageError(
                 "LISTEN_FDS gives the sockets; --unix, --port, --ip, --vsock and --run don't go "
                 "with it"

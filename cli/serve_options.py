@@ -48,6 +48,12 @@ class ServeOptions:
     log_format: str
     quiet: bool
 
+    @property
+    def names_a_socket(self) -> bool:
+        """Whether the user says where to listen."""
+        by_port = self.port is not None or self.vsock is not None
+        return by_port or bool(self.unix or self.ip)
+
 
 _OPTIONS = (
     click.option(
@@ -188,10 +194,9 @@ def check_export_name(name: str) -> None:
 
 def _check(serving: ServeOptions) -> None:
     """Raises UsageError for options that contradict each other."""
-    listens = serving.unix or serving.ip or serving.port is not None or serving.vsock is not None
     if serving.unix is not None and (serving.port is not None or serving.ip):
         raise click.UsageError("--unix goes without --port and --ip: it is no TCP")
-    if serving.single and (listens or serving.captive is not None):
+    if serving.single and (serving.names_a_socket or serving.captive is not None):
         raise click.UsageError("--single goes without sockets and without --run")
     if (serving.socket_mode or serving.socket_owner) and serving.unix in {None, "-"}:
         raise click.UsageError("--socket-mode and --socket-owner are those of --unix PATH")

@@ -17,9 +17,6 @@ Descriptors = Sequence[tuple[int, int]]
 class Replies:
     """Structured replies, with compact headers."""
 
-    structured = True
-    extended = False
-
     def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:  # noqa: ARG002
         """A whole chunk."""
         magic = wire.NBD_STRUCTURED_REPLY_MAGIC
@@ -65,8 +62,6 @@ class Replies:
 class ExtendedReplies(Replies):
     """Structured replies, with extended headers."""
 
-    extended = True
-
     def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:
         """See `Replies.chunk`."""
         magic = wire.NBD_EXTENDED_REPLY_MAGIC
@@ -90,8 +85,6 @@ class ExtendedReplies(Replies):
 
 class SimpleReplies(Replies):
     """Simple replies: an error number, and the data behind it if there is none."""
-
-    structured = False
 
     def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:  # noqa: ARG002
         """See `Replies.data_header`."""

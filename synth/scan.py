@@ -20,7 +20,7 @@ from .grafts import Graft, Part, place_graft
 from .scan_options import ScanOptions, Symlinks, may_read
 from .sharing import Forked, may_fork
 from .sources import Place, Sources
-from .tree import Skipped, Tree, home_path, printable
+from .tree import Skipped, Tree, home_path, printable, some_paths
 
 __all__ = ["ScanOptions", "Symlinks", "may_read", "scan"]
 
@@ -153,18 +153,18 @@ class _Scan:
     def _refuse(self) -> None:
         if self._unreadable:
             raise ScanError(
-                f"may not be read: {_some(self._unreadable)}; make it readable, or leave it out "
-                "with --skip-unreadable"
+                f"may not be read: {some_paths(self._unreadable)}; make it readable, or leave it "
+                "out with --skip-unreadable"
             )
         if self._links:
             raise ScanError(
-                f"symbolic links: {_some(self._links)}; --symlinks skip leaves them out, "
+                f"symbolic links: {some_paths(self._links)}; --symlinks skip leaves them out, "
                 "--symlinks follow takes what they lead to"
             )
         if self._twice:
             raise ScanError(
-                f"in more than one source: {_some(self._twice)}; without --strict the last one "
-                "would be taken"
+                f"in more than one source: {some_paths(self._twice)}; without --strict the last "
+                "one would be taken"
             )
 
     def _scan_directory(self, ordinal: int) -> None:
@@ -375,10 +375,3 @@ class _Scan:
     def _path(self, ordinal: int, name: str) -> bytes:
         parent = self._tree.path(self._tree.directories[ordinal])
         return os.path.join(parent, os.fsencode(name))
-
-
-def _some(paths: list[bytes], most: int = 3) -> str:
-    """The first few of the paths, and how many more there are."""
-    shown = ", ".join(printable(path) for path in paths[:most])
-    more = len(paths) - most
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -268,6 +268,13 @@ def printable(path: bytes) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def some_paths(paths: list[bytes], most: int = 3) -> str:
+    """The first few of the paths, and how many more there are."""
+    shown = ", ".join(printable(path) for path in paths[:most])
+    more = len(paths) - most
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def home_path(tree: Tree, home: int) -> bytes:
     """Where a home is on the host."""
     names: list[bytes] = []

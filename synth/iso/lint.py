@@ -10,12 +10,12 @@ from .dates import FIRST_SECOND, LAST_SECOND
 from .facets import Joliet, Primary
 from .layout import Layout
 from .records import MOST_EXTENT_BYTES
+from .rockridge import LINUX_NAME_BYTES
 
 LEVEL_1, LINUX, MACOS, WINDOWS = "level 1", "Linux", "macOS", "Windows"
 READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS)
 _MOST_LEVELS = 8  # of directories, the root included (ECMA-119, 6.8.2.1)
 _WINDOWS_PATH_UNITS = 259 - len("D:\\")
-_LINUX_NAME_BYTES = 253
 
 
 def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
@@ -88,8 +88,8 @@ def _name_findings(
     if layout.options.rock_ridge:
         for node in children:
             length = len(tree.name(node))
-            if length > _LINUX_NAME_BYTES:
-                text = f"a name of {length} bytes; it shows {_LINUX_NAME_BYTES} at most"
+            if length > LINUX_NAME_BYTES:
+                text = f"a name of {length} bytes; it shows {LINUX_NAME_BYTES} at most"
                 yield Finding(printable(tree.path(node)), "trips", text, (LINUX,))
     for node, name in plain.changed_names(children).items():
         path = printable(tree.path(node))

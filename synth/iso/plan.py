@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from ...errors import PlanError
-from ..tree import Tree, printable
+from ..tree import Tree, printable, some_paths
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
@@ -165,11 +165,8 @@ class _Plan:
         tree = self._tree
         large = [node for node, size in enumerate(tree.sizes) if size > MOST_EXTENT_BYTES]
         if large:
-            names = ", ".join(printable(tree.path(node)) for node in large[:3])
-            raise PlanError(
-                f"files of 4 GiB and more need --iso-level 3: {names}"
-                + (f" and {len(large) - 3} more" if len(large) > 3 else "")
-            )
+            names = some_paths([tree.path(node) for node in large])
+            raise PlanError(f"files of 4 GiB and more need --iso-level 3: {names}")
 
     def _boot_node(self, path: str | None, option: str) -> int | None:
         """The file at a path in the tree."""

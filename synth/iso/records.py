@@ -75,7 +75,6 @@ RECORD_BYTES = 33
 MOST_RECORD_BYTES = 254  # 255 is odd
 assert DIRECTORY_RECORD.sizeof() == RECORD_BYTES
 
-FLAG_HIDDEN = 0x01
 FLAG_DIRECTORY = 0x02
 FLAG_MULTI_EXTENT = 0x80
 SELF, PARENT = b"\0", b"\1"  # ECMA-119, 7.6.2: the identifiers of `.` and `..`
@@ -88,7 +87,7 @@ MOST_PARENT_NUMBER = 0xFFFF
 assert PATH_TABLE_RECORD_LITTLE.size == PATH_TABLE_RECORD_BIG.size == PATH_TABLE_RECORD_BYTES
 
 # ECMA-119, 8.4 and 8.5: the primary descriptor, and Joliet's with flags and escape sequences.
-TYPE_BOOT, TYPE_PRIMARY, TYPE_SUPPLEMENTARY, TYPE_TERMINATOR = 0, 1, 2, 255
+TYPE_BOOT, TYPE_PRIMARY, TYPE_SUPPLEMENTARY = 0, 1, 2
 VOLUME_DESCRIPTOR = Struct(
     "VolumeDescriptorType" / Int8ul,
     "StandardIdentifier" / Const(b"CD001"),

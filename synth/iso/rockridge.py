@@ -76,7 +76,7 @@ _CE_BYTES: int = CE.sizeof()
 _MOST_ENTRY_BYTES = 255
 _NM_HEADER = 5
 _MOST_NM_BYTES = _MOST_ENTRY_BYTES - _NM_HEADER
-_LINUX_NAME_BYTES = 253
+LINUX_NAME_BYTES = 253
 _CONTINUE = 1
 
 _EXTENSION = (
@@ -249,8 +249,8 @@ class RockRidge:
         # Linux takes an entry as long as all have 253 bytes together, so the second one is short.
         parts = [name]
         if len(name) > _MOST_NM_BYTES:
-            parts = [name[:_MOST_NM_BYTES], name[_MOST_NM_BYTES:_LINUX_NAME_BYTES]]
-            parts += filter(None, [name[_LINUX_NAME_BYTES:]])
+            parts = [name[:_MOST_NM_BYTES], name[_MOST_NM_BYTES:LINUX_NAME_BYTES]]
+            parts += filter(None, [name[LINUX_NAME_BYTES:]])
         entries = [
             b"NM" + bytes((_NM_HEADER + len(part), 1, _CONTINUE if more else 0)) + part
             for more, part in zip([*[True] * (len(parts) - 1), False], parts, strict=True)
@@ -273,7 +273,7 @@ class RockRidge:
 
     def _always(self, node: int) -> bytes:
         attributes = self._attributes
-        serial = attributes.leaders.get(node, node) + 1
+        serial = attributes.serial(node)
         links = attributes.link_counts.get(serial - 1, 1)
         owner = self._tree.owners[node] if attributes.preserve else 0
         mode = self._tree.modes[node]
