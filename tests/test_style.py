@@ -14,7 +14,7 @@ MODULES = sorted(
 ) + [ROOT / name for name in ("__init__.py", "__main__.py", "errors.py", "pieces.py")]
 
 # Planners and records: what they import can't read the host, the clock or chance.
-PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", *(
+PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", "synth/kept.py", *(
     f"synth/fat/{name}.py"
     for name in ("directories", "disk", "geometry", "lint", "names", "plan", "records", "table",
                  "times")

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
 
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
+from ..kept import Kept
 from ..tree import Tree, printable
 from .names import checksum, decode, needs_long_entries, short_names
 from .records import (
@@ -79,8 +79,7 @@ class Directories:
         self._zone = zone
         self._latest_ns = latest_ns
         self._hide_dotfiles = hide_dotfiles
-        self._short_names: OrderedDict[int, list[bytes]] = OrderedDict()
-        self._short_name_count = 0
+        self._short_names: Kept[list[bytes]] = Kept(len, _NAMES_KEPT)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         pieces: list[Piece] = []
@@ -113,16 +112,10 @@ class Directories:
 
     def names_of(self, ordinal: int) -> list[bytes]:
         """The 8.3 names of a directory's entries, in order."""
-        kept = self._short_names.get(ordinal)
-        if kept is not None:
-            self._short_names.move_to_end(ordinal)
-            return kept
-        names = short_names([self.long_name(node) for node in self._tree.children(ordinal)])
-        self._short_names[ordinal] = names
-        self._short_name_count += len(names)
-        while self._short_name_count > _NAMES_KEPT and len(self._short_names) > 1:
-            self._short_name_count -= len(self._short_names.popitem(last=False)[1])
-        return names
+        return self._short_names.get(ordinal, self._make_short_names)
+
+    def _make_short_names(self, ordinal: int) -> list[bytes]:
+        return short_names([self.long_name(node) for node in self._tree.children(ordinal)])
 
     def short_name(self, node: int) -> str:
         """The 8.3 name of a node other than the root, with its dot."""

@@ -7,10 +7,10 @@ part of it is asked for, and the latest ones are kept; the plan keeps their numb
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
+from ..kept import Kept
 from ..tree import SEPARATOR, Tree
 from .names import VERSION, joliet_key, joliet_names, primary_identifiers
 from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
@@ -59,8 +59,7 @@ class Facet(ABC):
     def __init__(self, tree: Tree, rock_ridge: RockRidge | None) -> None:
         self.tree = tree
         self.rock_ridge = rock_ridge
-        self._kept: OrderedDict[int, Arrangement] = OrderedDict()
-        self._kept_entries = 0
+        self._kept: Kept[Arrangement] = Kept(lambda made: len(made.nodes), _ENTRIES_KEPT)
 
     @abstractmethod
     def identifiers(self, children: range) -> list[bytes]:
@@ -132,16 +131,7 @@ class Facet(ABC):
 
     def arrangement(self, ordinal: int) -> Arrangement:
         """The arrangement of a directory, from those that are kept if it is among them."""
-        kept = self._kept.get(ordinal)
-        if kept is not None:
-            self._kept.move_to_end(ordinal)
-            return kept
-        made = self.arrange(ordinal)
-        self._kept[ordinal] = made
-        self._kept_entries += len(made.nodes)
-        while self._kept_entries > _ENTRIES_KEPT and len(self._kept) > 1:
-            self._kept_entries -= len(self._kept.popitem(last=False)[1].nodes)
-        return made
+        return self._kept.get(ordinal, self.arrange)
 
     def identifier(self, node: int) -> bytes:
         """The identifier of a node other than the root."""
