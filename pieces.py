@@ -48,6 +48,11 @@ class HostFiles(Protocol):
         """How often a file has left `steady` because somebody was about to change it."""
         ...
 
+    @property
+    def pads(self) -> bool:
+        """Whether changed files are read as they are, with zeros where they end too early."""
+        ...
+
     def read(self, index: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes of file `index` from byte `offset`.
 

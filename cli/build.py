@@ -56,7 +56,7 @@ def command(
     if not directories and not options.graft:
         raise click.UsageError("no directory given, only OUT")
     special = out != "-" and _is_special(out, force)
-    disk = open_disk(options, directories, out=None if special else out)
+    disk = open_disk(options, directories, out=None if special else out, tell=complain)
     if not quiet:
         report_changes(disk)
     shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
@@ -67,7 +67,9 @@ def command(
         elif special:
             write_over(disk.image, out, progress)
         else:
-            write_file(disk.image, out, progress, sync=fsync, processes=usual_processes())
+            # Of a file that has changed, one process tells once.
+            processes = 1 if options.on_change == "current" else usual_processes()
+            write_file(disk.image, out, progress, sync=fsync, processes=processes)
     if not quiet:
         complain(f"wrote {_name(out)}: {describe(disk)}")
 

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,10 +87,12 @@ def open_disk(
     out: str | None = None,
     *,
     leases: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Disk:
     """Scans directories and lays them out. `out` is a file that is no part of it.
 
-    With `leases`, whoever writes to a file that is open here waits until we know.
+    With `leases`, whoever writes to a file that is open here waits until we know. `tell` hears of
+    changed files that are read all the same, with `--on-change current`.
 
     Raises UsageError, VfloppyError and OSError.
     """
@@ -102,7 +105,9 @@ def open_disk(
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
         tree = scan(directories, _scan_options(options, out), _grafts(options))
-        files = ScannedFiles(tree, leases=leases)
+        on_change = tell if options.on_change == "current" else None
+        files_of = partial(ScannedFiles, leases=leases, on_change=on_change)
+        files = files_of(tree)
         layout: FatLayout | IsoLayout
         inner_trees: tuple[Tree, ...] = ()
         if options.format == "fat":
@@ -110,7 +115,7 @@ def open_disk(
         else:
             from .iso import iso_disk  # noqa: PLC0415
 
-            layout, image, inner_trees = iso_disk(options, tree, files)
+            layout, image, inner_trees = iso_disk(options, tree, files, files_of)
     finally:
         gc.enable()
     disk = Disk(tree, layout, image, inner_trees)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib
 import logging
 import os
 import time
@@ -24,6 +25,7 @@ log = logging.getLogger("vfloppy.nbd")
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
+_LATE = ("json", "pathspec", f"{__package__}.iso", f"{__package__}.manifest")
 _COLUMNS = (
     "names", "name_ends", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "devices",
     "device_numbers", "directories", "first_children", "homes", "node_homes", "host_names",
@@ -72,7 +74,7 @@ class Source:
 
     def _open(self) -> Disk:
         started = time.monotonic()
-        disk = open_disk(self.options, self.directories, leases=True)
+        disk = open_disk(self.options, self.directories, leases=True, tell=log.warning)
         self._scanned_at = time.monotonic()
         self._took_s = self._scanned_at - started
         return disk
@@ -83,8 +85,6 @@ class Sources:
 
     def __init__(self, each: Sequence[Source], *, confined: bool) -> None:
         self.each = each
-        for name in _CODECS:
-            codecs.lookup(name)  # Python imports them late, and a sandbox would not let it
         self.sandbox = Sandbox(self._roots()) if confined else None
 
     def _roots(self) -> list[bytes]:
@@ -110,6 +110,16 @@ class Sources:
             except OSError as error:
                 log.error("the directories are gone again: %s", error)
         return self.exports(), self.descriptions()
+
+
+def preload(*, everything: bool) -> None:
+    """Imports now what Python would import late, where a sandbox, or `everything`: where another
+    user, may not read its files any more.
+    """
+    for name in _CODECS:
+        codecs.lookup(name)
+    for name in _LATE if everything else ():
+        importlib.import_module(name)
 
 
 def named_directories(words: Sequence[str]) -> dict[str, str] | None:

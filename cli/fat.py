@@ -47,6 +47,7 @@ def _fat_options(options: DiskOptions) -> FatOptions:
         hide_dotfiles=options.hide_dotfiles,
         normalize=options.normalize == "nfc",
         strict=options.strict,
+        cache_bytes=options.cache_size,
         boot_sector=Path(options.boot_sector).read_bytes() if options.boot_sector else None,
         mbr_code=Path(options.mbr_code).read_bytes() if options.mbr_code else None,
     )

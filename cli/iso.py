@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 
@@ -23,9 +24,12 @@ _UEFI_LABEL = "EFI"
 
 
 def iso_disk(
-    options: DiskOptions, tree: Tree, files: ScannedFiles
+    options: DiskOptions,
+    tree: Tree,
+    files: ScannedFiles,
+    files_of: Callable[[Tree], ScannedFiles],
 ) -> tuple[Layout, Image, tuple[Tree, ...]]:
-    """Lays a tree out as ISO 9660; also returns the trees of images inside.
+    """Lays a tree out as ISO 9660; also returns the trees of images inside, read by `files_of`.
 
     Raises UsageError, VfloppyError and OSError.
     """
@@ -33,7 +37,7 @@ def iso_disk(
         layout = plan(tree, _iso_options(options))
         return layout, disk(layout, tree, files), ()
     uefi_tree = scan(options.boot_uefi_dir, ScanOptions(skip_unreadable=options.skip_unreadable))
-    uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options)
+    uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options, files_of(uefi_tree))
     layout = plan(tree, _iso_options(options), uefi_image.size)
     return layout, disk(layout, tree, files, uefi_image), (uefi_tree,)
 
@@ -64,10 +68,11 @@ def _iso_options(options: DiskOptions) -> IsoOptions:
         hybrid=options.hybrid,
         mbr_code=Path(options.mbr_code).read_bytes() if options.mbr_code else None,
         strict=options.strict,
+        cache_bytes=options.cache_size,
     )
 
 
-def _uefi_image(directory: str, tree: Tree, options: DiskOptions) -> Image:
+def _uefi_image(directory: str, tree: Tree, options: DiskOptions, files: ScannedFiles) -> Image:
     """A directory as the smallest FAT that holds it, without a partition table."""
     for fat_bits in (12, 16, 32):
         fat_options = FatOptions(
@@ -85,4 +90,4 @@ def _uefi_image(directory: str, tree: Tree, options: DiskOptions) -> Image:
                 raise PlanError(f"--boot-uefi-dir {directory}: {error}") from error
         else:
             break
-    return fat_disk(layout, tree, ScannedFiles(tree))
+    return fat_disk(layout, tree, files)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 
 import click
 
@@ -16,6 +14,7 @@ from ..nbd import (
     listen_unix,
     listen_vsock,
 )
+from .accounts import owner_ids
 from .serve_options import ServeOptions
 
 _PORT = 10809
@@ -36,7 +35,9 @@ def listeners(serving: ServeOptions) -> list[Listener]:
         if serving.unix == "-":
             found.append(listen_private())
         elif serving.unix is not None:
-            owner = _owner(serving.socket_owner) if serving.socket_owner else None
+            owner = (
+                owner_ids("--socket-owner", serving.socket_owner) if serving.socket_owner else None
+            )
             mode = int(serving.socket_mode, 8) if serving.socket_mode else None
             found.append(listen_unix(serving.unix, mode=mode, owner=owner))
         if serving.vsock is not None:
@@ -66,16 +67,3 @@ def _tcp(serving: ServeOptions) -> list[Listener]:
             "directory; pass --tls require, or --insecure if that is meant"
         )
     return found
-
-
-def _owner(text: str) -> tuple[int, int]:
-    """`USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 leaves one as it is."""
-    user, _, group = text.partition(":")
-    try:
-        user_id = -1 if not user else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
-        group_id = (
-            -1 if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-        )
-    except KeyError as error:
-        raise click.UsageError(f"--socket-owner {text}: {error.args[0]}") from None
-    return user_id, group_id

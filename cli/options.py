@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,17 +11,13 @@ import click
 from click.core import ParameterSource
 
 from ..errors import PlanError
-from ..synth.fat.geometry import CLUSTER_SIZES, FLOPPIES
 from ..synth.fat.plan import DEFAULT_LABEL, Partitioning, check_label
 from ..synth.scan import Symlinks
+from .fat_options import FAT_OPTIONS, FILE, byte_count
 from .iso_options import ISO_OPTIONS, check_texts
 from .presets import PRESETS
 
 Command = Callable[..., Any]
-
-_SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -73,64 +68,9 @@ class DiskOptions:
     boot_uefi: str | None
     boot_uefi_dir: str | None
     hybrid: bool
-
-
-# The options that mean something to one format only.
-_FAT_ONLY = (
-    "fat",
-    "size",
-    "cluster_size",
-    "sector_size",
-    "floppy",
-    "partition",
-    "esp",
-    "volume_id",
-    "hide_dotfiles",
-    "normalize",
-    "boot_sector",
-)
-_ISO_ONLY = (
-    "iso_level",
-    "rock_ridge",
-    "joliet",
-    "joliet_long",
-    "preserve",
-    "system_id",
-    "volume_set",
-    "publisher",
-    "preparer",
-    "application",
-    "volume_date",
-    "padding",
-    "boot_bios",
-    "boot_load_size",
-    "boot_info_table",
-    "boot_uefi",
-    "boot_uefi_dir",
-    "hybrid",
-)
-
-
-def _size(
-    _ctx: click.Context, _param: click.Parameter, value: str | None
-) -> tuple[bool, int] | None:
-    """`64M`, `1.5G`, `+100M`; bytes without a letter, binary units with one."""
-    if value is None:
-        return None
-    match = _SIZE.fullmatch(value)
-    if not match:
-        raise click.BadParameter(f"{value!r} is no size; expected one like 64M, 1.5G or +100M")
-    plus, number, unit = match.groups()
-    return bool(plus), int(float(number) * _UNITS[unit.lower()])
-
-
-def _volume_id(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    match = _VOLUME_ID.fullmatch(value)
-    if not match:
-        raise click.BadParameter(f"{value!r} is no volume id; expected one like 1234-ABCD")
-    return int(match[1] + match[2], 16)
+    on_change: Literal["error", "current"]
+    cache_size: int
+    """Bytes."""
 
 
 def _grafts(
@@ -145,9 +85,7 @@ def _grafts(
     return tuple(grafts)
 
 
-_FILE = click.Path(exists=True, dir_okay=False)
-
-_OPTIONS = (
+_COMMON_OPTIONS = (
     click.option(
         "--format",
         type=click.Choice(["fat", "iso"]),
@@ -167,7 +105,7 @@ _OPTIONS = (
         help="Leave out what matches, as in .gitignore. Repeatable.",
     ),
     click.option(
-        "--exclude-from", type=_FILE, multiple=True, help="Leave out what a file's lines match."
+        "--exclude-from", type=FILE, multiple=True, help="Leave out what a file's lines match."
     ),
     click.option(
         "--symlinks",
@@ -193,46 +131,6 @@ _OPTIONS = (
         help="Set what a certain reader wants; `vfloppy presets` lists them.",
     ),
     click.option(
-        "--fat",
-        type=click.Choice(["auto", "12", "16", "32"]),
-        default="auto",
-        show_default=True,
-        help="The type; auto is FAT32, or what is usual for --size.",
-    ),
-    click.option(
-        "--size",
-        callback=_size,
-        metavar="SIZE",
-        help="The size of the disk (64M), or room to leave free (+100M).  [default: small]",
-    ),
-    click.option(
-        "--cluster-size",
-        type=click.Choice([str(size) for size in CLUSTER_SIZES]),
-        metavar="BYTES",
-        help="512 to 65536.  [default: 4096 up to 8 GiB of files, then larger]",
-    ),
-    click.option(
-        "--sector-size",
-        type=click.Choice(["512", "4096"]),
-        default="512",
-        show_default=True,
-        help="4096 holds disks above 2 TiB.",
-    ),
-    click.option(
-        "--floppy",
-        type=click.Choice(list(FLOPPIES), case_sensitive=False),
-        metavar="SIZE",
-        help=f"A diskette without a partition table: {', '.join(FLOPPIES)}.",
-    ),
-    click.option(
-        "--partition",
-        type=click.Choice(["mbr", "gpt", "none"]),
-        default="mbr",
-        show_default=True,
-        help="The partition table.",
-    ),
-    click.option("--esp", is_flag=True, help="Mark the partition as an EFI system partition."),
-    click.option(
         "-V",
         "--label",
         default=DEFAULT_LABEL,
@@ -242,33 +140,45 @@ _OPTIONS = (
         "an ISO 9660 image.",
     ),
     click.option(
-        "--volume-id",
-        callback=_volume_id,
-        metavar="XXXX-XXXX",
-        help="The serial number.  [default: derived from the content]",
-    ),
-    click.option(
         "--utc/--local-time",
         default=True,
         help="Which times are on the disk.  [default: utc, the same on any machine]",
     ),
-    click.option("--hide-dotfiles", is_flag=True, help="Give names like .profile the attribute."),
-    click.option(
-        "--normalize",
-        type=click.Choice(["nfc"]),
-        help="Compose the characters of names.  [default: leave names as they are]",
-    ),
-    click.option(
-        "--boot-sector", type=_FILE, help="Take the boot code (not the parameters) from a file."
-    ),
-    click.option("--mbr-code", type=_FILE, help="Take the code before the partition table, too."),
+    click.option("--mbr-code", type=FILE, help="Take the code before the partition table, too."),
     click.option(
         "--manifest",
         metavar="FILE",
         help="Write a JSON list of all files: names, places, renames, skips.",
     ),
-    *ISO_OPTIONS,
+    click.option(
+        "--on-change",
+        type=click.Choice(["error", "current"]),
+        default="error",
+        show_default=True,
+        help="When a file changes after the scan: fail, or read what is there now, and zeros where "
+        "it ends too early.",
+    ),
+    click.option(
+        "--cache-size",
+        callback=byte_count,
+        default="16M",
+        show_default=True,
+        metavar="SIZE",
+        help="The memory for names that were worked out, of each connection.",
+    ),
 )
+
+
+def _names(options: Iterable[Callable[[click.Command], click.Command]]) -> set[str]:
+    """What the options are called in `DiskOptions`."""
+    bearer = click.Command("options")
+    for option in options:
+        option(bearer)
+    return {each.name for each in bearer.params if each.name}
+
+
+_OPTIONS = (*_COMMON_OPTIONS, *FAT_OPTIONS, *ISO_OPTIONS)
+_FAT_ONLY, _ISO_ONLY = _names(FAT_OPTIONS), _names(ISO_OPTIONS)
 
 _EXCLUSIVE = (
     ("floppy", ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")),

@@ -13,12 +13,13 @@ from typing import Any
 
 import click
 
-from ..nbd import Limits, Security, Server, StdioConnection
+from ..nbd import Limits, Listener, Security, Server, StdioConnection
 from ..nbd.system import end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
+from .accounts import become
 from .console import complain, describe, report_changes
 from .disks import Disk
-from .exports import Source, Sources, log, named_directories, read_config
+from .exports import Source, Sources, log, named_directories, preload, read_config
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
@@ -60,14 +61,20 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
     parent = os.getppid()
     log_to_stderr(serving.log_level, serving.log_format)
     security = _security(serving)
-    sources = _sources(options, directories, serving)
+    preload(everything=serving.user is not None)
+    listening = _listeners(serving)
+    try:
+        sources = _sources(options, directories, serving)
+    except BaseException:
+        for each in listening:
+            each.close()
+        raise
     quiet = serving.quiet or serving.single
     if not quiet:
         for source in sources.each:
             report_changes(source.disk)
     if serving.exit_with_parent and not end_with_parent(parent):
         raise click.UsageError("--exit-with-parent is there on Linux only")
-    listening = [] if serving.single else listeners(serving)
     with _pidfile(serving.pidfile) as write_pid:
 
         def on_ready() -> None:
@@ -94,6 +101,17 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
         )
         with contextlib.closing(server):
             _run(server, serving, sources, quiet=quiet)
+
+
+def _listeners(serving: ServeOptions) -> list[Listener]:
+    """Listens, as who started us, and then becomes `--user`."""
+    needs_no_rights = serving.single or serving.unix == "-"
+    if serving.user and needs_no_rights:
+        become(serving.user)  # before: a private directory is that user's, too
+    found = [] if serving.single else listeners(serving)
+    if serving.user and not needs_no_rights:
+        become(serving.user)
+    return found
 
 
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:

@@ -37,6 +37,7 @@ class ServeOptions:
     tls_cert_dir: str | None
     tls_verify_peer: bool
     tls_psk: str | None
+    user: str | None
     sandbox: bool
     no_rescan: bool
     max_connections: int | None
@@ -119,6 +120,11 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         help="Pre-shared keys, a line NAME:HEX each (Python 3.13 and later).",
+    ),
+    click.option(
+        "--user",
+        metavar="USER[:GROUP]",
+        help="Once it listens, and before the directory is scanned, become that user.",
     ),
     click.option(
         "--sandbox/--no-sandbox",

@@ -11,6 +11,17 @@ REPORT_MAX_BYTES = 8 << 10
 log = logging.getLogger("vfloppy.nbd")
 
 
+class _Sending(logging.Handler):
+    """Hands records over instead of writing them."""
+
+    def __init__(self, reports: Reports) -> None:
+        super().__init__()
+        self._reports = reports
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reports.send(record.levelno, record.getMessage())
+
+
 class Reports:
     """A channel made before forking. Only the parent logs, so that each failure is told once."""
 
@@ -32,6 +43,11 @@ class Reports:
             self._sender.send(bytes([level]) + text.encode()[:REPORT_MAX_BYTES])
         except OSError:
             return
+
+    def take_log(self) -> None:
+        """In a child: what is logged here, the parent logs."""
+        log.handlers = [_Sending(self)]
+        log.propagate = False
 
     def drain(self) -> None:
         """In the parent: logs what has come."""

@@ -74,7 +74,7 @@ class Sender:
             for sent in self._move(piece, descriptor, piece.offset):
                 remaining -= sent
             piece.files.verify(piece.index)
-            if remaining:
+            if remaining and not piece.files.pads:
                 failure = HostReadError("a host file is shorter than at the scan")
         except HostReadError as error:
             failure = error

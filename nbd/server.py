@@ -278,6 +278,7 @@ class _Loop:
         for listener in self._server.listeners:
             listener.forget()
         client.setblocking(True)
+        self._reports.take_log()
         return self._server.serve_client(client, self._reports, label)
 
     def _pause(self, message: str) -> None:

@@ -48,6 +48,7 @@ class _NoFiles:
 
     steady: Mapping[int, int] = MappingProxyType({})
     alarms = 0
+    pads = False
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         raise NotImplementedError

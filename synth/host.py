@@ -13,7 +13,7 @@ import os
 import resource
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..pieces import HostReadError
 from .leases import Leases
@@ -75,14 +75,25 @@ class Directories:
 class ScannedFiles:
     """The regular files of a tree, by node. The `HostFiles` of `pieces`.
 
-    With `leases`, the host is asked to announce writers where it can (see `leases`).
+    With `leases`, the host is asked to announce writers where it can (see `leases`). With
+    `on_change`, a file that is not what the scan saw is read as it is now, with zeros where it ends
+    too early, and `on_change` is called with what has changed, once a file; without, reading it
+    fails.
     """
 
-    def __init__(self, tree: Tree, *, leases: bool = False) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        *,
+        leases: bool = False,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
         self._tree = tree
         self._directories = Directories(tree)
         self._ctimes_ns = tree.ctimes_ns
         self._open: dict[int, int] = {}
+        self._on_change = on_change
+        self._told: set[int] = set()
         self._leases = Leases() if leases else None
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -92,6 +103,11 @@ class ScannedFiles:
     def alarms(self) -> int:
         """See `HostFiles.alarms`."""
         return self._leases.broken if self._leases else 0
+
+    @property
+    def pads(self) -> bool:
+        """See `HostFiles.pads`."""
+        return self._on_change is not None
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         """See `HostFiles.read`."""
@@ -112,7 +128,8 @@ class ScannedFiles:
             except OSError as error:
                 raise self._failure(index, error) from error
             if not more:
-                raise HostReadError(f"{self._path(index)} is shorter than at the scan")
+                self._changed(index, "is shorter than at the scan")
+                return data.ljust(length, b"\0")
             data += more
             self.verify(index)
         return data
@@ -187,7 +204,7 @@ class ScannedFiles:
                 self._close(next(reversed(self._open)))
 
     def _check(self, index: int, status: os.stat_result) -> None:
-        """Raises HostReadError unless what the scan saw of the file is still there.
+        """Raises HostReadError, or tells, unless what the scan saw of the file is still there.
 
         Growth is no harm: the scan's bytes are served. A change of the inode alone (chmod, a hard
         link made or removed) is none either; one that left no other trace than its time may have
@@ -197,8 +214,8 @@ class ScannedFiles:
         size = tree.sizes[index]
         rewritten = status.st_mtime_ns != tree.mtimes_ns[index]
         if not stat.S_ISREG(status.st_mode):
-            what = "is no regular file any more"
-        elif status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index):
+            raise HostReadError(f"{self._path(index)} is no regular file any more")
+        if status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index):
             what = "was replaced after the scan"
         elif status.st_size < size:
             what = f"has {status.st_size} bytes, {size} at the scan"
@@ -213,7 +230,15 @@ class ScannedFiles:
             what = "was touched after the scan and may have other contents"
         else:
             return
-        raise HostReadError(f"{self._path(index)} {what}")
+        self._changed(index, what)
+
+    def _changed(self, index: int, what: str) -> None:
+        """Raises HostReadError, or tells that a file is not what it was."""
+        if self._on_change is None:
+            raise HostReadError(f"{self._path(index)} {what}")
+        if index not in self._told:
+            self._told.add(index)
+            self._on_change(f"{self._path(index)} {what}; what is there now is read")
 
     def _path(self, index: int) -> str:
         return printable(host_path(self._tree, index))

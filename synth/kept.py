@@ -8,16 +8,19 @@ from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
 
+KEPT_BYTES = 16 << 20
+"""How much is kept unless somebody says otherwise."""
+
 
 class Kept(Generic[Made]):
-    """Kept by a directory's ordinal, as long as the sum of their counts is at most `most`.
+    """Kept by a directory's ordinal, as long as all together take at most `most_bytes`.
 
-    The latest one is kept however large it is.
+    `measure` says about how many bytes one takes. The latest one is kept however large it is.
     """
 
-    def __init__(self, count: Callable[[Made], int], most: int) -> None:
-        self._count = count
-        self._most = most
+    def __init__(self, measure: Callable[[Made], int], most_bytes: int) -> None:
+        self._measure = measure
+        self._most_bytes = most_bytes
         self._kept: OrderedDict[int, Made] = OrderedDict()
         self._total = 0
 
@@ -29,7 +32,7 @@ class Kept(Generic[Made]):
             return kept
         made = make(ordinal)
         self._kept[ordinal] = made
-        self._total += self._count(made)
-        while self._total > self._most and len(self._kept) > 1:
-            self._total -= self._count(self._kept.popitem(last=False)[1])
+        self._total += self._measure(made)
+        while self._total > self._most_bytes and len(self._kept) > 1:
+            self._total -= self._measure(self._kept.popitem(last=False)[1])
         return made

@@ -15,7 +15,7 @@ from datetime import UTC, tzinfo
 
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
-from ..kept import Kept
+from ..kept import KEPT_BYTES, Kept
 from ..tree import Tree, printable
 from .names import checksum, decode, needs_long_entries, short_names
 from .records import (
@@ -34,7 +34,7 @@ from .records import (
 from .table import FIRST_CLUSTER
 from .times import FIRST_STAMP, Stamp, stamp
 
-_NAMES_KEPT = 1 << 17  # 8.3 names, 11 bytes each
+_SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
 _PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
 
 
@@ -66,6 +66,7 @@ class Directories:
         zone: tzinfo | None = UTC,
         latest_ns: int | None = None,
         hide_dotfiles: bool = False,
+        cache_bytes: int = KEPT_BYTES,
     ) -> None:
         self.size = cluster_starts[-1] * cluster_bytes
         self._tree = tree
@@ -79,7 +80,9 @@ class Directories:
         self._zone = zone
         self._latest_ns = latest_ns
         self._hide_dotfiles = hide_dotfiles
-        self._short_names: Kept[list[bytes]] = Kept(len, _NAMES_KEPT)
+        self._short_names: Kept[list[bytes]] = Kept(
+            lambda names: _SHORT_NAME_BYTES * len(names), cache_bytes
+        )
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         pieces: list[Piece] = []

@@ -123,6 +123,7 @@ def directories_of(layout: Layout, tree: Tree) -> Directories:
         zone=layout.options.zone,
         latest_ns=layout.options.latest_ns,
         hide_dotfiles=layout.options.hide_dotfiles,
+        cache_bytes=layout.options.cache_bytes,
     )
 
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Literal
 
 from ...errors import PlanError
+from ..kept import KEPT_BYTES
 from ..partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
 from ..tree import Tree, printable
 from .directories import header_slots
@@ -62,6 +63,8 @@ class FatOptions:
     """A boot sector whose code, not whose parameters, goes into ours."""
     mbr_code: bytes | None = None
     """What a BIOS runs before that."""
+    cache_bytes: int = KEPT_BYTES
+    """How much may be kept of the names that were worked out."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..kept import Kept
+from ..kept import KEPT_BYTES, Kept
 from ..tree import SEPARATOR, Tree
 from .names import VERSION, joliet_key, joliet_names, primary_identifiers
 from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
 from .rockridge import CE, PX, SP, TF, RockRidge
 
-_ENTRIES_KEPT = 1 << 17
+_ENTRY_BYTES = 160  # about what an entry takes in an arrangement
 _BARE_HEADER_BYTES = RECORD_BYTES + 1
 _VERSION = VERSION.encode("ascii")
 
@@ -56,10 +56,12 @@ class Facet(ABC):
     hidden: Set[int] = frozenset()
     """Nodes that have no entry here."""
 
-    def __init__(self, tree: Tree, rock_ridge: RockRidge | None) -> None:
+    def __init__(self, tree: Tree, rock_ridge: RockRidge | None, cache_bytes: int) -> None:
         self.tree = tree
         self.rock_ridge = rock_ridge
-        self._kept: Kept[Arrangement] = Kept(lambda made: len(made.nodes), _ENTRIES_KEPT)
+        self._kept: Kept[Arrangement] = Kept(
+            lambda made: _ENTRY_BYTES * len(made.nodes), cache_bytes
+        )
 
     @abstractmethod
     def identifiers(self, children: range) -> list[bytes]:
@@ -150,8 +152,14 @@ class Primary(Facet):
 
     name = "ISO 9660"
 
-    def __init__(self, tree: Tree, rock_ridge: RockRidge | None, level: int) -> None:
-        super().__init__(tree, rock_ridge)
+    def __init__(
+        self,
+        tree: Tree,
+        rock_ridge: RockRidge | None,
+        level: int,
+        cache_bytes: int = KEPT_BYTES,
+    ) -> None:
+        super().__init__(tree, rock_ridge, cache_bytes)
         self._level = level
 
     def identifiers(self, children: range) -> list[bytes]:
@@ -182,8 +190,8 @@ class Joliet(Facet):
 
     name = "Joliet"
 
-    def __init__(self, tree: Tree, most_characters: int) -> None:
-        super().__init__(tree, None)
+    def __init__(self, tree: Tree, most_characters: int, cache_bytes: int = KEPT_BYTES) -> None:
+        super().__init__(tree, None, cache_bytes)
         # Links and devices would look like empty files.
         self.hidden = tree.targets.keys() | tree.rdevs.keys()
         self._most_characters = most_characters

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
+from ..kept import KEPT_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
@@ -66,6 +67,8 @@ class IsoOptions:
     """What a BIOS starts from that disk."""
     strict: bool = False
     """Refuse a tree in which a name would change for every reader."""
+    cache_bytes: int = KEPT_BYTES
+    """How much each facet may keep of the directories that were worked out."""
 
     @property
     def goes_on_with_grub(self) -> bool:

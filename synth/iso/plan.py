@@ -60,11 +60,11 @@ class _Plan:
         if options.rock_ridge:
             attributes = Attributes(tree, self._dates, options.preserve, self._leaders, counts)
             rock_ridge = RockRidge(attributes, self._continuations)
-        self._primary = Primary(tree, rock_ridge, options.level)
+        self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes)
         self._joliet: Joliet | None = None
         if options.joliet:
             most = JOLIET_LONG_CHARACTERS if options.joliet_long else JOLIET_CHARACTERS
-            self._joliet = Joliet(tree, most)
+            self._joliet = Joliet(tree, most, options.cache_bytes)
 
     def layout(self) -> Layout:
         tree, options = self._tree, self._options

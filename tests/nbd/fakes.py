@@ -29,6 +29,7 @@ class FakeFiles:
         self.verified: list[int] = []
         self.steady: dict[int, int] = {}
         self.alarms = 0
+        self.pads = False
         for number, content in enumerate(contents):
             path = os.path.join(directory, f"host{number}")
             with open(path, "wb") as file:
