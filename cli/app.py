@@ -25,6 +25,7 @@ _COMMANDS = {
     "map": "Show what lies where on the disk of a directory.",
     "presets": "List what --for sets, and why.",
     "serve": "Serve a directory as a disk over NBD.",
+    "verify": "Read a disk back and compare it with its directory.",
 }
 
 

@@ -197,8 +197,7 @@ def disk_options(command: Command) -> Command:
         values["sector_size"] = int(values["sector_size"])
         values["cluster_size"] = values["cluster_size"] and int(values["cluster_size"])
         if values["symlinks"] is None:
-            keeps = values["format"] == "iso" and values["rock_ridge"]
-            values["symlinks"] = "keep" if keeps else "skip"
+            values["symlinks"] = usual_symlinks(values["format"], values["rock_ridge"])
         _check_together(ctx, values)
         return command(options=DiskOptions(**values), **given)
 
@@ -240,6 +239,11 @@ def _format(given: str | None, out: str | None) -> str:
     if given is None and out is not None and out.lower().endswith(".iso"):
         return "iso"
     return given or "fat"
+
+
+def usual_symlinks(format_name: str, rock_ridge: bool) -> Symlinks:
+    """What becomes of links unless the user says it."""
+    return "keep" if format_name == "iso" and rock_ridge else "skip"
 
 
 def _was_given(ctx: click.Context, name: str) -> bool:

@@ -23,3 +23,7 @@ class CaptiveError(NbdError):
 
 class ProtocolError(NbdError):
     """A client left the protocol, and its connection can only be dropped."""
+
+
+class ClientError(NbdError):
+    """A server can't be reached, refuses an export, or fails to read."""

@@ -1,0 +1,230 @@
+"""Images read back by programs that share nothing with ours: pyfatfs and pycdlib.
+
+What they find comes out as `Found`, in no particular order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+from ..errors import VfloppyError
+
+_ISO_MARK = (16 * 2048 + 1, b"CD001")  # ECMA-119, 8.1.2
+_PART_BYTES = 1 << 20
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, struct.error)
+
+
+class ReaderError(VfloppyError):
+    """An image that can't be read, or a reader that is not installed."""
+
+
+class Found(NamedTuple):
+    """A file or directory on an image."""
+
+    path: bytes | str
+    """As the format has it: names joined by `/`."""
+    is_directory: bool
+    size: int
+    mtime: datetime
+    """Without a zone, as the image has it: local for FAT, in UTC for ISO 9660."""
+    target: bytes | None
+    """What a symbolic link leads to."""
+    parts: Callable[[], Iterator[bytes]]
+    """Reads it, part by part."""
+
+
+def format_of(image: BinaryIO) -> Literal["fat", "iso"]:
+    """`iso` or `fat`."""
+    offset, mark = _ISO_MARK
+    image.seek(offset)
+    return "iso" if image.read(len(mark)) == mark else "fat"
+
+
+def fat_files(image: BinaryIO) -> Iterator[Found]:
+    """What pyfatfs finds. Raises ReaderError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = _imported("pyfatfs.PyFat", "pyfatfs")
+        errors = (*_UNREADABLE, module.PyFATException)
+        try:
+            disk = module.PyFat(offset=_volume_offset(image))
+            disk.set_fp(_Shared(image))
+            folders = [("", disk.root_dir)]
+            while folders:
+                folder, entry = folders.pop()
+                directories, files, _ = entry.get_entries()
+                for child in (*directories, *files):
+                    path = f"{folder}{child!r}"
+                    if child.is_directory():
+                        folders.append((f"{path}/", child))
+                    yield Found(
+                        path,
+                        bool(child.is_directory()),
+                        child.get_size(),
+                        datetime(*child.get_mtime().timetuple()[:6]),
+                        None,
+                        _FatParts(disk, child, errors),
+                    )
+        except errors as error:
+            raise ReaderError(f"pyfatfs can't read it: {error}") from error
+
+
+class _FatParts:
+    """Reads a file's clusters, cut to its size."""
+
+    def __init__(self, disk: Any, entry: Any, errors: tuple[type[Exception], ...]) -> None:
+        self._disk = disk
+        self._entry = entry
+        self._errors = errors
+
+    def __call__(self) -> Iterator[bytes]:
+        left = self._entry.get_size()
+        part = bytearray()
+        try:
+            chain = self._disk.get_cluster_chain(self._entry.get_cluster()) if left else ()
+            for cluster in chain:
+                part += self._disk.read_cluster_contents(cluster)
+                if len(part) >= min(_PART_BYTES, left):
+                    yield bytes(part[:left])
+                    left -= len(part[:left])
+                    part.clear()
+        except self._errors as error:
+            raise ReaderError(f"pyfatfs can't read it: {error}") from error
+        if part:
+            yield bytes(part[:left])
+
+
+def iso_facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
+    """What pycdlib finds: `Rock Ridge`, `Joliet`, `ISO 9660`, as far as they are there.
+
+    Raises ReaderError.
+    """
+    module = _imported("pycdlib", "pycdlib")
+    iso = module.PyCdlib()
+    errors = (*_UNREADABLE, module.pycdlibexception.PyCdlibException)
+    try:
+        iso.open_fp(image)
+        primary = iso.pvd.root_directory_record()
+        facets: dict[str, Callable[[], Iterator[Found]]] = {}
+        if iso.has_rock_ridge():
+            facets["Rock Ridge"] = lambda: _iso_files(image, primary, True)
+        if iso.has_joliet():
+            joliet = iso.joliet_vd.root_directory_record()
+            facets["Joliet"] = lambda: _iso_files(image, joliet, False)
+        facets["ISO 9660"] = lambda: _iso_files(image, primary, False)
+    except errors as error:
+        raise ReaderError(f"pycdlib can't read it: {error}") from error
+    return facets
+
+
+def _iso_files(image: BinaryIO, root: Any, rock_ridge: bool) -> Iterator[Found]:
+    """One facet, by pycdlib's records."""
+    waiting = [(b"", root)]
+    while waiting:
+        folder, directory = waiting.pop()
+        continues = False
+        for record in directory.children:
+            if record.is_dot() or record.is_dotdot():
+                continue
+            was_continued, continues = continues, record.data_continuation is not None
+            if was_continued:  # a further extent of the file before; its length is counted there
+                continue
+            name = record.rock_ridge.name() if rock_ridge else record.file_identifier()
+            if record.is_dir():
+                waiting.append((folder + name + b"/", record))
+            is_link = rock_ridge and record.rock_ridge.is_symlink()
+            length = 0 if record.is_dir() or is_link else record.get_data_length()
+            yield Found(
+                folder + name,
+                record.is_dir(),
+                length,
+                _iso_time(record.date),
+                record.rock_ridge.symlink_path() if is_link else None,
+                _ImageParts(image, record.extent_location() * 2048, length),
+            )
+
+
+def _iso_time(date: Any) -> datetime:
+    """ECMA-119, 9.1.5, in UTC."""
+    zone = timezone(timedelta(minutes=15 * date.gmtoffset))
+    when = (date.month, date.day_of_month, date.hour, date.minute, date.second)
+    try:
+        local = datetime(1900 + date.years_since_1900, *when, tzinfo=zone)
+        return local.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return datetime(1900, 1, 1)
+
+
+class _ImageParts:
+    """Reads a run of an image."""
+
+    def __init__(self, image: BinaryIO, offset: int, length: int) -> None:
+        self._image = image
+        self._offset = offset
+        self._length = length
+
+    def __call__(self) -> Iterator[bytes]:
+        for start in range(0, self._length, _PART_BYTES):
+            self._image.seek(self._offset + start)
+            yield self._image.read(min(_PART_BYTES, self._length - start))
+
+
+class _Shared:
+    """A file that pyfatfs may close, and doesn't."""
+
+    def __init__(self, image: BinaryIO) -> None:
+        self._image = image
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._image, name)
+
+    def writable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        return
+
+
+def _volume_offset(image: BinaryIO) -> int:
+    """Where the FAT begins: at the start, or in the first partition. Raises ReaderError."""
+    if _is_boot_sector(image, 0):
+        return 0
+    for sector_bytes in (512, 4096):
+        image.seek(0)
+        start = image.read(2 * sector_bytes)
+        candidates = [start[446 + 16 * number + 8 :][:4] for number in range(4)]
+        if start[sector_bytes : sector_bytes + 8] == b"EFI PART":
+            image.seek(int.from_bytes(start[sector_bytes + 72 :][:8], "little") * sector_bytes)
+            candidates = [image.read(128)[32:40]]
+        for each in candidates:
+            offset = int.from_bytes(each, "little") * sector_bytes
+            if offset and _is_boot_sector(image, offset):
+                return offset
+    raise ReaderError("neither FAT nor ISO 9660, nor a partition table with a FAT")
+
+
+def _is_boot_sector(image: BinaryIO, offset: int) -> bool:
+    image.seek(offset)
+    sector = image.read(512)
+    return (
+        len(sector) == 512
+        and sector[510:] == b"\x55\xaa"
+        and sector[0] in {0xEB, 0xE9}
+        and int.from_bytes(sector[11:13], "little") in {512, 1024, 2048, 4096}
+        and sector[16] in {1, 2}
+    )
+
+
+def _imported(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ReaderError(
+            f"{package} reads the image back, and can't be imported ({error}); "
+            f"pip install 'vfloppy[verify]' brings it"
+        ) from None

@@ -1,0 +1,286 @@
+"""`vfloppy verify`: an image, read back by independent readers, against its directory."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import chain
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import click
+from click.core import ParameterSource
+
+from ..pieces import HostReadError
+from ..synth.fat.disk import directories_of
+from ..synth.fat.plan import Layout as FatLayout
+from ..synth.host import ScannedFiles
+from ..synth.tree import printable
+from .console import count, human_size, progress_bar
+from .disks import Disk, open_disk
+from .epoch import source_date_epoch
+from .options import DiskOptions, disk_options, usual_symlinks
+from .readers import Found, ReaderError, fat_files, format_of, iso_facets
+
+_EPILOG = """\b
+Examples:
+  vfloppy verify esp.img ~/esp
+  vfloppy verify nbd://localhost ~/esp
+  vfloppy verify --exclude '*.o' build.iso build/
+
+\b
+Exit status: 0 the same, 1 something differs or can't be read, 2 wrong usage.
+"""
+
+# The first and the last time that a format holds, and how fine they are, in seconds.
+_TIMES = {
+    "fat": (datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58), 2),
+    "iso": (datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59), 1),
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What --boot-bios patches in the image (mkisofs, -boot-info-table), and GRUB's list of blocks.
+_PATCHED = (range(8, 64), range(2548, 2560))
+
+
+class _Expected(NamedTuple):
+    """What should be at a path."""
+
+    node: int
+    is_directory: bool
+    size: int
+    target: bytes | None
+
+
+class Difference(NamedTuple):
+    """Something that is not on the image as it is in the directory."""
+
+    path: str
+    kind: str
+    """missing, unexpected, type, size, time, bytes, target or unreadable."""
+    text: str
+
+
+@click.command("verify", epilog=_EPILOG)
+@disk_options
+@click.argument("image", metavar="IMAGE_OR_URI")
+@click.argument("directories", metavar="DIR...", nargs=-1)
+@click.option("--times/--no-times", default=True, help="Compare times, too.  [default: times]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but what differs.")
+def command(
+    options: DiskOptions,
+    image: str,
+    directories: tuple[str, ...],
+    times: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare the disk IMAGE, or the one at an NBD URI, with DIR: names, sizes, times and bytes.
+
+    The image is read by pyfatfs or pycdlib, which share nothing with what writes it. The options
+    that say what is on the disk, and under which name, are those that it was made with.
+    """
+    with _opened(image) as stream:
+        options = _for_format(options, format_of(stream))
+        disk = open_disk(options, directories)
+        comparison = _Comparison(disk, options, times=times)
+        shown = not quiet and not as_json and sys.stderr is not None and sys.stderr.isatty()
+        with progress_bar(sum(disk.tree.sizes), shown) as progress:
+            try:
+                differences = list(comparison.run(stream, progress))
+            except ReaderError as error:
+                raise ReaderError(f"{image}: {error}") from error
+    if as_json:
+        click.echo(json.dumps({"differences": [each._asdict() for each in differences]}, indent=1))
+    else:
+        for each in differences:
+            click.echo(f"{each.kind}: {each.path}: {each.text}")
+    if not quiet and not as_json:
+        click.echo(
+            f"{count(comparison.entries, 'name')} and {human_size(comparison.bytes)} compared, "
+            f"{count(len(differences), 'difference')}"
+        )
+    sys.exit(1 if differences else 0)
+
+
+def _for_format(options: DiskOptions, found: Literal["fat", "iso"]) -> DiskOptions:
+    """The options, now that the image has told its format."""
+    ctx = click.get_current_context()
+    symlinks = options.symlinks
+    if ctx.get_parameter_source("symlinks") is ParameterSource.DEFAULT:
+        symlinks = usual_symlinks(found, options.rock_ridge)
+    return replace(options, format=found, symlinks=symlinks)
+
+
+def _opened(image: str) -> BinaryIO:
+    """Raises UsageError, and ClientError for a URI."""
+    from ..nbd.client import Client, ExportFile, is_uri  # noqa: PLC0415  seldom needed
+
+    if is_uri(image):
+        return io.BufferedReader(ExportFile(Client(image)), 1 << 20)
+    try:
+        return open(image, "rb", buffering=1 << 20)
+    except OSError as error:
+        raise click.UsageError(f"{image}: {error.strerror}") from None
+
+
+class _Comparison:
+    """A disk as it should be, held against an image."""
+
+    def __init__(self, disk: Disk, options: DiskOptions, *, times: bool) -> None:
+        self.entries = 0
+        self.bytes = 0
+        self._disk = disk
+        self._tree = disk.tree
+        self._files = ScannedFiles(disk.tree)
+        self._with_times = times
+        self._earliest, self._latest, self._step = _TIMES[options.format]
+        fat_zone: tzinfo | None = UTC if options.utc else None
+        self._zone = fat_zone if disk.is_fat else UTC
+        self._latest_ns = source_date_epoch()
+        boots = options.boot_bios and options.boot_info_table
+        self._patched = disk.tree.find(options.boot_bios) if boots and options.boot_bios else None
+
+    def run(self, image: BinaryIO, progress: Callable[[int], None]) -> Iterator[Difference]:
+        """Everything that differs. Raises ReaderError."""
+        if isinstance(self._disk.layout, FatLayout):
+            yield from self._compare(self._fat_names(), fat_files(image), "", progress)
+            return
+        facets = iso_facets(image)
+        expected = self._iso_names()
+        first = True
+        for name in facets:
+            if name not in expected:
+                continue
+            label = "" if first else f" in {name}"
+            yield from self._compare(
+                expected[name], facets[name](), label, progress if first else None
+            )
+            first = False
+        for name in expected.keys() - facets.keys():
+            yield Difference("/", "missing", f"the names of {name}")
+
+    def _fat_names(self) -> dict[bytes | str, _Expected]:
+        layout = self._disk.layout
+        assert isinstance(layout, FatLayout)
+        return self._paths(directories_of(layout, self._tree).long_name, "/", frozenset())
+
+    def _iso_names(self) -> Mapping[str, dict[bytes | str, _Expected]]:
+        layout: Any = self._disk.layout
+        names = {}
+        if layout.options.rock_ridge:
+            names["Rock Ridge"] = self._paths(self._tree.name, b"/", frozenset())
+        for facet in filter(None, (layout.joliet, layout.primary)):
+            # Rock Ridge's names are those of the primary tree: that one is compared once.
+            if facet is layout.joliet or not layout.options.rock_ridge:
+                names[facet.name] = self._paths(facet.identifier, b"/", facet.hidden)
+        return names
+
+    def _paths(
+        self, name_of: Callable[[int], Any], slash: Any, hidden: Any
+    ) -> dict[bytes | str, _Expected]:
+        """The paths of all nodes on the disk."""
+        tree = self._tree
+        paths: dict[int, Any] = {0: slash[:0]}
+        expected: dict[bytes | str, _Expected] = {}
+        for node in range(1, len(tree)):
+            if node in hidden:
+                continue
+            path = paths[tree.directories[tree.parent(node)]] + name_of(node)
+            is_directory = tree.is_directory(node)
+            if is_directory:
+                paths[node] = path + slash
+            target = tree.targets.get(node)
+            expected[path] = _Expected(node, is_directory, tree.sizes[node], target)
+        return expected
+
+    def _compare(
+        self,
+        expected: dict[bytes | str, _Expected],
+        found: Iterator[Found],
+        label: str,
+        progress: Callable[[int], None] | None,
+    ) -> Iterator[Difference]:
+        """One facet; with `progress`, the bytes as well."""
+        for each in found:
+            self.entries += 1
+            wanted = expected.pop(each.path, None)
+            if wanted is None:
+                text = f"on the disk, and not in the directory{label}"
+                yield Difference(_shown(each.path), "unexpected", text)
+                continue
+            yield from self._of_entry(wanted, each, label)
+            if progress and not each.is_directory and each.size == wanted.size:
+                yield from self._bytes_of(wanted.node, each, progress)
+        for path in expected:
+            yield Difference(_shown(path), "missing", f"not on the disk{label}")
+
+    def _of_entry(self, wanted: _Expected, found: Found, label: str) -> Iterator[Difference]:
+        path = _shown(found.path)
+        if found.is_directory != wanted.is_directory:
+            kinds = ("a file", "a directory")
+            text = f"{kinds[found.is_directory]}, {kinds[wanted.is_directory]} expected{label}"
+            yield Difference(path, "type", text)
+        elif not found.is_directory and found.size != wanted.size:
+            text = f"{found.size} bytes, {wanted.size} expected{label}"
+            yield Difference(path, "size", text)
+        if found.target is not None and found.target != wanted.target:
+            text = f"leads to {_shown(found.target)}, {_shown(wanted.target or b'')} expected"
+            yield Difference(path, "target", text)
+        expected = self._time_of(wanted.node)
+        if self._with_times and found.mtime != expected:
+            text = f"{found.mtime}, {expected} expected{label}"
+            yield Difference(path, "time", text)
+
+    def _time_of(self, node: int) -> datetime:
+        """A node's time as the format should have it: the latest step before it, within limits."""
+        time_ns = self._tree.mtimes_ns[node]
+        if self._latest_ns is not None:
+            time_ns = min(time_ns, self._latest_ns)
+        try:
+            moment = _EPOCH + timedelta(seconds=time_ns // 1_000_000_000)
+            local = moment.astimezone(self._zone).replace(tzinfo=None)
+        except OverflowError:
+            local = self._latest if time_ns > 0 else self._earliest
+        local = min(max(local, self._earliest), self._latest)
+        return local - timedelta(seconds=local.second % self._step)
+
+    def _bytes_of(
+        self, node: int, found: Found, progress: Callable[[int], None]
+    ) -> Iterator[Difference]:
+        """Where the bytes differ first. Raises ReaderError."""
+        position = 0
+        try:
+            for part in chain(found.parts(), (b"",)):
+                if not part:
+                    break
+                data = self._files.read(node, position, len(part))
+                if data != part and (at := self._first_difference(node, position, data, part)) >= 0:
+                    text = f"differ from byte {at} on"
+                    yield Difference(_shown(found.path), "bytes", text)
+                    return
+                position += len(part)
+                self.bytes += len(part)
+                progress(len(part))
+        except HostReadError as error:
+            yield Difference(_shown(found.path), "unreadable", str(error))
+            return
+        if position != found.size:
+            text = f"end after {position} bytes of {found.size}"
+            yield Difference(_shown(found.path), "bytes", text)
+
+    def _first_difference(self, node: int, start: int, one: bytes, other: bytes) -> int:
+        """The offset in the file; -1 if only what --boot-bios patches differs."""
+        for number, (a, b) in enumerate(zip(one, other, strict=True), start):
+            if a != b and not (node == self._patched and any(number in r for r in _PATCHED)):
+                return number
+        return -1
+
+
+def _shown(path: bytes | str) -> str:
+    if isinstance(path, str):
+        path = path.encode("utf-8", "surrogatepass")
+    return printable(path) or "/"
