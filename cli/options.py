@@ -192,12 +192,13 @@ def disk_options(command: Command) -> Command:
     def with_options(**given: Any) -> Any:
         ctx = click.get_current_context()
         values = {name: given.pop(name) for name in DiskOptions.__dataclass_fields__}
-        values["format"] = _format(values["format"], given.get("out"))
+        values["format"] = _format(values["format"], given.get("out"), given.get("image"))
         values |= _preset_values(ctx, values)
         values["sector_size"] = int(values["sector_size"])
         values["cluster_size"] = values["cluster_size"] and int(values["cluster_size"])
         if values["symlinks"] is None:
-            values["symlinks"] = usual_symlinks(values["format"], values["rock_ridge"])
+            keeps = values["format"] == "iso" and values["rock_ridge"]
+            values["symlinks"] = "keep" if keeps else "skip"
         _check_together(ctx, values)
         return command(options=DiskOptions(**values), **given)
 
@@ -234,16 +235,15 @@ def options_from(given: Mapping[str, Any]) -> DiskOptions:
     return options
 
 
-def _format(given: str | None, out: str | None) -> str:
-    """The format as it is given, or as the name of the file says."""
+def _format(given: str | None, out: str | None, image: str | None) -> str:
+    """The format as it is given, or as the name of the file to be says, or a file that is."""
+    if given is None and image is not None:
+        from .readers import format_of  # noqa: PLC0415  one command needs it
+
+        return format_of(image)
     if given is None and out is not None and out.lower().endswith(".iso"):
         return "iso"
     return given or "fat"
-
-
-def usual_symlinks(format_name: str, rock_ridge: bool) -> Symlinks:
-    """What becomes of links unless the user says it."""
-    return "keep" if format_name == "iso" and rock_ridge else "skip"
 
 
 def _was_given(ctx: click.Context, name: str) -> bool:

@@ -6,16 +6,20 @@ What they find comes out as `Found`, in no particular order.
 from __future__ import annotations
 
 import importlib
+import io
 import struct
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+import click
+
 from ..errors import VfloppyError
 
 _ISO_MARK = (16 * 2048 + 1, b"CD001")  # ECMA-119, 8.1.2
 _PART_BYTES = 1 << 20
+_SMALL_BASE, _SMALL_EXTENSION = 0x08, 0x10  # bits of DIR_NTRes
 _UNREADABLE = (OSError, ValueError, KeyError, IndexError, struct.error)
 
 
@@ -38,11 +42,24 @@ class Found(NamedTuple):
     """Reads it, part by part."""
 
 
-def format_of(image: BinaryIO) -> Literal["fat", "iso"]:
-    """`iso` or `fat`."""
+def opened(image: str) -> BinaryIO:
+    """A file, or the export that a URI names. Raises UsageError, and ClientError for a URI."""
+    from ..nbd.client import Client, ExportFile, is_uri  # noqa: PLC0415  seldom needed
+
+    if is_uri(image):
+        return io.BufferedReader(ExportFile(Client(image)), _PART_BYTES)
+    try:
+        return open(image, "rb", buffering=_PART_BYTES)
+    except OSError as error:
+        raise click.UsageError(f"{image}: {error.strerror}") from None
+
+
+def format_of(image: str) -> Literal["fat", "iso"]:
+    """What is on an image. Raises as `opened` does."""
     offset, mark = _ISO_MARK
-    image.seek(offset)
-    return "iso" if image.read(len(mark)) == mark else "fat"
+    with opened(image) as stream:
+        stream.seek(offset)
+        return "iso" if stream.read(len(mark)) == mark else "fat"
 
 
 def fat_files(image: BinaryIO) -> Iterator[Found]:
@@ -59,7 +76,7 @@ def fat_files(image: BinaryIO) -> Iterator[Found]:
                 folder, entry = folders.pop()
                 directories, files, _ = entry.get_entries()
                 for child in (*directories, *files):
-                    path = f"{folder}{child!r}"
+                    path = folder + _fat_name(child)
                     if child.is_directory():
                         folders.append((f"{path}/", child))
                     yield Found(
@@ -72,6 +89,16 @@ def fat_files(image: BinaryIO) -> Iterator[Found]:
                     )
         except errors as error:
             raise ReaderError(f"pyfatfs can't read it: {error}") from error
+
+
+def _fat_name(entry: Any) -> str:
+    """The long name; else the short one, with the letters that Windows NT notes as small."""
+    if entry.lfn_entry is not None:
+        return str(entry.get_long_name())
+    short: str = entry.get_short_name()
+    base, dot, extension = short.partition(".")
+    base = base.lower() if entry.ntres & _SMALL_BASE else base
+    return base + dot + (extension.lower() if entry.ntres & _SMALL_EXTENSION else extension)
 
 
 class _FatParts:

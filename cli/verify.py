@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import click
-from click.core import ParameterSource
 
 from ..pieces import HostReadError
 from ..synth.fat.disk import directories_of
@@ -22,8 +19,8 @@ from ..synth.tree import printable
 from .console import count, human_size, progress_bar
 from .disks import Disk, open_disk
 from .epoch import source_date_epoch
-from .options import DiskOptions, disk_options, usual_symlinks
-from .readers import Found, ReaderError, fat_files, format_of, iso_facets
+from .options import DiskOptions, disk_options
+from .readers import Found, ReaderError, fat_files, iso_facets, opened
 
 _EPILOG = """\b
 Examples:
@@ -83,8 +80,7 @@ def command(
     The image is read by pyfatfs or pycdlib, which share nothing with what writes it. The options
     that say what is on the disk, and under which name, are those that it was made with.
     """
-    with _opened(image) as stream:
-        options = _for_format(options, format_of(stream))
+    with opened(image) as stream:
         disk = open_disk(options, directories)
         comparison = _Comparison(disk, options, times=times)
         shown = not quiet and not as_json and sys.stderr is not None and sys.stderr.isatty()
@@ -104,27 +100,6 @@ def command(
             f"{count(len(differences), 'difference')}"
         )
     sys.exit(1 if differences else 0)
-
-
-def _for_format(options: DiskOptions, found: Literal["fat", "iso"]) -> DiskOptions:
-    """The options, now that the image has told its format."""
-    ctx = click.get_current_context()
-    symlinks = options.symlinks
-    if ctx.get_parameter_source("symlinks") is ParameterSource.DEFAULT:
-        symlinks = usual_symlinks(found, options.rock_ridge)
-    return replace(options, format=found, symlinks=symlinks)
-
-
-def _opened(image: str) -> BinaryIO:
-    """Raises UsageError, and ClientError for a URI."""
-    from ..nbd.client import Client, ExportFile, is_uri  # noqa: PLC0415  seldom needed
-
-    if is_uri(image):
-        return io.BufferedReader(ExportFile(Client(image)), 1 << 20)
-    try:
-        return open(image, "rb", buffering=1 << 20)
-    except OSError as error:
-        raise click.UsageError(f"{image}: {error.strerror}") from None
 
 
 class _Comparison:

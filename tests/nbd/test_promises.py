@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from vfloppy.nbd import Sandbox, listen_unix, wire
+from vfloppy.nbd import Sandbox, listen_unix, reports, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
 from vfloppy.synth.fat.disk import disk as fat_disk
@@ -81,6 +81,13 @@ CHANGES = {
                              "bytes", "bytes"),
 }  # fmt: skip
 
+# With --on-change current: what a file reads as that has become another one.
+CURRENT = {
+    "shrinks": CONTENT[:10].ljust(len(CONTENT), b"\0"),
+    "is rewritten in place": b"SECRET" + CONTENT[6:],
+    "is replaced by rename": b"SECRET".ljust(len(CONTENT)),
+}
+
 
 @pytest.fixture
 def tree(tmp_path):
@@ -103,6 +110,15 @@ def _wait_for_the_clock_of(file):
 
 def read(client, offset, length, content):
     """ "bytes" or "EIO"; anything else fails."""
+    data = read_data(client, offset, length)
+    if data is None:
+        return "EIO"
+    assert data == content[:length]
+    return "bytes"
+
+
+def read_data(client, offset, length):
+    """None for EIO, which comes with the file's name."""
     client.send(request(wire.NBD_CMD_READ, offset, length))
     replies = [client.chunk()]
     while not replies[-1].done:
@@ -111,12 +127,10 @@ def read(client, offset, length, content):
     if errors:
         assert errors == {wire.NBD_EIO}
         assert "file" in " ".join(each.text for each in replies)
-        return "EIO"
-    data = b"".join(
+        return None
+    return b"".join(
         each.payload for each in replies if each.kind == wire.NBD_REPLY_TYPE_OFFSET_DATA
     )
-    assert data == content[:length]
-    return "bytes"
 
 
 @pytest.mark.parametrize("kept_open", [True, False], ids=["kept open", "closed again"])
@@ -154,6 +168,44 @@ def test_a_changed_file_gives_its_bytes_or_eio(
     told = [line for line in lines if "sub/file" in line]
     assert len(told) == len(set(told)) <= 1
     assert bool(told) == (expected == "EIO") or expected is None
+
+
+@pytest.mark.parametrize("leases", [True, False], ids=["leases", "checks"])
+@pytest.mark.parametrize("read_before", [True, False], ids=["read before", "not read"])
+@pytest.mark.parametrize("form", ["fat", "iso"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_there_now_is_served_on_request(
+    serve, tmp_path, tree, change, form, read_before, leases
+):
+    files = ScannedFiles(tree, leases=leases, on_change=reports.log.warning)
+    layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
+    image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
+    at = _offsets(image, tree)
+    listener = listen_unix(tmp_path / "socket")
+    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    act, held, anew = CHANGES[change]
+    with Client(listener.path) as client, Client(listener.path) as second:
+        client.go()
+        second.go()
+        if read_before:
+            assert read(client, at[b"file"], 100_000, CONTENT) == "bytes"
+        act(tmp_path / "root" / "sub" / "file")
+        first = held if read_before else anew
+        content = CONTENT
+        if change in CURRENT and (not read_before or first == "EIO"):
+            first, content = "bytes", CURRENT[change]
+        for length in (512, 100_000, 40_000, 512):  # copied and by sendfile
+            outcome = read(client, at[b"file"], length, content)
+            assert outcome == first or first is None
+            if change in CURRENT:  # to others, too
+                anew_data = read_data(second, at[b"file"], length)
+                assert anew_data == CURRENT[change][:length]
+            assert read(second, at[b"other"], 512, OTHER) == "bytes"
+    running.stop()
+    lines = running.log.read_text().splitlines()
+    told = [line for line in lines if "sub/file" in line]
+    assert len(told) == len(set(told)) <= 1
+    assert bool(told) == (change in CURRENT or first == "EIO") or first is None
 
 
 def _offsets(image, tree):

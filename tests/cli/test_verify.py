@@ -1,0 +1,197 @@
+"""`vfloppy verify`: what is the same passes, and every kind of difference is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from tools import output, run, vfloppy
+
+MTIME = 1_700_000_000
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = tmp_path / "tree"
+    (root / "empty").mkdir(parents=True)
+    (root / "sub" / "deeper").mkdir(parents=True)
+    (root / "sub" / "deeper" / "A long name, with Ümläuts.text").write_bytes(os.urandom(70_000))
+    (root / "README.TXT").write_bytes(b"hello")
+    (root / "nothing").touch()
+    (root / "large.bin").write_bytes(os.urandom(2_500_000))
+    (root / "link").symlink_to("README.TXT")
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, (MTIME, MTIME), follow_symlinks=False)
+    return root
+
+
+def built(tmp_path, tree, *options, name="disk.img"):
+    image = tmp_path / name
+    output(sys.executable, "-m", "vfloppy", "build", "-q", *options, tree, image)
+    return image
+
+
+def differences(image, tree, *options):
+    """Pairs of kind and path, and the exit status."""
+    done = vfloppy("verify", "--json", *options, str(image), str(tree))
+    assert done.stderr == b""
+    found = json.loads(done.stdout)["differences"]
+    assert done.returncode == bool(found)
+    return sorted((each["kind"], each["path"]) for each in found)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--fat", "12"),
+        ("--fat", "16", "--size", "64M"),
+        ("--partition", "gpt"),
+        ("--partition", "none"),
+        ("--sector-size", "4096"),
+        ("--floppy", "2.88M", "--exclude", "large.bin", "--partition", "none"),
+        ("--local-time",),
+        ("--normalize", "nfc"),
+        ("--format", "iso"),
+        ("--format", "iso", "--no-rock-ridge"),
+        ("--format", "iso", "--no-joliet", "--no-rock-ridge", "--iso-level", "1"),
+        ("--format", "iso", "--symlinks", "follow"),
+        ("--format", "iso", "--boot-bios", "large.bin"),
+    ],
+    ids=" ".join,
+)
+def test_what_was_built_is_the_same(tmp_path, tree, options):
+    if "--floppy" in options:
+        options = options[:4]
+    image = built(tmp_path, tree, *options)
+    assert differences(image, tree, *options) == []
+
+
+def test_a_boot_info_table_is_a_difference_where_nobody_asked_for_it(tmp_path, tree):
+    image = built(tmp_path, tree, "--boot-bios", "large.bin", name="disk.iso")
+    assert differences(image, tree) == [("bytes", "large.bin")]
+
+
+@pytest.mark.parametrize("name", ["disk.img", "disk.iso"])
+def test_what_changed_in_the_directory_is_told(tmp_path, tree, name):
+    image = built(tmp_path, tree, name=name)
+    (tree / "new").mkdir()
+    os.utime(tree / "new", (MTIME, MTIME))
+    (tree / "nothing").unlink()
+    (tree / "README.TXT").write_bytes(b"Hello")  # its time, too
+    with (tree / "large.bin").open("r+b") as file:
+        file.seek(2_000_000)
+        file.write(b"other")
+    os.utime(tree / "large.bin", (MTIME, MTIME))
+    (tree / "sub" / "deeper" / "A long name, with Ümläuts.text").write_bytes(b"short")
+    os.utime(tree / "sub" / "deeper" / "A long name, with Ümläuts.text", (MTIME, MTIME))
+    found = differences(image, tree)
+    expected = [
+        ("bytes", "README.TXT"),
+        ("bytes", "large.bin"),
+        ("missing", "new"),
+        ("size", "sub/deeper/A long name, with Ümläuts.text"),
+        ("time", "README.TXT"),
+        ("unexpected", "nothing"),
+    ]
+    assert set(expected) <= set(found)
+    of_times = {kind for kind, _ in found if (kind, _) not in expected}
+    assert of_times <= {"time", "missing", "size", "unexpected"}  # of Joliet's names
+    assert [each for each in differences(image, tree, "--no-times") if each[0] == "time"] == []
+
+
+def test_links_are_compared_by_where_they_lead(tmp_path, tree):
+    image = built(tmp_path, tree, name="disk.iso")
+    (tree / "link").unlink()
+    (tree / "link").symlink_to("nothing")
+    os.utime(tree / "link", (MTIME, MTIME), follow_symlinks=False)
+    assert ("target", "link") in differences(image, tree, "--no-times")
+
+
+def test_what_others_did_to_the_disk_is_told(tmp_path, tree):
+    image = built(tmp_path, tree, "--partition", "none", "--size", "+8M")
+    (tmp_path / "other").write_bytes(b"HELLO")
+    output("mdel", "-i", str(image), "::nothing")
+    output("mmd", "-i", str(image), "::sub/unknown")
+    output("mdel", "-i", str(image), "::README.TXT")
+    output("mcopy", "-i", str(image), str(tmp_path / "other"), "::README.TXT")
+    found = differences(image, tree, "--no-times", "--partition", "none")
+    assert found == [
+        ("bytes", "README.TXT"),
+        ("missing", "nothing"),
+        ("unexpected", "sub/unknown"),
+    ]
+
+
+def test_a_disk_that_mtools_made_is_the_same(tmp_path, tree):
+    image = tmp_path / "other.img"
+    (tree / "link").unlink()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    output("mkfs.fat", "-F", "32", "-s", "1", str(image))
+    output("mcopy", "-s", "-i", str(image), *map(str, tree.iterdir()), "::")
+    assert differences(image, tree, "--no-times") == []
+
+
+def test_a_disk_that_xorriso_made_is_the_same(tmp_path, tree):
+    image = tmp_path / "other.iso"
+    output("xorriso", "-as", "mkisofs", "-quiet", "-R", "-o", str(image), str(tree))
+    assert differences(image, tree, "--no-joliet") == []
+
+
+@pytest.mark.parametrize("form", ["fat", "iso"])
+@pytest.mark.parametrize("where", [("-U", "-"), ("-p", "0")], ids=["unix", "tcp"])
+def test_an_export_is_read_by_its_uri(tree, form, where):
+    command = f"{sys.executable} -m vfloppy verify \"$uri\" '{tree}'"
+    done = vfloppy("serve", "-q", "--format", form, *where, str(tree), "--run", command)
+    assert done.returncode == 0, done.stderr
+    assert b"0 differences" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("image", "what", "status"),
+    [
+        ("nowhere.img", "nowhere.img: No such file", 2),
+        ("nbd+unix:///?socket=/nowhere", "No such file", 1),
+        ("nbd+unix:///", "?socket=PATH is missing", 1),
+        ("nbds://localhost", "TLS is not spoken here", 1),
+        ("nbd://localhost:bad", "bad", 1),
+    ],
+)
+def test_what_is_not_there_is_said(tmp_path, tree, image, what, status):
+    done = vfloppy("verify", image, str(tree), cwd=tmp_path)
+    assert done.returncode == status
+    assert what in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_an_export_of_another_name_is_refused_in_words(tree):
+    command = f"{sys.executable} -m vfloppy verify \"nbd+unix:///x?socket=$unixsocket\" '{tree}'"
+    done = vfloppy("serve", "-q", "-U", "-", str(tree), "--run", command)
+    assert done.returncode == 1
+    assert b"refused the export 'x'" in done.stderr
+
+
+@pytest.mark.parametrize("cut", [10, 40_000, 1 << 20, (1 << 20) + 700])
+@pytest.mark.parametrize("name", ["disk.img", "disk.iso"])
+def test_a_broken_image_is_one_line(tmp_path, tree, name, cut):
+    image = built(tmp_path, tree, name=name)
+    os.truncate(image, cut)
+    done = vfloppy("verify", str(image), str(tree))
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"\n") == 1 or b"difference" in done.stdout
+
+
+def test_a_reader_that_is_not_installed_is_named(tmp_path, tree):
+    image = built(tmp_path, tree)
+    code = (
+        "import sys; sys.modules['pyfatfs'] = None; sys.argv[0] = 'vfloppy';"
+        "from vfloppy.cli import main; main()"
+    )
+    done = run(sys.executable, "-c", code, "verify", image, tree)
+    assert done.returncode == 1
+    assert b"pip install 'vfloppy[verify]'" in done.stderr
+    assert done.stderr.count(b"\n") == 1
