@@ -6,6 +6,7 @@ one name the later source's is taken. Most are made of one, and for those there 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from bisect import bisect_left
@@ -32,6 +33,8 @@ _SKIPPED_TYPES = {
     stat.S_IFBLK: "block device",
 }
 _TYPE_MASK = 0o170000
+# What opening a directory says when somebody took it away, or put something else in its place.
+_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DIRECTORIES_A_PROCESS = 32  # at least, or a fork is not worth it
 
 
@@ -247,6 +250,10 @@ class _Scan:
                 found = sorted(entries, key=attrgetter("name"))
             return self._sort_out(ordinal, home, descriptor, found)
         except OSError as error:
+            if error.errno in _GONE and ordinal:
+                path_in_tree = self._tree.path(self._tree.directories[ordinal])
+                self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
+                return _Listing([], [], {})
             path = printable(home_path(self._tree, home))
             raise ScanError(f"{path}: can't be scanned: {error.strerror}") from error
 
