@@ -50,8 +50,8 @@ def command(
 
     Several directories are merged; of two files of one name the last one is taken.
 
-    The file is sparse and holds the same bytes that `vfloppy serve` would serve. It is written
-    under a temporary name and renamed when it is complete, so that OUT is always whole.
+    The file is sparse and holds the same bytes that `vfloppy serve` would serve. It takes OUT's
+    place when it is complete, so that OUT is always whole.
     """
     if not directories and not options.graft:
         raise click.UsageError("no directory given, only OUT")

@@ -1,7 +1,7 @@
 """An image becomes a file: holes stay holes, and host files share their blocks where that goes.
 
-The file is written under a temporary name beside its own and renamed when it is complete, so that
-a failure at any point leaves what was there before.
+The file is written without a name, or under a temporary one, beside its own and takes its place
+when it is complete, so that a failure at any point leaves what was there before.
 """
 
 from __future__ import annotations
@@ -124,9 +124,7 @@ def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
     folder = os.path.dirname(path)
     temporary = os.path.join(folder, f".vfloppy-{secrets.token_hex(6)}.part")
     try:
-        descriptor = os.open(
-            temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
-        )
+        descriptor, is_nameless = _temporary(folder, temporary)
     except OSError as error:
         raise _failure(path, size, error) from error
     try:
@@ -136,6 +134,9 @@ def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
             if sync:
                 os.fsync(descriptor)
+            if is_nameless:
+                # With a directory's descriptor, used or not, os.link follows the link.
+                os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
             os.replace(temporary, path)
         finally:
             os.close(descriptor)
@@ -147,6 +148,18 @@ def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
         if isinstance(error, OSError) and not isinstance(error, HostReadError):
             raise _failure(path, size, error) from error
         raise
+
+
+def _temporary(folder: str, path: str) -> tuple[int, bool]:
+    """A new file, and whether it has no name yet: then not even a killed process leaves it behind.
+
+    Raises OSError.
+    """
+    with suppress(OSError, AttributeError):  # not every file system has such files, nor macOS
+        if os.path.exists("/proc/self/fd"):
+            return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666), True
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(path, flags, 0o666), False
 
 
 def _sync_folder(folder: str) -> None:

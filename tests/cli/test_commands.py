@@ -253,7 +253,6 @@ def test_an_interrupted_build_leaves_nothing_half_made(tmp_path, number):
     )
     assert process.stdout
     assert process.stdout.readline() == b"waiting\n"
-    assert len(list(folder.iterdir())) == 2  # the temporary file is there now
     process.send_signal(number)
     errors = process.communicate(timeout=30)[1]
     assert process.returncode == 128 + number

@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -625,3 +627,42 @@ def test_a_thousand_connections_at_every_stage_leave_nothing_behind(tree, tmp_pa
         assert memory() < before[1] + 2048  # KiB
         need_tool("nbdinfo")
         assert info(f"nbd+unix://?socket={path}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("where", ["named", "private"])
+def test_root_is_given_up_before_anything_is_scanned(tmp_path, where):
+    base = Path(tempfile.mkdtemp())  # pytest's folders are root's alone
+    try:
+        base.chmod(0o755)
+        (base / "tree").mkdir()
+        (base / "tree" / "file").write_bytes(b"hello")
+        (base / "tree" / "secret").write_bytes(b"root's")
+        (base / "tree" / "secret").chmod(0o600)
+        path = "-" if where == "private" else str(base / "socket")
+        arguments = ["serve", "-U", path, "--user", "nobody"]
+        arguments += ["--socket-mode", "666"] if where == "named" else []
+        command = "grep -E '^(Uid|Gid|CapEff)' /proc/$PPID/status; nbdinfo --size \"$uri\""
+        done = vfloppy(*arguments, str(base / "tree"), "--run", command)
+        assert done.returncode == 1
+        assert b"may not be read: secret" in done.stderr
+        done = vfloppy(*arguments, "--skip-unreadable", str(base / "tree"), "--run", command)
+        assert done.returncode == 0, done.stderr
+        uid, gid, capabilities, size = done.stdout.decode().splitlines()
+        assert set(uid.split()[1:]) == {"65534"}
+        assert set(gid.split()[1:]) == {"65534"}
+        assert not int(capabilities.split()[1], 16)
+        assert int(size) > 0
+    finally:
+        shutil.rmtree(base)
+
+
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [("nobody-of-that-name", "name not found"), (":nogroup", "USER or USER:GROUP is expected")],
+)
+def test_a_user_who_is_not_there_is_refused(tmp_path, user, what):
+    done = vfloppy("serve", "--user", user, "-U", str(tmp_path / "s"), str(SAMPLE))
+    assert done.returncode == 2
+    assert what in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1

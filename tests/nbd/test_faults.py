@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import struct
 
@@ -19,19 +20,27 @@ from vfloppy.synth.scan import scan
 from .fakes import Client, pattern, request
 
 CONTENT = pattern(300_000, 1)
-FAULTS = [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.EACCES]
+FAULTS = [
+    errno.EIO,
+    errno.EINTR,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,
+    errno.EACCES,
+]
 
 
 @pytest.fixture
 def served(tmp_path, serve, monkeypatch):
     """Starts a server of one file: its socket, where the file begins, and its process."""
 
-    def start(below=os):
+    def start(below=os, *, leases=False):
         root = tmp_path / "root"
         root.mkdir()
         (root / "file").write_bytes(CONTENT)
         tree = scan(str(root))
-        image = disk(plan(tree), tree, ScannedFiles(tree))
+        image = disk(plan(tree), tree, ScannedFiles(tree, leases=leases))
         position = 0
         for piece in image.pieces(0, image.size):
             if isinstance(piece, HostSlice):
@@ -79,7 +88,7 @@ class FaultyOs:
     [("pread", "short"), ("sendfile", errno.EIO), ("sendfile", errno.ENOMEM)]
     + [(call, fault) for call in ("open", "pread", "fstat") for fault in FAULTS],
 )
-def test_a_fault_below_gives_the_bytes_or_eio(served, call, fault):
+def test_a_fault_below_gives_the_bytes_or_eio(served, figures, call, fault):
     path, at, running = served(FaultyOs(call, fault))
     right = failed = 0
     for _ in range(4):
@@ -94,12 +103,44 @@ def test_a_fault_below_gives_the_bytes_or_eio(served, call, fault):
                     assert errors == {wire.NBD_EIO}
                     failed += 1
                     continue
-                assert b"".join(each.payload for each in chunks) == CONTENT[:length]
+                wrong = b"".join(each.payload for each in chunks) != CONTENT[:length]
+                figures["wrong bytes"] += wrong
+                assert not wrong
                 right += 1
-    assert running.stop() == 0
+    figures["reads with faults below"] += right + failed
+    end_well(running, figures)
     assert failed if fault != "short" else not failed
     assert right
-    print(f"\n20 reads, {failed} refused, wrong bytes: 0, deaths: 0")
+
+
+def end_well(running, figures):
+    """No process of the server has died."""
+    status = running.stop()
+    text = running.log.read_text()
+    deaths = bool(status) + text.count("ended by") + text.count("failed:")
+    figures["deaths"] += deaths
+    assert not deaths, text
+
+
+def test_signals_in_the_middle_of_reads_change_nothing(served, figures):
+    """SIGIO is what leases are broken by, and has a handler: system calls stop and go on."""
+    path, at, running = served(leases=True)
+    with Client(path) as client:
+        client.go()
+        assert client.read(at, 300_000) == CONTENT
+        (child,) = running.children()
+        for number in range(300):
+            client.send(request(wire.NBD_CMD_READ, at, 300_000))
+            for _ in range(number % 7):
+                os.kill(child, signal.SIGIO)
+            chunks = [client.chunk()]
+            while not chunks[-1].done:
+                chunks.append(client.chunk())
+            wrong = b"".join(each.payload for each in chunks) != CONTENT
+            figures["wrong bytes"] += wrong
+            assert not wrong
+    figures["signals"] += sum(number % 7 for number in range(300))
+    end_well(running, figures)
 
 
 HALF = request(wire.NBD_CMD_READ, 0, 512)[:13]
@@ -143,7 +184,7 @@ CLIENTS = {
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-def test_a_client_that_misbehaves_harms_nobody(served, kind):
+def test_a_client_that_misbehaves_harms_nobody(served, figures, kind):
     path, at, running = served()
     with Client(path) as neighbour:
         neighbour.go()
@@ -156,8 +197,5 @@ def test_a_client_that_misbehaves_harms_nobody(served, kind):
         with Client(path) as late:
             late.go()
             assert late.read(at, 300_000) == CONTENT
-    assert running.stop() == 0
-    text = running.log.read_text()
-    assert "failed" not in text
-    assert "ended by" not in text
-    print(f"\n5 clients, each {kind}: wrong bytes: 0, deaths: 0")
+    figures["clients that misbehave"] += 5
+    end_well(running, figures)

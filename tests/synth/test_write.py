@@ -46,8 +46,11 @@ def image_of(root, **options) -> Image:
     return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(params=["nameless", "named"])
+def folder(request, tmp_path, monkeypatch):
+    """Where images are written to; with temporary files of either kind."""
+    if request.param == "named":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
