@@ -44,6 +44,12 @@ SERVERS = {
     ),
     # The same disk, built before: what it costs that ours is computed.
     "nbdkit file": Server("nbdkit", ("nbdkit", "-f", "-r", "-U", "{socket}", "file", "{image}")),
+    "qemu-nbd": Server(
+        "qemu-nbd",
+        ("qemu-nbd", "-r", "-t", "-e", "8", "-f", "raw", "-k", "{socket}", "{image}"),
+    ),
+    # What a server costs that does nothing but read and send.
+    "C floor": Server("cc", ("{floor}", "{socket}", "{image}")),
 }
 
 # Programs that make an image. All have what they wrote on the disk when the time is taken.
@@ -86,8 +92,13 @@ def serving(name: str, directory: Path) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
         path = os.path.join(folder, "socket")
         words = {"socket": path, "directory": str(directory), "image": f"{directory}.img"}
-        if name == "nbdkit file" and not os.path.exists(words["image"]):
+        wanted = " ".join(SERVERS[name].command)
+        if "{image}" in wanted and not os.path.exists(words["image"]):
             run_builder("vfloppy", directory, str(directory))
+        if "{floor}" in wanted:
+            words["floor"] = f"{directory}.floor"
+            source = str(Path(__file__).with_name("floor.c"))
+            subprocess.run(["cc", "-O2", "-o", words["floor"], source], check=True, cwd="/")
         command = [word.format(**words) for word in SERVERS[name].command]
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder)

@@ -61,7 +61,7 @@ def _random(block: str, depth: int, jobs: int = 1) -> Measure:
 
 
 def _rates(floppy: float) -> dict[str, float]:
-    return {"nbdkit floppy": floppy, "nbdkit file": 1.0}
+    return {"nbdkit floppy": floppy, "nbdkit file": 1.0, "qemu-nbd": 1.0, "C floor": 0.7}
 
 
 def _seconds(name: str, tree: str, measure: Measure, ours: str, **targets: float) -> Case:

@@ -7,7 +7,8 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from contextlib import suppress
+from typing import Generic, TypeVar, cast
 
 Result = TypeVar("Result")
 
@@ -37,17 +38,18 @@ class Forked(Generic[Result]):
     def result(self) -> Result:
         """Waits for what `work` returned. Raises what it raised; ChildProcessError if it died."""
         assert self._receiver is not None
+        value: Result | Exception | None = None
         with open(self._receiver, "rb") as answers:
             self._receiver = None
-            answer = answers.read()
+            with suppress(EOFError, pickle.UnpicklingError):  # it died, as its status will tell
+                value = pickle.load(answers)  # noqa: S301  our own child's
         _, status = os.waitpid(self._process_id, 0)
         if status:
             code = os.waitstatus_to_exitcode(status)
             raise ChildProcessError(f"a process that shared the work ended with status {code}")
-        value: Result | Exception = pickle.loads(answer)  # noqa: S301  our own child's
         if isinstance(value, Exception):
             raise value
-        return value
+        return cast(Result, value)
 
     def discard(self) -> None:
         """Ends the child unless its result was taken."""

@@ -17,13 +17,14 @@ import os
 import stat
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
+_PART = 1 << 14
 _LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 
@@ -109,7 +110,10 @@ class Tree:
         return added | of_nodes | shared
 
     def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
-        """Adds the stretch of another tree that was the same as this one at `since`."""
+        """Adds the stretch of another tree that was the same as this one at `since`.
+
+        Takes the columns out of `added`, so that they don't stand in memory twice.
+        """
         now = self.lengths()
         nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
         first_home, homes = since["homes"], now["homes"] - since["homes"]
@@ -120,14 +124,14 @@ class Tree:
             return home + homes if home >= first_home else home
 
         for name in ("names", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "links"):
-            getattr(self, name).extend(added[name])
+            getattr(self, name).extend(added.pop(name))
         for name in ("directories", "first_children", "sparse"):
-            getattr(self, name).extend([node + nodes for node in added[name]])
-        self.name_ends.extend([end + names for end in added["name_ends"]])
-        self.node_homes.extend([moved(home) for home in added["node_homes"]])
+            _extend(getattr(self, name), added.pop(name), nodes.__add__)
+        _extend(self.name_ends, added.pop("name_ends"), names.__add__)
+        _extend(self.node_homes, added.pop("node_homes"), moved)
         self.homes.extend([Home(moved(home.parent), home.name) for home in added["homes"]])
-        self.devices.extend([devices[index] for index in added["devices"]])
-        self.owners.extend([owners[index] for index in added["owners"]])
+        _extend(self.devices, added.pop("devices"), devices.__getitem__)
+        _extend(self.owners, added.pop("owners"), owners.__getitem__)
         for name in ("host_names", "targets", "rdevs"):
             values = added[name].items()
             getattr(self, name).update({node + nodes: value for node, value in values})
@@ -250,6 +254,12 @@ class Tree:
             names.append(self.name(node))
             node = self.directories[self.parent(node)]
         return b"/".join(reversed(names))
+
+
+def _extend(column: array[int], added: array[int], change: Callable[[int], int]) -> None:
+    """Adds what `change` makes of each number, without having all of them as objects at once."""
+    for start in range(0, len(added), _PART):
+        column.extend(list(map(change, added[start : start + _PART])))
 
 
 def _times(times_ns: list[int]) -> array[int]:
