@@ -11,6 +11,7 @@ import os
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from operator import attrgetter
@@ -36,6 +37,11 @@ _TYPE_MASK = 0o170000
 # What opening a directory says when somebody took it away, or put something else in its place.
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _DIRECTORIES_A_PROCESS = 32  # at least, or a fork is not worth it
+
+
+def _is_plain(mode: int) -> bool:
+    """Whether something is a file that all may read, or a directory that all may list."""
+    return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
 
 
 class _Share(NamedTuple):
@@ -185,8 +191,11 @@ class _Scan:
             homes[at] = place.home
             self._note(first + at, name, place)
         self._append(names, statuses, homes)
-        for node, status in enumerate(statuses, first):
-            if status.st_mode & _TYPE_MASK == stat.S_IFDIR:
+        modes = tree.modes[first:]
+        if not any(map(stat.S_ISDIR, set(modes))):
+            return
+        for node, (status, mode) in enumerate(zip(statuses, modes, strict=True), first):
+            if mode & _TYPE_MASK == stat.S_IFDIR:
                 place = Place(status, tree.node_homes[node], tree.host_name(node))
                 self._add_directory(node, Part([self._sources.child(place)]))
 
@@ -265,6 +274,12 @@ class _Scan:
         elsewhere: dict[str, Place] = {}
         options = self._options
         picky = options.leave_out or options.excluded or options.skip_larger_than is not None
+        if not picky:
+            with suppress(FileNotFoundError):
+                statuses = [entry.stat(follow_symlinks=False) for entry in found]
+                if all(map(_is_plain, {status.st_mode for status in statuses})):
+                    return _Listing([entry.name for entry in found], statuses, {})
+            statuses = []
         for entry in found:
             name = entry.name
             try:
@@ -273,11 +288,8 @@ class _Scan:
                 continue  # gone since the directory was listed: never part of the tree
             mode = status.st_mode
             kind = mode & _TYPE_MASK
-            if kind == stat.S_IFREG:
-                sure = mode & 0o444 == 0o444
-            elif kind == stat.S_IFDIR:
-                sure = mode & 0o555 == 0o555
-            else:
+            sure = _is_plain(mode)
+            if kind not in {stat.S_IFREG, stat.S_IFDIR}:
                 place = self._kept(home, descriptor, name, status)
                 place = place or self._special(ordinal, home, name, kind)
                 if place is None:

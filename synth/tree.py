@@ -163,23 +163,30 @@ class Tree:
         self.name_ends.extend(ends)
         self.names.extend(blob)
         self.node_homes.extend(homes)
-        self.modes.extend([status.st_mode for status in statuses])
-        is_file = [stat.S_IFMT(status.st_mode) == stat.S_IFREG for status in statuses]
-        self.sizes.extend(
-            [s.st_size if file else 0 for s, file in zip(statuses, is_file, strict=True)]
-        )
+        modes = [status.st_mode for status in statuses]
+        self.modes.extend(modes)
+        sizes = [status.st_size for status in statuses]
+        if not all(map(stat.S_ISREG, set(modes))):
+            sizes = [
+                size if stat.S_ISREG(mode) else 0 for size, mode in zip(sizes, modes, strict=True)
+            ]
+        self.sizes.extend(sizes)
         self.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
         self.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
         self.inodes.extend([status.st_ino for status in statuses])
         self.links.extend([status.st_nlink for status in statuses])
-        self.devices.extend([self.device_index(status.st_dev) for status in statuses])
+        devices = {status.st_dev for status in statuses}
+        if len(devices) == 1:
+            self.devices.extend([self.device_index(devices.pop())] * len(statuses))
+        else:
+            self.devices.extend([self.device_index(status.st_dev) for status in statuses])
         if owners:
             self.owners.extend([self.owner_index(s.st_uid, s.st_gid) for s in statuses])
         self.sparse.extend(
             [
                 node
-                for node, status in enumerate(statuses, first)
-                if status.st_blocks * 512 < status.st_size and is_file[node - first]
+                for node, (status, size) in enumerate(zip(statuses, sizes, strict=True), first)
+                if status.st_blocks * 512 < size
             ]
         )
 
