@@ -42,6 +42,7 @@ _LONGEST_EXTENSION = 200  # units; what is longer is no extension, and leaves no
 
 _SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
 _IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
+_LONGEST_SHORT = 12  # characters, with the dot
 _IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
 _NOT_SHORT = re.compile(rf"[^{_SHORT_CHARACTERS}]")
 
@@ -204,7 +205,10 @@ def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
     if joined.isascii():
         is_short = _IS_SHORT_BYTES.fullmatch
         # (length + 12) // 13 + 1, as one division
-        counts = [1 if is_short(name) else (len(name) + 25) // 13 for name in names]
+        counts = [
+            1 if length <= _LONGEST_SHORT and is_short(name) else (length + 25) // 13
+            for name, length in zip(names, map(len, names), strict=True)
+        ]
         for position, new_name in renamed.items():
             counts[position] = slots(new_name)
         return counts

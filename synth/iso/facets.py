@@ -19,6 +19,7 @@ from .rockridge import CE, PX, SP, TF, RockRidge
 _ENTRY_BYTES = 160  # about what an entry takes in an arrangement
 _BARE_HEADER_BYTES = RECORD_BYTES + 1
 _VERSION = VERSION.encode("ascii")
+_VERSION_END = f"{VERSION}/"
 
 
 class Arrangement(NamedTuple):
@@ -216,6 +217,9 @@ class Joliet(Facet):
         names = self.names(children)
         below = self.tree.subdirectories(self.tree.parent(children.start))
         if not below:
+            text = f"{_VERSION_END.join(names)}{VERSION}"
+            if text.isascii():  # then no two characters together look like a slash
+                return text.encode("utf-16-be").split(b"\0/")
             return [(name + VERSION).encode("utf-16-be") for name in names]
         flags = self._are_directories(children)
         return [

@@ -28,6 +28,10 @@ _CAPITALS = bytes(
     code if chr(code) in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./" else ord("_")
     for code in bytes(range(256)).upper()
 )
+# Names of files that stay as they are: 30 characters and one dot, with an extension of 15 or less.
+_PLAIN_FILES = re.compile(r"[A-Z0-9_]+\.[A-Z0-9_]{1,15}(?:/[A-Z0-9_]+\.[A-Z0-9_]{1,15})*")
+_LONGEST_PLAIN_FILE = 31
+_VERSION_END = f"{VERSION}/"
 _NO_CAPITAL = re.compile("[^A-Z0-9_./]")
 _NOT_JOLIET = re.compile("[\x00-\x1f*:;?\\\\\ud800-\udfff\U00010000-\U0010ffff]")
 _LONGEST_JOLIET_EXTENSION = 16
@@ -42,6 +46,10 @@ def primary_identifiers(joined: bytes, is_directory: Sequence[bool], level: int)
         text = joined.translate(_CAPITALS).decode("ascii")
     else:
         text = _NO_CAPITAL.sub("_", joined.decode("utf-8", "surrogateescape").upper())
+    if level > 1 and not any(is_directory) and _PLAIN_FILES.fullmatch(text):
+        names = text.split("/")
+        if max(map(len, names)) <= _LONGEST_PLAIN_FILE and len(set(names)) == len(names):
+            return f"{text.replace('/', _VERSION_END)}{VERSION}".split("/")
     most, most_extension = (8, 3) if level == 1 else (30, 15)
     most_directory = 8 if level == 1 else 31
     stems: list[str] = []

@@ -18,6 +18,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import sub
 
 from construct import Bytes, Const, Construct, Int8ul, Struct
 
@@ -190,6 +191,9 @@ class RockRidge:
 
     def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:
         """Finds places in the continuation area for those nodes that need one."""
+        longest = max(bare_lengths) + max(self._name_bytes(children)) + _ALWAYS_BYTES + _NM_HEADER
+        if longest <= MOST_RECORD_BYTES and not self._unusual:
+            return
         for at, node in self._doubtful(children, self._usual_lengths(children, bare_lengths)):
             entries = self.outgrowing(node)
             length = bare_lengths[at] + self._own_length(node) + sum(map(len, entries))
@@ -198,12 +202,17 @@ class RockRidge:
 
     def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
         """What the lengths are if everything has room, and nothing is a link or a device."""
-        ends = self._tree.name_ends
-        name_bytes = (end - start - 1 for start, end in _bounds(ends, children))
-        fixed = _ALWAYS_BYTES + _NM_HEADER + 1  # 1: to round up to the next even number
+        fixed = _ALWAYS_BYTES + _NM_HEADER
+        # The byte of the separators rounds up to the next even number.
         return [
-            (bare + size + fixed) & ~1 for bare, size in zip(bare_lengths, name_bytes, strict=True)
+            (bare + size + fixed) & ~1
+            for bare, size in zip(bare_lengths, self._name_bytes(children), strict=True)
         ]
+
+    def _name_bytes(self, children: range) -> Iterator[int]:
+        """The lengths of some nodes' names, with their separators."""
+        ends = self._tree.name_ends[children.start - 1 : children.stop]
+        return map(sub, ends[1:], ends)
 
     def _doubtful(self, children: range, lengths: Sequence[int]) -> list[tuple[int, int]]:
         """Those nodes whose lengths may be others, and where they are among the children."""
@@ -334,14 +343,6 @@ def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
             if leader != node:
                 leaders[node] = leader
     return leaders, counts
-
-
-def _bounds(ends: array[int], children: range) -> Iterator[tuple[int, int]]:
-    return zip(
-        ends[children.start - 1 : children.stop - 1],
-        ends[children.start : children.stop],
-        strict=True,
-    )
 
 
 def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:
