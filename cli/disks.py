@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -152,7 +151,8 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
 def _excluded(options: DiskOptions) -> Callable[[str], bool] | None:
     patterns = list(options.exclude)
     for path in options.exclude_from:
-        patterns += Path(path).read_text("utf-8", "surrogateescape").splitlines()
+        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+            patterns += lines.read().splitlines()
     if not patterns:
         return None
     from pathspec import GitIgnoreSpec  # noqa: PLC0415  slow to import, and most runs need none

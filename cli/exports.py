@@ -7,7 +7,6 @@ import importlib
 import logging
 import os
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ log = logging.getLogger("vfloppy.nbd")
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
-_LATE = ("json", "pathspec", f"{__package__}.iso", f"{__package__}.manifest")
+_LATE = ("json", "tempfile", "pathspec", f"{__package__}.iso", f"{__package__}.manifest")
 _COLUMNS = (
     "names", "name_ends", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "devices",
     "device_numbers", "directories", "first_children", "homes", "node_homes", "host_names",
@@ -143,6 +142,8 @@ def read_config(path: str) -> dict[str, tuple[tuple[str, ...], DiskOptions]]:
     directories = ["/some/directory"]       # or directory = "..."
     label = "NAME"                          # options as on the command line
     """
+    import tomllib  # noqa: PLC0415  most servers have no such file
+
     try:
         with open(path, "rb") as file:
             document = tomllib.load(file)

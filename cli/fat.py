@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.tree import Tree
 from .epoch import source_date_epoch
-from .options import DiskOptions
+from .options import DiskOptions, file_bytes
 from .presets import PRESETS
 
 # QEMU's own name for a directory as a disk: fat:[12|16|32:][floppy:][rw:]DIR, in any order.
@@ -48,8 +47,8 @@ def _fat_options(options: DiskOptions) -> FatOptions:
         normalize=options.normalize == "nfc",
         strict=options.strict,
         cache_bytes=options.cache_size,
-        boot_sector=Path(options.boot_sector).read_bytes() if options.boot_sector else None,
-        mbr_code=Path(options.mbr_code).read_bytes() if options.mbr_code else None,
+        boot_sector=file_bytes(options.boot_sector),
+        mbr_code=file_bytes(options.mbr_code),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC
-from pathlib import Path
 
 from ..errors import PlanError
 from ..synth.fat.disk import disk as fat_disk
@@ -18,7 +17,7 @@ from ..synth.iso.plan import plan
 from ..synth.scan import ScanOptions, scan
 from ..synth.tree import Tree
 from .epoch import source_date_epoch
-from .options import DiskOptions
+from .options import DiskOptions, file_bytes
 
 _UEFI_LABEL = "EFI"
 
@@ -66,7 +65,7 @@ def _iso_options(options: DiskOptions) -> IsoOptions:
         boot_info_table=options.boot_info_table,
         boot_uefi=options.boot_uefi,
         hybrid=options.hybrid,
-        mbr_code=Path(options.mbr_code).read_bytes() if options.mbr_code else None,
+        mbr_code=file_bytes(options.mbr_code),
         strict=options.strict,
         cache_bytes=options.cache_size,
     )

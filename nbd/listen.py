@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, TypeAlias
@@ -183,6 +182,8 @@ def listen_unix(
 
 def listen_private() -> Listener:
     """A Unix socket in a new directory that only this user can enter. Raises ListenError."""
+    import tempfile  # noqa: PLC0415  slow to import, and seldom needed
+
     try:
         directory = tempfile.mkdtemp(prefix="vfloppy-")
         if len(os.fsencode(directory)) + len("/socket") > SOCKET_PATH_MAX_BYTES:
