@@ -55,9 +55,11 @@ class Source:
             return False
         try:
             disk = self._open()
-        except (VfloppyError, click.ClickException, OSError) as error:
+        except Exception as error:  # whatever it is, what was served is still there
             self._scanned_at = time.monotonic()
-            log.error("rescan of %s failed, serving what was: %s", self._title, error)
+            expected = isinstance(error, VfloppyError | click.ClickException | OSError)
+            text = str(error) if expected else f"{type(error).__name__}: {error}"
+            log.error("rescan of %s failed, serving what was: %s", self._title, text)
             return False
         old = self.disk
         trees = zip((disk.tree, *disk.inner_trees), (old.tree, *old.inner_trees), strict=True)

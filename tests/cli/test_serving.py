@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,18 @@ def tree(tmp_path) -> Path:
     root.mkdir()
     (root / "hello.txt").write_text("hello")
     return root
+
+
+def _client_hello() -> bytes:
+    """What a TLS client says first."""
+    said = ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), said, server_hostname="localhost").do_handshake()
+    return said.read()
+
+
+CLIENT_HELLO = _client_hello()
 
 
 class Serving:
@@ -587,7 +600,10 @@ def test_connections_are_logged_as_text_and_as_json(tree, tmp_path):
         assert any(each["message"].startswith("connection 1 opened") for each in lines)
 
 
-def test_a_thousand_connections_at_every_stage_leave_nothing_behind(tree, tmp_path):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_thousand_connections_at_every_stage_leave_nothing_behind(
+    tree, tmp_path, certificates, tls
+):
     path = tmp_path / "s"
     stages = [
         b"", b"\0", b"\0\0\0\3", b"\0\0\0\3IHAVE",
@@ -595,7 +611,12 @@ def test_a_thousand_connections_at_every_stage_leave_nothing_behind(tree, tmp_pa
         b"\0\0\0\3IHAVEOPT\0\0\0\x01\0\0\0\0", b"\0\0\0\3IHAVEOPT\0\0\0\x01\0\0\0\0\x25\x60",
         b"\0\0\0\3IHAVEOPT\0\0\0\x05\0\0\0\0", b"\xff" * 100,
     ]  # fmt: skip
-    with serving(tmp_path, "-U", path, tree) as server:
+    security = ["--tls", "require", "--tls-cert-dir", certificates] if tls else []
+    if tls:
+        upgrade = stages[-2]
+        stages = [upgrade + part for part in (b"", b"\x16", CLIENT_HELLO[:40], CLIENT_HELLO)]
+        stages += [upgrade + b"\x16\x03\x01\xff\xff", upgrade + b"\xff" * 100, stages[0]]
+    with serving(tmp_path, "-U", path, *security, tree) as server:
         proc = Path(f"/proc/{server.process.pid}")
 
         def descriptors() -> int:
@@ -615,18 +636,25 @@ def test_a_thousand_connections_at_every_stage_leave_nothing_behind(tree, tmp_pa
         for number in range(1000):
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(path))
-                client.sendall(stages[number % len(stages)])
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    client.sendall(stages[number % len(stages)])  # what it gets may end it
             if number == 50:
                 settle()
                 before = descriptors(), memory()
         assert before is not None
+        with socket.socket(socket.AF_UNIX) as client:  # its turn comes when all others were seen
+            client.connect(str(path))
+            assert client.recv(1)
         deadline = time.monotonic() + PATIENCE_S
         while descriptors() > before[0]:  # some clients may not have been seen yet
             assert time.monotonic() < deadline, "descriptors are left behind"
             settle()
         assert memory() < before[1] + 2048  # KiB
         need_tool("nbdinfo")
-        assert info(f"nbd+unix://?socket={path}")
+        uri = f"nbd+unix:///?socket={path}"
+        if tls:
+            uri = f"nbds+unix://localhost/?socket={path}&tls-certificates={certificates}"
+        assert info(uri)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 from vfloppy.nbd import listen_unix, reading, sending, session, wire
@@ -199,3 +202,24 @@ def test_a_client_that_misbehaves_harms_nobody(served, figures, kind):
             assert late.read(at, 300_000) == CONTENT
     figures["clients that misbehave"] += 5
     end_well(running, figures)
+
+
+@pytest.mark.parametrize("structured", [True, False])
+@pytest.mark.parametrize("length", [4096, 65_536, 300_000])
+def test_a_client_that_never_reads_costs_little_memory(served, structured, length):
+    path, at, running = served()
+    with Client(path) as client:
+        client.go(structured=structured)
+        client.send(request(wire.NBD_CMD_READ, at, 512))
+        client.take((28 if structured else 16) + 512)
+        (child,) = running.children()
+        client.socket.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(4000):
+                client.socket.sendall(request(wire.NBD_CMD_READ, at, length) * 64)
+        status = Path(f"/proc/{child}/status").read_text()
+        peak_kib = int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+        parent = Path(f"/proc/{running.process_id}/status").read_text()
+        usual_kib = int(re.search(r"VmHWM:\s+(\d+)", parent)[1])
+        assert peak_kib < usual_kib + (24 << 10)
+    assert running.stop() == 0
