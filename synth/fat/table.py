@@ -18,7 +18,7 @@ from ..image import Region
 
 FIRST_CLUSTER = 2
 _END_MARKS = {12: 0xFFF, 16: 0xFFFF, 32: 0x0FFF_FFFF}
-
+_PART_BYTES = 1 << 20  # what is worked out at once stays in a processor's cache
 _LOW_HALF = 1 << 16  # consecutive entries that differ in their lower half only
 
 
@@ -73,8 +73,13 @@ class Table:
         used = min(max(self._used_bytes - offset, 0), length)
         if not used:
             return [Hole(length)]
-        data = self._bytes(offset, used)
-        return [data] if used == length else [data, Hole(length - used)]
+        starts = range(offset, offset + used, _PART_BYTES)
+        pieces: list[Piece] = [
+            self._bytes(start, min(_PART_BYTES, offset + used - start)) for start in starts
+        ]
+        if used < length:
+            pieces.append(Hole(length - used))
+        return pieces
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         used = min(max(self._used_bytes - offset, 0), length)
