@@ -8,16 +8,18 @@ of it is first asked for, and the latest ones are kept.
 
 from __future__ import annotations
 
+import stat
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
+from operator import sub
 
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
 from ..kept import KEPT_BYTES, Kept
 from ..tree import Tree, printable
-from .names import checksum, decode, needs_long_entries, short_names
+from .names import checksums, decode, short_names
 from .records import (
     ATTR_ARCHIVE,
     ATTR_DIRECTORY,
@@ -28,14 +30,15 @@ from .records import (
     ENTRY_BYTES,
     LAST_LONG_ENTRY,
     PACK_DIRECTORY_ENTRY,
-    PACK_LONG_NAME_ENTRY,
     UNITS_PER_LONG_ENTRY,
 )
 from .table import FIRST_CLUSTER
-from .times import FIRST_STAMP, Stamp, stamp
+from .times import FIRST_STAMP, stamps
 
 _SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
 _PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
+_NO_PART = bytes(_PART_BYTES)
+_PART_PLACES = (*range(1, 11), *range(14, 26), *range(28, 32))  # LDIR_Name1, 2 and 3
 
 
 def header_slots(ordinal: int) -> int:
@@ -118,7 +121,8 @@ class Directories:
         return self._short_names.get(ordinal, self._make_short_names)
 
     def _make_short_names(self, ordinal: int) -> list[bytes]:
-        return short_names([self.long_name(node) for node in self._tree.children(ordinal)])
+        children = self._tree.children(ordinal)
+        return short_names(self._long_names(children)) if children else []
 
     def short_name(self, node: int) -> str:
         """The 8.3 name of a node other than the root, with its dot."""
@@ -168,12 +172,9 @@ class Directories:
             node = bisect_right(self._slot_starts, slot) - 1
             skip += (slot - self._slot_starts[node]) * ENTRY_BYTES
         last = self._slot_starts[children.start] + last_slot - header
-        shorts = self.names_of(ordinal)
-        parts = [entries]
-        while node < children.stop and self._slot_starts[node] < last:
-            parts.append(self._entry(node, shorts[node - children.start]))
-            node += 1
-        return b"".join(parts)[skip : skip + length]
+        stop = bisect_left(self._slot_starts, last, node, children.stop)
+        entries += self._entries(ordinal, range(node, stop))
+        return entries[skip : skip + length]
 
     def _header(self, ordinal: int) -> bytes:
         if not ordinal:
@@ -186,40 +187,92 @@ class Directories:
             b".          ", ATTR_DIRECTORY, when, self.first_cluster(node), 0
         ) + self._slot(b"..         ", ATTR_DIRECTORY, when, self.first_cluster(parent), 0)
 
-    def _entry(self, node: int, short: bytes) -> bytes:
-        """All slots of a node's entry."""
-        tree = self._tree
-        mode = tree.modes[node]
-        if tree.is_directory(node):
-            attributes = ATTR_DIRECTORY
-        else:
-            attributes = ATTR_ARCHIVE if mode & 0o222 else ATTR_ARCHIVE | ATTR_READ_ONLY
-        name = self.long_name(node)
-        if self._hide_dotfiles and name.startswith("."):
-            attributes |= ATTR_HIDDEN
-        when = self._stamp(node)
-        entry = self._slot(short, attributes, when, self.first_cluster(node), tree.sizes[node])
-        return long_slots(name, short) + entry if needs_long_entries(name) else entry
+    def _entries(self, ordinal: int, nodes: range) -> bytes:
+        """All slots of some of a directory's entries."""
+        if not nodes:
+            return b""
+        tree, start, stop = self._tree, nodes.start, nodes.stop
+        first = tree.children(ordinal).start
+        shorts = self.names_of(ordinal)[start - first : stop - first]
+        slot_starts = self._slot_starts[start : stop + 1]
+        names = self._long_names(nodes)
+        counts = list(map(sub, slot_starts[1:], slot_starts))
+        slots = slots_of(names, counts, checksums(shorts))
+        rows = zip(
+            counts,
+            shorts,
+            self._attributes(nodes, names),
+            stamps(tree.mtimes_ns[start:stop], self._zone, self._latest_ns),
+            self._first_clusters(ordinal, nodes),
+            tree.sizes[start:stop],
+            strict=True,
+        )
+        pack, end = PACK_DIRECTORY_ENTRY, 0
+        for count, short, attributes, (date, time, hundredths), cluster, size in rows:
+            end += count * ENTRY_BYTES
+            high, low = cluster >> 16, cluster & 0xFFFF
+            slots[end - ENTRY_BYTES : end] = pack(
+                short, attributes, 0, hundredths, time, date, date, high, time, date, low, size
+            )
+        return bytes(slots)
 
-    def _stamp(self, node: int) -> Stamp:
-        time_ns = self._tree.mtimes_ns[node]
-        if self._latest_ns is not None:
-            time_ns = min(time_ns, self._latest_ns)
-        return stamp(time_ns, self._zone)
+    def _long_names(self, nodes: range) -> list[str]:
+        joined = self._tree.joined_names(nodes.start, nodes.stop)
+        names = decode(joined).split("/")
+        if self._renamed:
+            renamed = self._renamed.get
+            names = [renamed(node) or name for node, name in zip(nodes, names, strict=True)]
+        return names
+
+    def _attributes(self, nodes: range, names: Sequence[str]) -> list[int]:
+        modes = self._tree.modes[nodes.start : nodes.stop]
+        of_modes = {
+            mode: ATTR_DIRECTORY
+            if stat.S_ISDIR(mode)
+            else ATTR_ARCHIVE
+            if mode & 0o222
+            else ATTR_ARCHIVE | ATTR_READ_ONLY
+            for mode in set(modes)
+        }
+        attributes = [of_modes[mode] for mode in modes]
+        if self._hide_dotfiles:
+            attributes = [
+                value | ATTR_HIDDEN if name.startswith(".") else value
+                for value, name in zip(attributes, names, strict=True)
+            ]
+        return attributes
+
+    def _first_clusters(self, ordinal: int, nodes: range) -> list[int]:
+        """`first_cluster` of each node."""
+        tree, first = self._tree, self._first_file_cluster
+        starts = self._file_starts[nodes.start : nodes.stop]
+        sizes = tree.sizes[nodes.start : nodes.stop]
+        clusters = [first + start if size else 0 for start, size in zip(starts, sizes, strict=True)]
+        for below in tree.subdirectories(ordinal):
+            node = tree.directories[below]
+            if node in nodes:
+                clusters[node - nodes.start] = FIRST_CLUSTER + self._cluster_starts[below]
+        return clusters
+
+    def _stamp(self, node: int) -> tuple[int, int, int]:
+        return stamps([self._tree.mtimes_ns[node]], self._zone, self._latest_ns)[0]
 
     @staticmethod
-    def _slot(name: bytes, attributes: int, when: Stamp, cluster: int, size: int) -> bytes:
+    def _slot(
+        name: bytes, attributes: int, when: tuple[int, int, int], cluster: int, size: int
+    ) -> bytes:
+        date, time, hundredths = when
         return PACK_DIRECTORY_ENTRY(
             name,
             attributes,
             0,
-            when.hundredths,
-            when.time,
-            when.date,
-            when.date,
+            hundredths,
+            time,
+            date,
+            date,
             cluster >> 16,
-            when.time,
-            when.date,
+            time,
+            date,
             cluster & 0xFFFF,
             size,
         )
@@ -242,32 +295,36 @@ class RootDirectory:
         yield Region(0, self.size, Kind.DIRECTORY, "/")
 
 
-def long_slots(name: str, short: bytes) -> bytes:
-    """The long-name slots that stand before an 8.3 slot, last part first.
+def slots_of(names: Sequence[str], counts: Sequence[int], totals: bytes) -> bytearray:
+    """The long-name slots of a directory's entries, last part first, room for 8.3 slots between.
 
-    A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one that does has
-    neither (FATGEN, "Long Directory Entry Structure").
+    `counts` are the numbers of slots, that room included, and `totals` the checksums of the 8.3
+    names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one that
+    does has neither (FATGEN, "Long Directory Entry Structure").
+
+    Parts, one byte after the other, are put in place for all entries at once: what takes time is
+    what is done for each name.
     """
-    units = name.encode("utf-16-le")
-    if len(units) % _PART_BYTES:
-        units += b"\0\0"
-        units += b"\xff" * (-len(units) % _PART_BYTES)
-    total = checksum(short)
-    count = len(units) // _PART_BYTES
     parts: list[bytes] = []
-    for number in range(count, 0, -1):
-        at = (number - 1) * _PART_BYTES
-        order = number | LAST_LONG_ENTRY if number == count else number
-        parts.append(
-            PACK_LONG_NAME_ENTRY(
-                order,
-                units[at : at + 10],
-                ATTR_LONG_NAME,
-                0,
-                total,
-                units[at + 10 : at + 22],
-                0,
-                units[at + 22 : at + 26],
-            )
-        )
-    return b"".join(parts)
+    for name, count in zip(reversed(names), reversed(counts), strict=True):
+        parts.append(_NO_PART)
+        if count > 1:
+            length = (count - 1) * _PART_BYTES
+            parts.append((name.encode("utf-16-le") + b"\0\0").ljust(length, b"\xff")[:length])
+    blob = b"".join(parts)
+    orders = [b""] + [_order(count) for count in range(1, max(counts) + 1)]
+    slots = bytearray(len(blob) // _PART_BYTES * ENTRY_BYTES)
+    slots[0::ENTRY_BYTES] = b"".join([orders[count] for count in counts])
+    slots[11::ENTRY_BYTES] = bytes((ATTR_LONG_NAME,)) * (len(blob) // _PART_BYTES)
+    slots[13::ENTRY_BYTES] = b"".join(
+        [totals[at : at + 1] * count for at, count in enumerate(counts)]
+    )
+    for at, position in enumerate(_PART_PLACES):
+        slots[position::ENTRY_BYTES] = blob[at - _PART_BYTES :: -_PART_BYTES]
+    return slots
+
+
+def _order(count: int) -> bytes:
+    """What the slots of an entry begin with, 0 for its 8.3 slot."""
+    numbers = bytes(range(count - 1, -1, -1))
+    return bytes((numbers[0] | LAST_LONG_ENTRY,)) + numbers[1:] if count > 1 else numbers

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
@@ -44,6 +44,13 @@ _SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
 _IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
 _LONGEST_SHORT = 12  # characters, with the dot
 _IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
+# An upper-case ASCII name without what 8.3 has no place for; dots and the `/` between names stay.
+_SHORTENED = {
+    code: None if chr(code) == " " else "_"
+    for code in range(128)
+    if not re.match(rf"[{_SHORT_CHARACTERS}./]", chr(code))
+}
+_ROTATED = bytes(code >> 1 | (code & 1) << 7 for code in range(256))
 _NOT_SHORT = re.compile(rf"[^{_SHORT_CHARACTERS}]")
 
 
@@ -230,16 +237,31 @@ def short_names(names: Sequence[str]) -> list[bytes]:
     taken: set[bytes] = set()
     for name in names:
         short = None
-        if name.isascii() and _IS_SHORT.fullmatch(upper := name.upper()):
+        if (
+            len(name) <= _LONGEST_SHORT
+            and name.isascii()
+            and _IS_SHORT.fullmatch(upper := name.upper())
+        ):
             base, _, extension = upper.partition(".")
             short = b"%-8b%-3b" % (base.encode(), extension.encode())
             taken.add(short)
         shorts.append(short)
-    counters: dict[tuple[int, str, str], int] = {}
-    return [
-        short or _with_tail(*_basis(name), taken, counters)
-        for name, short in zip(names, shorts, strict=True)
-    ]
+    tails = _Tails(taken)
+    return [short or tails.add(*basis) for basis, short in zip(_bases(names), shorts, strict=True)]
+
+
+def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The `_basis` of each name."""
+    joined = "/".join(names)
+    if not joined.isascii():
+        yield from map(_basis, names)
+        return
+    for upper in joined.upper().translate(_SHORTENED).split("/"):
+        bare = upper.lstrip(".")
+        base, dot, extension = bare.partition(".")
+        if dot:
+            extension = extension.rpartition(".")[2]
+        yield base[:8] or "_", extension[:3]
 
 
 def _basis(name: str) -> tuple[str, str]:
@@ -252,32 +274,50 @@ def _basis(name: str) -> tuple[str, str]:
     return base, _NOT_SHORT.sub("_", upper.rpartition(".")[2][:3]) if "." in upper else ""
 
 
-def _with_tail(
-    base: str, extension: str, taken: set[bytes], counters: dict[tuple[int, str, str], int]
-) -> bytes:
-    """The next free name that `~` and a number make of a basis.
+class _Tails:
+    """The names of a directory that `~` and a number make of a basis, one after the other.
 
     FATGEN, "The Numeric-Tail Generation Algorithm". Tails of one length are counted for each
     beginning that they leave room for, so no number is tried twice: two names with tails of the
     same length differ in their beginning or in their number.
     """
-    for digits in range(1, 7):
-        beginning = base[: 7 - digits]
-        key = (digits, beginning, extension)
-        number = counters.get(key, 10 ** (digits - 1))
-        while number < 10**digits:
-            short = b"%-8b%-3b" % (f"{beginning}~{number}".encode(), extension.encode())
-            number += 1
-            if short not in taken:
-                counters[key] = number
-                return short
-        counters[key] = number
-    raise AssertionError("a directory has fewer names than there are numeric tails")
+
+    def __init__(self, taken: set[bytes]) -> None:
+        self._taken = taken
+        self._counters: dict[tuple[int, str, str], int] = {}
+        self._digits: dict[tuple[str, str], int] = {}  # fewer are used up
+
+    def add(self, base: str, extension: str) -> bytes:
+        """The next free one."""
+        for digits in range(self._digits.get((base, extension), 1), 7):
+            beginning = base[: 7 - digits]
+            key = (digits, beginning, extension)
+            number = self._counters.get(key, 10 ** (digits - 1))
+            while number < 10**digits:
+                short = f"{f'{beginning}~{number}':8}{extension:3}".encode("ascii")
+                number += 1
+                if short not in self._taken:
+                    self._counters[key] = number
+                    return short
+            self._counters[key] = number
+            self._digits[base, extension] = digits + 1
+        raise AssertionError("a directory has fewer names than there are numeric tails")
 
 
-def checksum(short: bytes) -> int:
-    """The checksum of an 8.3 name that its long entries bear (FATGEN, "ChkSum")."""
-    total = 0
-    for byte in short:
-        total = ((total >> 1) + ((total & 1) << 7) + byte) & 0xFF
-    return total
+def checksums(shorts: Sequence[bytes]) -> bytes:
+    """What the long entries of each 8.3 name bear (FATGEN, "ChkSum"), worked out byte by byte for
+    all of them at once.
+
+    A column of bytes is a large number: adding the lower seven bits of each byte never carries
+    into the next byte, and the upper bits are added without carry.
+    """
+    blob, count = b"".join(shorts), len(shorts)
+    low_bits = int.from_bytes(b"\x7f" * count, "little")
+    high_bits = int.from_bytes(b"\x80" * count, "little")
+    totals = blob[::11]
+    for column in range(1, 11):
+        rotated = int.from_bytes(totals.translate(_ROTATED), "little")
+        added = int.from_bytes(blob[column::11], "little")
+        sums = (rotated & low_bits) + (added & low_bits) ^ (rotated ^ added) & high_bits
+        totals = sums.to_bytes(count, "little")
+    return totals

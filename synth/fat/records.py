@@ -105,9 +105,8 @@ LONG_NAME_ENTRY = Struct(
 )
 assert LONG_NAME_ENTRY.sizeof() == 32
 
-# The same two, for the hot path; a test holds them against the declarations above.
+# The former, for the hot path; a test holds it against the declaration above.
 PACK_DIRECTORY_ENTRY = struct.Struct("<11sBBBHHHHHHHI").pack
-PACK_LONG_NAME_ENTRY = struct.Struct("<B10sBBB12sH4s").pack
 
 ATTR_READ_ONLY = 0x01
 ATTR_HIDDEN = 0x02

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -24,6 +25,29 @@ class Stamp(NamedTuple):
 
 FIRST_STAMP = Stamp(date=1 << 5 | 1, time=0, hundredths=0)
 LAST_STAMP = Stamp(date=127 << 9 | 12 << 5 | 31, time=23 << 11 | 59 << 5 | 29, hundredths=199)
+
+
+def stamps(
+    times_ns: Iterable[int], zone: tzinfo | None, latest_ns: int | None
+) -> list[tuple[int, int, int]]:
+    """The stamps of many times, none of them after `latest_ns`."""
+    if latest_ns is not None:
+        times_ns = [min(time_ns, latest_ns) for time_ns in times_ns]
+    found: list[tuple[int, int, int]] = []
+    second_before = None
+    date = time = hundredths = 0
+    is_within = False
+    for time_ns in times_ns:
+        second = time_ns // _NS
+        if second != second_before:
+            date, time, hundredths = when = stamp(second * _NS, zone)
+            is_within = when not in (FIRST_STAMP, LAST_STAMP)
+            second_before = second
+        if is_within:
+            found.append((date, time, hundredths + (time_ns - second * _NS) // 10_000_000))
+        else:
+            found.append(stamp(time_ns, zone))
+    return found
 
 
 @lru_cache(maxsize=1024)  # files of one directory often share their times

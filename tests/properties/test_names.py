@@ -6,8 +6,16 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vfloppy.synth.fat.directories import long_slots
-from vfloppy.synth.fat.names import checksum, decode, fold, renames, short_names, slot_counts, units
+from slots import long_slots
+from vfloppy.synth.fat.names import (
+    checksums,
+    decode,
+    fold,
+    renames,
+    short_names,
+    slot_counts,
+    units,
+)
 
 quick = settings(max_examples=200, deadline=None)
 
@@ -121,7 +129,7 @@ def test_long_slots_read_back(name, short):
     parts = [slots[at : at + 32] for at in range(0, len(slots), 32)]
     assert parts[0][0] == len(parts) | 0x40
     assert [part[0] for part in parts[1:]] == list(range(len(parts) - 1, 0, -1))
-    assert all((part[11], part[12], part[13]) == (0x0F, 0, checksum(short)) for part in parts)
+    assert all((part[11], part[12], part[13]) == (0x0F, 0, checksums([short])[0]) for part in parts)
     assert all(part[26:28] == bytes(2) for part in parts)
     text = b"".join(part[1:11] + part[14:26] + part[28:32] for part in reversed(parts))
     words = [text[at : at + 2] for at in range(0, len(text), 2)]

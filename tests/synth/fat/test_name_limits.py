@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from slots import long_slots
 from vfloppy.errors import ScanError, VfloppyError
-from vfloppy.synth.fat.directories import long_slots
 from vfloppy.synth.fat.names import decode, fold, renames, short_names, slot_counts, units
 from vfloppy.synth.fat.plan import plan
 from vfloppy.synth.grafts import Graft

@@ -8,8 +8,9 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vfloppy.synth.fat import names
 from vfloppy.synth.fat.names import (
-    checksum,
+    checksums,
     decode,
     fold,
     legal,
@@ -201,7 +202,23 @@ def test_slots(name, count):
 
 def test_the_checksum_of_a_known_entry():
     # From FATGEN's figure of "The quick brown.fox", whose alias is THEQUI~1.FOX.
+    assert checksum(b"THEQUI~1FOX") == 0x07
+    assert checksums([b"THEQUI~1FOX"]) == b"\x07"
+
+
+def checksum(short):
+    """As FATGEN has it."""
     total = 0
-    for byte in b"THEQUI~1FOX":
+    for byte in short:
         total = ((0x80 if total & 1 else 0) + (total >> 1) + byte) % 256
-    assert checksum(b"THEQUI~1FOX") == total == 0x07
+    return total
+
+
+@given(st.lists(st.binary(min_size=11, max_size=11), min_size=1))
+def test_checksums_are_those_of_each_name(shorts):
+    assert list(checksums(shorts)) == [checksum(short) for short in shorts]
+
+
+@given(st.lists(st.text("aBz09.. $_~+,;=[] \x7f", min_size=1, max_size=20), min_size=1))
+def test_a_basis_is_the_same_worked_out_for_one_name_or_for_many(listed):
+    assert list(names._bases(listed)) == [names._basis(each) for each in listed]

@@ -12,8 +12,10 @@ import pytest
 from conformance import read
 from hypothesis import given
 from hypothesis import strategies as st
+from slots import long_slots
 from vfloppy.synth.fat import records
-from vfloppy.synth.fat.directories import long_slots
+from vfloppy.synth.fat.directories import slots_of
+from vfloppy.synth.fat.names import checksums
 from vfloppy.synth.fat.table import Table, consecutive, pack_12
 from vfloppy.synth.fat.times import FIRST_STAMP, LAST_STAMP, stamp
 from vfloppy.synth.image import Image
@@ -35,16 +37,27 @@ def test_the_packed_directory_entry_is_the_declared_one(name, words, size):
     assert records.DIRECTORY_ENTRY.build(parsed) == packed
 
 
-@given(st.binary(min_size=26, max_size=26), st.integers(0, 255))
-def test_the_packed_long_entry_is_the_declared_one(units, checksum):
-    packed = records.PACK_LONG_NAME_ENTRY(
-        0x41, units[:10], records.ATTR_LONG_NAME, 0, checksum, units[10:22], 0, units[22:]
-    )
-    parsed = records.LONG_NAME_ENTRY.parse(packed)
-    assert parsed.LDIR_Name1 + parsed.LDIR_Name2 + parsed.LDIR_Name3 == units
-    assert (parsed.LDIR_Ord, parsed.LDIR_Attr, parsed.LDIR_Type) == (0x41, 0x0F, 0)
-    assert (parsed.LDIR_Chksum, parsed.LDIR_FstClusLO) == (checksum, 0)
-    assert records.LONG_NAME_ENTRY.build(parsed) == packed
+@given(
+    st.lists(st.text(min_size=1, max_size=60).filter(lambda t: t.isprintable()), min_size=1),
+    st.binary(min_size=11, max_size=11),
+)
+def test_the_slots_of_long_names_are_the_declared_ones(names, short):
+    counts = [-(-len(name.encode("utf-16-le")) // 26) + 1 for name in names]
+    (total,) = checksums([short])
+    slots = bytes(slots_of(names, counts, bytes((total,)) * len(names)))
+    expected = b""
+    for name, count in zip(names, counts, strict=True):
+        units = name.encode("utf-16-le") + b"\0\0" + b"\xff" * 26
+        for number in range(count - 1, 0, -1):
+            part = units[26 * (number - 1) :][:26]
+            expected += records.LONG_NAME_ENTRY.build({
+                "LDIR_Ord": number | (0x40 if number == count - 1 else 0),
+                "LDIR_Name1": part[:10], "LDIR_Attr": records.ATTR_LONG_NAME, "LDIR_Type": 0,
+                "LDIR_Chksum": total, "LDIR_Name2": part[10:22], "LDIR_FstClusLO": 0,
+                "LDIR_Name3": part[22:],
+            })  # fmt: skip
+        expected += slots[len(expected) :][:32]  # room for the 8.3 slot
+    assert slots == expected
 
 
 def test_long_slots_byte_by_byte():
