@@ -19,6 +19,7 @@ from ..errors import VfloppyError
 from .console import complain
 
 _COMMANDS = {
+    "bench": "Measure how fast a directory is served, beside other programs.",
     "build": "Write the disk of a directory to a file.",
     "check": "Say what of a directory a disk can't hold, and which readers trip over what.",
     "completion": "Print what makes a shell complete vfloppy's words.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+from collections.abc import Iterable
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -60,14 +61,14 @@ class Client:
             self._replies.close()
             self._socket.close()
 
-    def ask(self, cookie: int, offset: int, length: int) -> None:
-        """Sends a read; `answer` gives what came of it. Raises ClientError."""
+    def ask(self, reads: Iterable[tuple[int, int, int]]) -> None:
+        """Sends reads, each with its cookie, offset and length; `answer` gives what comes of them.
+
+        Raises ClientError.
+        """
+        pack, head = wire.HEADED_REQUEST.pack, wire.READ_HEAD
         try:
-            self._socket.sendall(
-                wire.REQUEST.pack(
-                    wire.NBD_REQUEST_MAGIC, 0, wire.NBD_CMD_READ, cookie, offset, length
-                )
-            )
+            self._socket.sendall(b"".join([pack(head, *each) for each in reads]))
         except OSError as error:
             raise ClientError(f"{self._uri}: {error}") from error
 
@@ -88,7 +89,7 @@ class Client:
 
     def read(self, offset: int, length: int) -> bytes:
         """Raises ClientError."""
-        self.ask(0, offset, length)
+        self.ask([(0, offset, length)])
         return self.answer({0: length})[1]
 
     def _take(self, count: int) -> bytes:

@@ -35,7 +35,7 @@ def test_what_is_read_is_what_is_there(uri):
         lengths = {}
         for number in range(16):
             lengths[number] = 1000 * number + 1
-            client.ask(number, number * 50_000, lengths[number])
+            client.ask([(number, number * 50_000, lengths[number])])
         for _ in range(16):
             number, data = client.answer(lengths)
             assert data == DATA[number * 50_000 :][: lengths[number]]
