@@ -111,10 +111,14 @@ class ScannedFiles:
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         """See `HostFiles.read`."""
-        descriptor = self._open.get(index)
-        if descriptor is None:
-            descriptor = self.descriptor(index)
+        descriptor = self.steady.get(index)
         try:
+            if descriptor is not None:
+                data = os.pread(descriptor, length, offset)
+                # It is there until the lease is given back, so nobody could write meanwhile.
+                if len(data) == length and index in self.steady:
+                    return data
+            descriptor = self.descriptor(index)
             data = os.pread(descriptor, length, offset)
             status = os.fstat(descriptor)
         except OSError as error:

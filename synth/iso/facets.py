@@ -18,6 +18,8 @@ from .rockridge import CE, PX, SP, TF, RockRidge
 
 _ENTRY_BYTES = 160  # about what an entry takes in an arrangement
 _BARE_HEADER_BYTES = RECORD_BYTES + 1
+_HEADER_BYTES: int = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
+_ROOT_HEADER_BYTES: int = (_HEADER_BYTES + SP.sizeof() + CE.sizeof() + 1) & ~1
 _VERSION = VERSION.encode("ascii")
 _VERSION_END = f"{VERSION}/"
 
@@ -44,10 +46,7 @@ def header_lengths(ordinal: int, rock_ridge: bool) -> tuple[int, int]:
     """The lengths of the records of `.` and `..`."""
     if not rock_ridge:
         return _BARE_HEADER_BYTES, _BARE_HEADER_BYTES
-    usual = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
-    if ordinal:
-        return usual, usual
-    return (usual + SP.sizeof() + CE.sizeof() + 1) & ~1, usual
+    return _HEADER_BYTES if ordinal else _ROOT_HEADER_BYTES, _HEADER_BYTES
 
 
 class Facet(ABC):
