@@ -39,7 +39,7 @@ def failure(done: subprocess.CompletedProcess[bytes], status: int = 1) -> str:
 def test_version_and_help():
     assert output(*VFLOPPY, "--version").startswith("vfloppy 0.")
     text = output(*VFLOPPY, "--help")
-    for command in ("build", "check", "completion", "map", "presets", "serve"):
+    for command in ("bench", "build", "check", "completion", "map", "presets", "serve", "verify"):
         assert command in text
         assert "Usage" in output(*VFLOPPY, command, "--help")
     for command in ("build", "check", "map", "serve"):
