@@ -103,7 +103,7 @@ def serving(name: str, directory: Path) -> Iterator[Running]:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder)
         try:
-            size = _read_first_sector(process, path, started)
+            size = read_first_sector(process, path, started)
             took = time.perf_counter() - started
             yield Running(f"nbd+unix:///?socket={path}", size, took)
         finally:
@@ -165,27 +165,28 @@ def copy_to_null(running: Running) -> float:
     return running.size / (time.perf_counter() - started) / 1e6
 
 
-def _read_first_sector(process: subprocess.Popen[bytes], path: str, started: float) -> int:
+def read_first_sector(process: subprocess.Popen[bytes], path: str, started: float) -> int:
     """Connects as soon as it can be done and reads 512 bytes; returns the export's size."""
     while True:
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(path)
-                return _converse(client)
+                size = converse(client)
+                client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 2, 2, 0, 0))
+                return size
         except (FileNotFoundError, ConnectionRefusedError):
             if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
                 raise SystemExit(f"{process.args!r} does not serve") from None
             time.sleep(0.001)
 
 
-def _converse(client: socket.socket) -> int:
-    """The oldest of handshakes that still holds, one read, and good-bye."""
+def converse(client: socket.socket) -> int:
+    """The oldest of handshakes that still holds, and one read."""
     _receive(client, 18)
     client.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, 0))
     size, _flags = struct.unpack(">QH", _receive(client, 10))
     client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, 0, 512))
     _receive(client, 16 + 512)
-    client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 2, 2, 0, 0))
     return int(size)
 
 

@@ -103,7 +103,7 @@ class Table:
         else:
             packed = pack_12(self._entries(first, last))
         skip = offset - first * self._fat_bits // 8
-        return bytes(packed[skip : skip + length])
+        return bytes(memoryview(packed)[skip : skip + length])
 
     def _packed(self, first: int, last: int) -> bytearray:
         """The entries [first, last) of a FAT32, of which none is free."""

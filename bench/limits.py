@@ -1,0 +1,161 @@
+"""What is held against a number and not against a peer: large disks, tables, idle connections."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from measure import SERVERS, converse, read_first_sector
+
+LARGE = (1 << 32) - 1  # as large as a file on FAT can be
+IDLE = 1000
+
+
+class Limit(NamedTuple):
+    """A figure and what it has to stay within."""
+
+    name: str
+    unit: str
+    measure: Callable[[], float]
+    limit: float
+    less_is_better: bool = True
+
+
+@contextmanager
+def sparse_tree(count: int, size: int) -> Iterator[Path]:
+    """A directory of files that are nothing but holes."""
+    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
+        for number in range(count):
+            with open(f"{folder}/file-{number:05}.bin", "wb") as file:
+                file.truncate(size)
+        yield Path(folder)
+
+
+@contextmanager
+def served(directory: Path, *options: str) -> Iterator[tuple[int, str, float]]:
+    """Process number, socket, and seconds to the first byte."""
+    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
+        path = f"{folder}/socket"
+        command = [
+            word.format(socket=path, directory=directory) for word in SERVERS["vfloppy"].command
+        ]
+        started = time.perf_counter()
+        process = subprocess.Popen([*command, *options], cwd=folder)
+        try:
+            read_first_sector(process, path, started)
+            yield process.pid, path, time.perf_counter() - started
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def peak_mb(process: int) -> float:
+    """The most memory that a process has had, in MB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6
+
+
+def large_disk(count: int, size: int, *options: str) -> tuple[float, float, float]:
+    """Seconds to the first byte, memory in MB, and seconds for the map of all of it."""
+    with sparse_tree(count, size) as tree, served(tree, *options) as (process, path, seconds):
+        started = time.perf_counter()
+        subprocess.run(
+            ["nbdinfo", "--map", f"nbd+unix:///?socket={path}"],
+            check=True, cwd="/", stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        return seconds, peak_mb(process), time.perf_counter() - started
+
+
+def table(what: str) -> float:
+    """The rate of computing 256 MiB of the table of a disk of 2 TiB, and what is kept of it."""
+    code = (
+        "import sys, time, resource\n"
+        "from vfloppy.synth.scan import scan\n"
+        "from vfloppy.synth.fat.plan import plan, FatOptions\n"
+        "from vfloppy.synth.fat.disk import disk\n"
+        "from vfloppy.synth.host import ScannedFiles\n"
+        "tree = scan(sys.argv[1])\n"
+        "image = disk(plan(tree, FatOptions(partition='none')), tree, ScannedFiles(tree))\n"
+        "table = next(each for each in image.regions() if each.name == 'FAT 1')\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "image.pieces(table.offset, 1 << 20)\n"
+        "bytes(16 << 20)\n"  # as in a connection: what is freed is used again
+        "USED = 250 << 20  # all of it is in use\n"
+        "before, started, done = peak(), time.perf_counter(), 0\n"
+        "for at in range(table.offset, table.offset + USED, 1 << 20):\n"
+        "    length = min(1 << 20, table.offset + USED - at)\n"
+        "    done += sum(map(len, image.pieces(at, length)))\n"
+        "print(done / (time.perf_counter() - started) / 1e6, (peak() - before) / 1e3)\n"
+    )
+    with sparse_tree(511, LARGE) as tree:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tree)], check=True, cwd="/", capture_output=True
+        )
+    rate, kept = map(float, done.stdout.split())
+    return rate if what == "rate" else kept
+
+
+def idle_connections() -> float:
+    """The memory that is a connection's own, in MB, of many that have read something."""
+    with sparse_tree(1, 1 << 20) as tree, served(tree) as (process, path, _):
+        clients = []
+        try:
+            for _ in range(IDLE):
+                clients.append(socket.socket(socket.AF_UNIX))
+                clients[-1].connect(path)
+                converse(clients[-1])
+            children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            sizes = [
+                int(re.search(r"\nPss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text())[1])
+                for each in children
+            ]
+            return sum(sizes) * 1024 / len(sizes) / 1e6
+        finally:
+            for each in clients:
+                each.close()
+
+
+def _large(title: str, count: int, size: int, *options: str) -> tuple[Limit, ...]:
+    def part(number: int) -> Callable[[], float]:
+        return lambda: large_disk(count, size, *options)[number]
+
+    return (
+        Limit(f"first byte of a sparse tree, {title}", "s", part(0), 0.5),
+        Limit("memory of that", "MB", part(1), 60),
+        Limit("map of that", "s", part(2), 1.0),
+    )
+
+
+LIMITS = (
+    Limit("computing 256 MiB of a table", "MB/s", lambda: table("rate"), 1000, False),
+    Limit("kept of 256 MiB of a table", "MB", lambda: table("kept"), 4),
+    *_large("2 TiB", 511, LARGE),
+    *_large("8 TiB, GPT, sectors of 4096", 2040, LARGE, "--partition=gpt", "--sector-size=4096"),
+    *_large("8 TiB, ISO", 8, (1 << 40) - (1 << 30), "--format", "iso"),
+    Limit(f"each of {IDLE:,} idle connections", "MB", idle_connections, 1),
+)  # fmt: skip
+
+
+def held(limit: Limit, rounds: int) -> str:
+    """A line of the table."""
+    values = sorted(limit.measure() for _ in range(rounds))
+    value = values[len(values) // 2]
+    reached = value <= limit.limit if limit.less_is_better else value >= limit.limit
+    sign = "≤" if limit.less_is_better else "≥"
+    verdict = "reached" if reached else "MISSED"
+    return f"| {limit.name} | {limit.unit} | {value:.3g} | {sign} {limit.limit:g} | {verdict} |"
+
+
+if __name__ == "__main__":
+    os.chdir("/")
+    for each in LIMITS:
+        print(held(each, 1), flush=True)
