@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from measure import SERVERS, converse, read_first_sector
+from measure import SERVERS, converse, peak_mb, read_first_sector
 
 LARGE = (1 << 32) - 1  # as large as a file on FAT can be
 IDLE = 1000
@@ -56,12 +56,6 @@ def served(directory: Path, *options: str) -> Iterator[tuple[int, str, float]]:
         finally:
             process.terminate()
             process.wait(60)
-
-
-def peak_mb(process: int) -> float:
-    """The most memory that a process has had, in MB."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6
 
 
 def large_disk(count: int, size: int, *options: str) -> tuple[float, float, float]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 FIO_SECONDS = 3
-START_SECONDS = 120
+START_SECONDS = 600
+METADATA_BYTES = 90_000_000 >> 18 << 18
 
 
 class Server(NamedTuple):
@@ -67,6 +68,7 @@ BUILDERS = {
     "genisoimage": Server(
         "genisoimage", ("genisoimage", "-quiet", "-R", "-J", "-o", "{out}", "{directory}")
     ),
+    "cp --reflink=never": Server("cp", ("cp", "-r", "--reflink=never", "{directory}", "{out}")),
     "cp -r": Server("cp", ("cp", "-r", "{directory}", "{out}")),
     "mkfs.fat, mcopy": Server(
         "mcopy",
@@ -81,6 +83,8 @@ BUILDERS = {
 class Running(NamedTuple):
     """A server that answers."""
 
+    process: int
+    path: str
     uri: str
     size: int
     seconds_to_first_byte: float
@@ -105,7 +109,7 @@ def serving(name: str, directory: Path) -> Iterator[Running]:
         try:
             size = read_first_sector(process, path, started)
             took = time.perf_counter() - started
-            yield Running(f"nbd+unix:///?socket={path}", size, took)
+            yield Running(process.pid, path, f"nbd+unix:///?socket={path}", size, took)
         finally:
             process.terminate()
             process.wait(30)
@@ -115,6 +119,30 @@ def first_byte(server: str, directory: Path) -> float:
     """Seconds from starting a server to having read the first sector."""
     with serving(server, directory) as running:
         return running.seconds_to_first_byte
+
+
+def memory_at_first_byte(server: str, directory: Path) -> float:
+    """The most memory that a server has had by then, in MB."""
+    with serving(server, directory) as running:
+        return peak_mb(running.process)
+
+
+def peak_mb(process: int) -> float:
+    """The most memory that a process has had, in MB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def metadata(server: str, directory: Path) -> float:
+    """MB a second of the first 90 MB of a disk, by one connection with one read in flight."""
+    with serving(server, directory) as running, socket.socket(socket.AF_UNIX) as client:
+        client.connect(running.path)
+        converse(client)
+        started, length = time.perf_counter(), 256 << 10
+        for offset in range(0, METADATA_BYTES, length):
+            client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, offset, length))
+            _receive(client, 16 + length)
+        return METADATA_BYTES / (time.perf_counter() - started) / 1e6
 
 
 def build(builder: str, directory: Path) -> float:

@@ -15,11 +15,12 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from limits import LIMITS, held
 from measure import (
     BUILDERS,
     SERVERS,
@@ -27,10 +28,12 @@ from measure import (
     build,
     copy_to_null,
     first_byte,
+    memory_at_first_byte,
+    metadata,
     random_reads,
     serving,
 )
-from trees import names_alike, one_gibibyte, small_files
+from trees import file_system, million_files, names_alike, one_gibibyte, small_files
 
 Measure = Callable[[str, Path], float]
 
@@ -64,9 +67,20 @@ def _rates(floppy: float) -> dict[str, float]:
     return {"nbdkit floppy": floppy, "nbdkit file": 1.0, "qemu-nbd": 1.0, "C floor": 0.7}
 
 
-def _seconds(name: str, tree: str, measure: Measure, ours: str, **targets: float) -> Case:
-    spelled = {peer.replace("_", " "): target for peer, target in targets.items()}
-    return Case(name, tree, "s", measure, spelled, ours, less_is_better=True)
+def _first_byte(title: str, tree: str, ours: str, target: float) -> Case:
+    peer = "nbdkit iso" if ours == "vfloppy iso" else "nbdkit floppy"
+    name = f"first byte, {title}"
+    return Case(name, tree, "s", first_byte, {peer: target}, ours, less_is_better=True)
+
+
+def _memory(title: str, tree: str, ours: str, target: float) -> Case:
+    targets = {"nbdkit floppy": target}
+    name = f"memory, {title}"
+    return Case(name, tree, "MB", memory_at_first_byte, targets, ours, less_is_better=True)
+
+
+def _build(title: str, tree: str, ours: str, targets: dict[str, float]) -> Case:
+    return Case(f"build, {title}", tree, "s", build, targets, ours, less_is_better=True)
 
 
 CASES = (
@@ -76,32 +90,50 @@ CASES = (
     Case("random 4 KiB, depth 16, 4 jobs", "1gib", "IOPS", _random("4k", 16, 4), _rates(2.5)),
     Case("random 4 KiB, depth 1", "1gib", "IOPS", _random("4k", 1), _rates(1.2)),
     Case("nbdcopy to null", "1gib", "MB/s", _while_serving(copy_to_null), _rates(2.0)),
-    _seconds("first byte, 100,000 files", "100k", first_byte, "vfloppy", nbdkit_floppy=1.2),
-    _seconds("first byte, 21,000 names alike", "alike", first_byte, "vfloppy", nbdkit_floppy=1.2),
-    _seconds("first byte of ISO, 1 GiB", "1gib", first_byte, "vfloppy iso", nbdkit_iso=0.1),
-    _seconds("first byte of ISO, 100,000 files", "100k", first_byte, "vfloppy iso", nbdkit_iso=0.1),
-    _seconds("build ISO of 1 GiB", "1gib", build, "vfloppy iso", xorriso=0.5, genisoimage=0.5),
-    _seconds(
-        "build ISO of 100,000 files", "100k", build, "vfloppy iso", xorriso=1.0, genisoimage=1.0
-    ),
-    Case("build FAT of 1 GiB", "1gib", "s", build, {"cp -r": 1.1}, less_is_better=True),
-    Case(
-        "build FAT of 100,000 files", "100k", "s", build, {"mkfs.fat, mcopy": 1.0},
-        less_is_better=True,
+    _first_byte("100,000 files", "100k", "vfloppy", 1.2),
+    _memory("100,000 files", "100k", "vfloppy", 0.8),
+    _first_byte("1,000,000 files", "1m", "vfloppy", 1.0),
+    _memory("1,000,000 files", "1m", "vfloppy", 0.4),
+    Case("metadata of 1,000,000 files", "1m", "MB/s", metadata, {"nbdkit floppy": 0.5}),
+    _first_byte("21,000 names alike", "alike", "vfloppy", 1.2),
+    _first_byte("1 GiB as ISO", "1gib", "vfloppy iso", 0.1),
+    _first_byte("100,000 files as ISO", "100k", "vfloppy iso", 0.1),
+    _first_byte("60,000 names alike as ISO", "60k alike", "vfloppy iso", 0.1),
+    _build("1 GiB as FAT", "1gib", "vfloppy", {"cp -r": 1.1}),
+    _build("1 GiB as ISO", "1gib", "vfloppy iso",
+           {"cp -r": 1.1, "xorriso": 0.5, "genisoimage": 0.5}),
+    _build("100,000 files as FAT", "100k", "vfloppy", {"mkfs.fat, mcopy": 1.0}),
+    _build("100,000 files as ISO", "100k", "vfloppy iso", {"xorriso": 1.0, "genisoimage": 1.0}),
+    *(
+        _build(f"1 GiB as {kind} on {name}", f"1gib {name}", ours, {"cp --reflink=never": 0.05})
+        for name in ("btrfs", "xfs")
+        for kind, ours in (("FAT", "vfloppy"), ("ISO", "vfloppy iso"))
     ),
 )  # fmt: skip
-TREES = {"1gib": one_gibibyte, "100k": small_files, "alike": names_alike}
+TREES = {
+    "1gib": one_gibibyte,
+    "100k": small_files,
+    "1m": million_files,
+    "alike": names_alike,
+    "60k alike": lambda root: names_alike(root, 60_000),
+}
 
 
 @contextmanager
 def made_trees(names: set[str]) -> Iterator[dict[str, Path]]:
     """Directories by name, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as root:
-        paths = {name: Path(root) / name for name in names}
-        for name, path in paths.items():
+    with ExitStack() as stack:
+        root = stack.enter_context(tempfile.TemporaryDirectory(prefix="vfloppy-bench-"))
+        paths = {}
+        for name in sorted(names):
             print(f"making the tree {name} ...", file=sys.stderr)
-            path.mkdir()
-            TREES[name](path)
+            tree, _, elsewhere = name.partition(" ")
+            if elsewhere in {"btrfs", "xfs"}:
+                paths[name] = stack.enter_context(file_system(elsewhere)) / tree
+            else:
+                tree, paths[name] = name, Path(root) / name
+            paths[name].mkdir()
+            TREES[tree](paths[name])
         yield paths
 
 
@@ -111,11 +143,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("words", nargs="*", help="only cases whose name has one of these")
     options = parser.parse_args()
-    cases = [
-        case
-        for case in CASES
-        if not options.words or any(word in case.name for word in options.words)
-    ]
+
+    def wanted(name: str) -> bool:
+        return not options.words or any(word in name for word in options.words)
+
+    cases = [case for case in CASES if wanted(case.name)]
     with made_trees({case.tree for case in cases}) as trees:
         print("| case | unit | vfloppy | peer | its figure | ratio | target | |")
         print("|---|---|---|---|---|---|---|---|")
@@ -124,6 +156,11 @@ def main() -> None:
             medians = measured(case, [case.ours, *peers], trees[case.tree], options.rounds)
             for peer in case.targets:
                 print(row(case, peer, medians), flush=True)
+    limits = [each for each in LIMITS if wanted(each.name)]
+    if limits:
+        print("\n| case | unit | vfloppy | target | |\n|---|---|---|---|---|")
+    for limit in limits:
+        print(held(limit, options.rounds), flush=True)
     print(f"\nmedians of {options.rounds} rounds, in turn; {machine()}")
 
 

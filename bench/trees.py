@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,7 +30,32 @@ def small_files(root: Path) -> None:
             (folder / f"file-{number:05}.txt").write_bytes(b"ten bytes\n")
 
 
-def names_alike(root: Path) -> None:
-    """As many files as a directory of FAT holds with names that are one name in 8.3."""
-    for number in range(21_000):
+def million_files(root: Path) -> None:
+    """1,000,000 empty files in 1,000 directories."""
+    for directory in range(1000):
+        folder = root / f"directory-{directory:04}"
+        folder.mkdir()
+        for number in range(1000):
+            os.close(os.open(f"{folder}/file-{number:05}.txt", os.O_CREAT | os.O_WRONLY))
+
+
+def names_alike(root: Path, count: int = 21_000) -> None:
+    """Names that are one name in 8.3; usually as many as a directory of FAT holds."""
+    for number in range(count):
         (root / f"collision of names {number:06}").touch()
+
+
+@contextmanager
+def file_system(name: str) -> Iterator[Path]:
+    """A new btrfs or XFS in a file, mounted; None can be had without being root."""
+    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
+        image, mount = Path(folder, "image"), Path(folder, "mount")
+        with image.open("wb") as file:
+            file.truncate(8 << 30)
+        mount.mkdir()
+        subprocess.run([f"mkfs.{name}", "-q", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)
+        try:
+            yield mount
+        finally:
+            subprocess.run(["umount", str(mount)], check=True)
