@@ -44,8 +44,8 @@ def become(text: str) -> None:
         return
     try:
         os.setgroups(os.getgrouplist(name, group_id) if name else [group_id])
-        os.setresgid(group_id, group_id, group_id)
-        os.setresuid(user_id, user_id, user_id)
+        os.setgid(group_id)  # as root: all three of each kind
+        os.setuid(user_id)
     except OSError as error:
         raise click.ClickException(
             f"--user {text}: {error.strerror}; only root can become somebody else"

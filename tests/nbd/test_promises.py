@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from tools import output, run
 from vfloppy.nbd import Sandbox, listen_unix, reports, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
@@ -168,6 +169,34 @@ def test_a_changed_file_gives_its_bytes_or_eio(
     told = [line for line in lines if "sub/file" in line]
     assert len(told) == len(set(told)) <= 1
     assert bool(told) == (expected == "EIO") or expected is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("read_before", [True, False], ids=["read before", "not read"])
+@pytest.mark.parametrize("form", ["fat", "iso"])
+def test_a_file_system_that_is_unmounted(serve, tmp_path, form, read_before):
+    mounted = tmp_path / "root" / "sub"
+    mounted.mkdir(parents=True)
+    output("mount", "-t", "tmpfs", "-o", "size=1m", "none", str(mounted))
+    try:
+        (mounted / "file").write_bytes(CONTENT)
+        tree = scan(str(tmp_path / "root"))
+        layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
+        image = (fat_disk if form == "fat" else iso_disk)(layout, tree, ScannedFiles(tree))
+        at = _offsets(image, tree)[b"file"]
+        listener = listen_unix(tmp_path / "socket")
+        running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+        with Client(listener.path) as client:
+            client.go()
+            if read_before:
+                assert read(client, at, 100_000, CONTENT) == "bytes"
+                assert run("umount", str(mounted)).returncode, "it is in use"
+    finally:
+        output("umount", "-l", str(mounted))
+    with Client(listener.path) as client:
+        client.go()
+        assert read(client, at, 512, CONTENT) == "EIO"
+    assert running.stop() == 0
 
 
 @pytest.mark.parametrize("leases", [True, False], ids=["leases", "checks"])
