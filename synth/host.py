@@ -159,6 +159,17 @@ class ScannedFiles:
             raise
         return descriptor
 
+    def close(self) -> None:
+        """Closes every descriptor; reading opens them again."""
+        for index in list(self._open):
+            self._close(index)
+        self._directories.close()
+
+    def __del__(self) -> None:
+        """A disk that nobody has any more keeps no file open."""
+        if hasattr(self, "_open"):
+            self.close()
+
     def _close(self, index: int) -> None:
         self.steady.pop(index, None)
         os.close(self._open.pop(index))

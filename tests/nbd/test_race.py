@@ -71,11 +71,12 @@ def laps():
 
 
 def image_of(root, form, **options):
+    """The disk of a directory, and its files."""
     tree = scan(str(root))
     files = ScannedFiles(tree, **options)
     if form == "fat":
-        return fat_disk(fat_plan(tree), tree, files)
-    return iso_disk(iso_plan(tree), tree, files)
+        return fat_disk(fat_plan(tree), tree, files), files
+    return iso_disk(iso_plan(tree), tree, files), files
 
 
 def read_all(client, image):
@@ -98,7 +99,7 @@ def read_all(client, image):
 
 @pytest.mark.parametrize("form", ["fat", "iso"])
 def test_nothing_that_is_served_is_secret(serve, tmp_path, figures, root, form):
-    image = image_of(root, form, leases=True)
+    image, _ = image_of(root, form, leases=True)
     listener = listen_unix(tmp_path / "socket")
     serve([listener], {"": image})  # without the sandbox: it would hide a mistake
     reads = failures = 0
@@ -119,12 +120,19 @@ def test_nothing_that_is_built_is_secret(tmp_path, figures, root, form):
     built = refused = 0
     with swapping(root):
         for _ in laps():
+            out = tmp_path / "out"
             try:
-                out = tmp_path / "out"
-                write_file(image_of(root, form), str(out), sync=False)
-            except (VfloppyError, HostReadError):
+                image, files = image_of(root, form)
+            except VfloppyError:
                 refused += 1
                 continue
+            try:
+                write_file(image, str(out), sync=False)
+            except HostReadError:
+                refused += 1
+                continue
+            finally:
+                files.close()
             built += 1
             with out.open("rb") as image:
                 data = image.read(16 << 20)

@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,9 +110,10 @@ def located(image):
     st.sampled_from(["fat", "iso"]),
 )
 def test_any_host_is_served_or_refused(drawn, symlinks, form):
-    base = Path(tempfile.mkdtemp(prefix="hostile-"))
-    root = base / "root"  # links that leave it lead to little
-    try:
+    with ExitStack() as closing:
+        base = Path(tempfile.mkdtemp(prefix="hostile-"))
+        closing.callback(shutil.rmtree, base)
+        root = base / "root"  # links that leave it lead to little
         root.mkdir()
         make(os.fsencode(root), drawn)
         if form == "fat" and symlinks == "keep":
@@ -125,7 +127,9 @@ def test_any_host_is_served_or_refused(drawn, symlinks, form):
         except VfloppyError as error:
             assert str(error).isprintable()  # noqa: PT017  it may be refused, and need not
             return
-        image = (fat_disk if form == "fat" else iso_disk)(layout, tree, ScannedFiles(tree))
+        files = ScannedFiles(tree)
+        closing.callback(files.close)
+        image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
         places = places_of(image, tree)
         for node in range(1, len(tree)):
             if not stat.S_ISREG(tree.modes[node]) or not tree.sizes[node]:
@@ -136,8 +140,6 @@ def test_any_host_is_served_or_refused(drawn, symlinks, form):
                 content = file.read(5000)
             assert read(image, places[node], len(content)) == content
         check_image(image, slices=20, whole=False)
-    finally:
-        shutil.rmtree(base)
 
 
 @some
@@ -170,13 +172,15 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
         path = os.path.relpath(victim, os.fsencode(root))
         listed = {each.path for each in tree.skipped if each.reason == "vanished during the scan"}
         assert not gone or path in listed or not has_directory(tree, path)
-        image = fat_disk(fat_plan(tree), tree, ScannedFiles(tree))
+        files = ScannedFiles(tree)
+        image = fat_disk(fat_plan(tree), tree, files)
         for _, piece in located(image):
             if isinstance(piece, HostSlice):
                 try:
                     piece.read()
                 except HostReadError as error:  # it was scanned before it went
                     assert str(error).isprintable()  # noqa: PT017
+        files.close()
     finally:
         shutil.rmtree(root)
 
