@@ -21,12 +21,12 @@ def one_gibibyte(root: Path) -> None:
             (folder / f"file-{number:02}.bin").write_bytes(block)
 
 
-def small_files(root: Path) -> None:
-    """100,000 files of 10 bytes in 100 directories."""
+def small_files(root: Path, in_each: int = 1000) -> None:
+    """Files of 10 bytes in 100 directories; usually 100,000 in all."""
     for directory in range(100):
         folder = root / f"directory-{directory:02}"
         folder.mkdir()
-        for number in range(1000):
+        for number in range(in_each):
             (folder / f"file-{number:05}.txt").write_bytes(b"ten bytes\n")
 
 

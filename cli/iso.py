@@ -13,13 +13,15 @@ from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.iso.disk import disk
 from ..synth.iso.layout import IsoOptions, Layout, Texts
-from ..synth.iso.plan import plan
+from ..synth.iso.plan import Aside, Work, plan
 from ..synth.scan import ScanOptions, scan
+from ..synth.sharing import Forked, may_fork
 from ..synth.tree import Tree
 from .epoch import source_date_epoch
 from .options import DiskOptions, file_bytes
 
 _UEFI_LABEL = "EFI"
+_WORTH_A_PROCESS = 20_000  # files
 
 
 def iso_disk(
@@ -33,12 +35,26 @@ def iso_disk(
     Raises UsageError, VfloppyError and OSError.
     """
     if not options.boot_uefi_dir:
-        layout = plan(tree, _iso_options(options))
+        layout = plan(tree, _iso_options(options), aside=_aside(tree))
         return layout, disk(layout, tree, files), ()
     uefi_tree = scan(options.boot_uefi_dir, ScanOptions(skip_unreadable=options.skip_unreadable))
     uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options, files_of(uefi_tree))
-    layout = plan(tree, _iso_options(options), uefi_image.size)
+    layout = plan(tree, _iso_options(options), uefi_image.size, _aside(tree))
     return layout, disk(layout, tree, files, uefi_image), (uefi_tree,)
+
+
+def _aside(tree: Tree) -> Aside:
+    """Does work in another process if the tree is worth one."""
+
+    def start(work: Work) -> Work:
+        if len(tree) < _WORTH_A_PROCESS or not may_fork():
+            return work
+        try:
+            return Forked(work).result
+        except OSError:  # the system allows no more processes
+            return work
+
+    return start
 
 
 def _iso_options(options: DiskOptions) -> IsoOptions:

@@ -23,6 +23,8 @@ class Forked(Generic[Result]):
 
     def __init__(self, work: Callable[[], Result]) -> None:
         """Raises OSError when the system allows no more processes."""
+        self._receiver: int | None = None
+        self._owner = os.getpid()
         receiver, sender = os.pipe()
         try:
             self._process_id = os.fork()
@@ -33,7 +35,12 @@ class Forked(Generic[Result]):
         if not self._process_id:
             _answer(sender, work)
         os.close(sender)
-        self._receiver: int | None = receiver
+        self._receiver = receiver
+
+    def __del__(self) -> None:
+        """Nobody waits for it any more: something else has failed."""
+        if self._owner == os.getpid():
+            self.discard()
 
     def result(self) -> Result:
         """Waits for what `work` returned. Raises what it raised; ChildProcessError if it died."""

@@ -203,7 +203,7 @@ class Directories:
             shorts,
             self._attributes(nodes, names),
             stamps(tree.mtimes_ns[start:stop], self._zone, self._latest_ns),
-            self._first_clusters(ordinal, nodes),
+            self._first_clusters(nodes),
             tree.sizes[start:stop],
             strict=True,
         )
@@ -242,16 +242,16 @@ class Directories:
             ]
         return attributes
 
-    def _first_clusters(self, ordinal: int, nodes: range) -> list[int]:
+    def _first_clusters(self, nodes: range) -> list[int]:
         """`first_cluster` of each node."""
         tree, first = self._tree, self._first_file_cluster
         starts = self._file_starts[nodes.start : nodes.stop]
         sizes = tree.sizes[nodes.start : nodes.stop]
         clusters = [first + start if size else 0 for start, size in zip(starts, sizes, strict=True)]
-        for below in tree.subdirectories(ordinal):
-            node = tree.directories[below]
-            if node in nodes:
-                clusters[node - nodes.start] = FIRST_CLUSTER + self._cluster_starts[below]
+        below = bisect_left(tree.directories, nodes.start)
+        while below < len(tree.directories) and (node := tree.directories[below]) < nodes.stop:
+            clusters[node - nodes.start] = FIRST_CLUSTER + self._cluster_starts[below]
+            below += 1
         return clusters
 
     def _stamp(self, node: int) -> tuple[int, int, int]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
+from typing import TypeAlias
 
 from ...errors import PlanError
 from ..tree import Tree, printable, some_paths
@@ -33,20 +35,33 @@ _BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
 _PAGE_BYTES = 4096  # what host file systems count in, and so what they can share
 
 
-def plan(tree: Tree, options: IsoOptions | None = None, uefi_image_bytes: int = 0) -> Layout:
+Work: TypeAlias = Callable[[], FacetLayout]
+Aside: TypeAlias = Callable[[Work], Work]
+
+
+def plan(
+    tree: Tree,
+    options: IsoOptions | None = None,
+    uefi_image_bytes: int = 0,
+    aside: Aside = lambda work: work,
+) -> Layout:
     """Lays a tree out, with an image for UEFI of that length in no directory, unless it is 0.
 
+    `aside` may start some work elsewhere, and returns what gives its result.
     Raises PlanError when it doesn't fit.
     """
     options = options or IsoOptions()
-    return _Plan(tree, options, uefi_image_bytes).layout()
+    return _Plan(tree, options, uefi_image_bytes, aside).layout()
 
 
 class _Plan:
     """One plan under way."""
 
-    def __init__(self, tree: Tree, options: IsoOptions, uefi_image_bytes: int) -> None:
+    def __init__(
+        self, tree: Tree, options: IsoOptions, uefi_image_bytes: int, aside: Aside
+    ) -> None:
         self._tree = tree
+        self._aside = aside
         self._options = options
         self._uefi_image_bytes = uefi_image_bytes
         self._next_block = SYSTEM_BLOCKS
@@ -70,8 +85,9 @@ class _Plan:
         tree, options = self._tree, self._options
         self._check_sizes()
         bios_node, uefi_node, boot_file = self._boot_nodes()
+        measured = self._aside(partial(_measure, self._joliet)) if self._joliet else None
         primary = _measure(self._primary)
-        joliet = _measure(self._joliet) if self._joliet else None
+        joliet = measured() if measured else None
         boots = bios_node is not None or uefi_node is not None or bool(self._uefi_image_bytes)
 
         self._take(1 + boots + bool(joliet) + 1)  # the descriptors
