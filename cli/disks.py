@@ -106,15 +106,14 @@ def open_disk(
         tree = scan(directories, _scan_options(options, out), _grafts(options))
         on_change = tell if options.on_change == "current" else None
         files_of = partial(ScannedFiles, leases=leases, on_change=on_change)
-        files = files_of(tree)
         layout: FatLayout | IsoLayout
         inner_trees: tuple[Tree, ...] = ()
         if options.format == "fat":
-            layout, image = fat_disk(options, tree, files)
+            layout, image = fat_disk(options, tree, files_of(tree))
         else:
             from .iso import iso_disk  # noqa: PLC0415
 
-            layout, image, inner_trees = iso_disk(options, tree, files, files_of)
+            layout, image, inner_trees = iso_disk(options, tree, files_of)
     finally:
         gc.enable()
     disk = Disk(tree, layout, image, inner_trees)

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import codecs
 import importlib
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import click
 
 from ..errors import VfloppyError
 from ..nbd import Sandbox
+from ..nbd.reports import log
 from ..pieces import Export
+from ..synth.tree import Tree
 from .console import describe
 from .disks import Disk, open_disk
 from .options import DiskOptions, options_from
 
-log = logging.getLogger("vfloppy.nbd")
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
 _LATE = ("json", "tempfile", "pathspec", f"{__package__}.iso", f"{__package__}.manifest")
-_COLUMNS = (
-    "names", "name_ends", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "devices",
-    "device_numbers", "directories", "first_children", "homes", "node_homes", "host_names",
-    "owners", "owner_ids", "targets", "rdevs", "links",
-)  # fmt: skip
+# What of a tree makes another disk: not how much the host has allocated, nor what was left out.
+_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped"}]
 
 
 @dataclass

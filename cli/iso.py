@@ -25,22 +25,21 @@ _WORTH_A_PROCESS = 20_000  # files
 
 
 def iso_disk(
-    options: DiskOptions,
-    tree: Tree,
-    files: ScannedFiles,
-    files_of: Callable[[Tree], ScannedFiles],
+    options: DiskOptions, tree: Tree, files_of: Callable[[Tree], ScannedFiles]
 ) -> tuple[Layout, Image, tuple[Tree, ...]]:
-    """Lays a tree out as ISO 9660; also returns the trees of images inside, read by `files_of`.
+    """Lays a tree out as ISO 9660; also returns the trees of images inside.
+
+    `files_of` reads the files of a tree.
 
     Raises UsageError, VfloppyError and OSError.
     """
     if not options.boot_uefi_dir:
         layout = plan(tree, _iso_options(options), aside=_aside(tree))
-        return layout, disk(layout, tree, files), ()
+        return layout, disk(layout, tree, files_of(tree)), ()
     uefi_tree = scan(options.boot_uefi_dir, ScanOptions(skip_unreadable=options.skip_unreadable))
     uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options, files_of(uefi_tree))
     layout = plan(tree, _iso_options(options), uefi_image.size, _aside(tree))
-    return layout, disk(layout, tree, files, uefi_image), (uefi_tree,)
+    return layout, disk(layout, tree, files_of(tree), uefi_image), (uefi_tree,)
 
 
 def _aside(tree: Tree) -> Aside:

@@ -14,10 +14,9 @@ from ..nbd import (
     listen_unix,
     listen_vsock,
 )
+from ..nbd.wire import NBD_DEFAULT_PORT
 from .accounts import owner_ids
 from .serve_options import ServeOptions
-
-_PORT = 10809
 
 
 def listeners(serving: ServeOptions) -> list[Listener]:
@@ -43,7 +42,7 @@ def listeners(serving: ServeOptions) -> list[Listener]:
         if serving.vsock is not None:
             found.append(listen_vsock(serving.vsock))
         if not found or serving.ip or serving.port is not None:
-            found += _tcp(serving)
+            _add_tcp(serving, found)
     except BaseException:
         for each in found:
             each.close()
@@ -51,19 +50,15 @@ def listeners(serving: ServeOptions) -> list[Listener]:
     return found
 
 
-def _tcp(serving: ServeOptions) -> list[Listener]:
-    """One port at all addresses."""
-    port = _PORT if serving.port is None else serving.port
-    found: list[Listener] = []
+def _add_tcp(serving: ServeOptions, found: list[Listener]) -> None:
+    """One port at all addresses. Raises as `listeners` does, which closes what was found."""
+    port = NBD_DEFAULT_PORT if serving.port is None else serving.port
     for address in serving.ip or ("127.0.0.1",):
         found.append(listen_tcp(address, port))
         port = found[-1].port or port
     is_open = any(each.is_open_to_others for each in found)
     if is_open and serving.tls != "require" and not serving.insecure:
-        for each in found:
-            each.close()
         raise click.UsageError(
             f"at {', '.join(map(repr, serving.ip))} whoever reaches this computer could read the "
             "directory; pass --tls require, or --insecure if that is meant"
         )
-    return found

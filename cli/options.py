@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from ..errors import PlanError
 from ..synth.fat.plan import DEFAULT_LABEL, Partitioning, check_label
+from ..synth.kept import KEPT_BYTES
 from ..synth.scan import Symlinks
 from .fat_options import FAT_OPTIONS, FILE, byte_count
 from .iso_options import ISO_OPTIONS, check_texts
@@ -169,7 +170,7 @@ _COMMON_OPTIONS = (
     click.option(
         "--cache-size",
         callback=byte_count,
-        default="16M",
+        default=f"{KEPT_BYTES >> 20}M",
         show_default=True,
         metavar="SIZE",
         help="The memory for names that were worked out, of each connection.",

@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from ..nbd import Limits, Listener, Security, Server, StdioConnection
+from ..nbd.reports import log
 from ..nbd.system import end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
 from .accounts import become
 from .console import complain, describe, report_changes
 from .disks import Disk
-from .exports import Source, Sources, log, named_directories, preload, read_config
+from .exports import Source, Sources, named_directories, preload, read_config
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
@@ -62,56 +63,55 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
     log_to_stderr(serving.log_level, serving.log_format)
     security = _security(serving)
     preload(everything=serving.user is not None)
-    listening = _listeners(serving)
-    try:
-        sources = _sources(options, directories, serving)
-    except BaseException:
-        for each in listening:
-            each.close()
-        raise
     quiet = serving.quiet or serving.single
-    if not quiet:
-        for source in sources.each:
-            report_changes(source.disk)
-    if serving.exit_with_parent and not end_with_parent(parent):
-        raise click.UsageError("--exit-with-parent is there on Linux only")
-    with _pidfile(serving.pidfile) as write_pid:
+    with _listening(serving) as listening:
+        sources = _sources(options, directories, serving)
+        if not quiet:
+            for source in sources.each:
+                report_changes(source.disk)
+        if serving.exit_with_parent and not end_with_parent(parent):
+            raise click.UsageError("--exit-with-parent is there on Linux only")
+        with _pidfile(serving.pidfile) as write_pid:
 
-        def on_ready() -> None:
-            write_pid()
-            notify("READY=1", os.environ)
-            if not quiet and serving.captive is None:
-                _announce(sources.each, _what(sources), server.uri())
-                _tell(_confinement(sources), serving)
+            def on_ready() -> None:
+                write_pid()
+                notify("READY=1", os.environ)
+                if not quiet and serving.captive is None:
+                    _announce(sources.each, _what(sources), server.uri())
+                    _tell(_confinement(sources), serving)
 
-        server = Server(
-            listening,
-            sources.exports(),
-            sources.descriptions(),
-            default_name=serving.default_export or sources.each[0].name,
-            refresh=(lambda _asked: None) if serving.no_rescan else sources.refresh,
-            security=security,
-            sandbox=sources.sandbox,
-            limits=Limits(
-                handshake_timeout_s=serving.handshake_timeout,
-                connections=serving.max_connections,
-                idle_exit_s=serving.idle_exit,
-            ),
-            on_ready=on_ready,
-        )
-        with contextlib.closing(server):
+            server = Server(
+                listening,
+                sources.exports(),
+                sources.descriptions(),
+                default_name=serving.default_export or sources.each[0].name,
+                refresh=(lambda _asked: None) if serving.no_rescan else sources.refresh,
+                security=security,
+                sandbox=sources.sandbox,
+                limits=Limits(
+                    handshake_timeout_s=serving.handshake_timeout,
+                    connections=serving.max_connections,
+                    idle_exit_s=serving.idle_exit,
+                ),
+                on_ready=on_ready,
+            )
             _run(server, serving, sources, quiet=quiet)
 
 
-def _listeners(serving: ServeOptions) -> list[Listener]:
-    """Listens, as who started us, and then becomes `--user`."""
+@contextlib.contextmanager
+def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
+    """Listens, as who started us, and then becomes `--user`; closes all at the end."""
     needs_no_rights = serving.single or serving.unix == "-"
     if serving.user and needs_no_rights:
         become(serving.user)  # before: a private directory is that user's, too
     found = [] if serving.single else listeners(serving)
-    if serving.user and not needs_no_rights:
-        become(serving.user)
-    return found
+    try:
+        if serving.user and not needs_no_rights:
+            become(serving.user)
+        yield found
+    finally:
+        for each in found:
+            each.close()
 
 
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
