@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,20 +14,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from measure import SERVERS, converse, peak_mb, read_first_sector
+from measure import converse, peak_mb, serving
 
 LARGE = (1 << 32) - 1  # as large as a file on FAT can be
 IDLE = 1000
 
 
 class Limit(NamedTuple):
-    """A figure and what it has to stay within."""
+    """What a figure has to stay within."""
 
     name: str
     unit: str
-    measure: Callable[[], float]
     limit: float
     less_is_better: bool = True
+
+
+class Trial(NamedTuple):
+    """A run, and the limits of the figures that it gives."""
+
+    measure: Callable[[], tuple[float, ...]]
+    limits: tuple[Limit, ...]
+
+    @property
+    def name(self) -> str:
+        """What it is called: the names of its figures."""
+        return ", ".join(each.name for each in self.limits)
 
 
 @contextmanager
@@ -40,36 +51,18 @@ def sparse_tree(count: int, size: int) -> Iterator[Path]:
         yield Path(folder)
 
 
-@contextmanager
-def served(directory: Path, *options: str) -> Iterator[tuple[int, str, float]]:
-    """Process number, socket, and seconds to the first byte."""
-    with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
-        path = f"{folder}/socket"
-        command = [
-            word.format(socket=path, directory=directory) for word in SERVERS["vfloppy"].command
-        ]
-        started = time.perf_counter()
-        process = subprocess.Popen([*command, *options], cwd=folder)
-        try:
-            read_first_sector(process, path, started)
-            yield process.pid, path, time.perf_counter() - started
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
 def large_disk(count: int, size: int, *options: str) -> tuple[float, float, float]:
     """Seconds to the first byte, memory in MB, and seconds for the map of all of it."""
-    with sparse_tree(count, size) as tree, served(tree, *options) as (process, path, seconds):
+    with sparse_tree(count, size) as tree, serving("vfloppy", tree, *options) as running:
         started = time.perf_counter()
         subprocess.run(
-            ["nbdinfo", "--map", f"nbd+unix:///?socket={path}"],
-            check=True, cwd="/", stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        return seconds, peak_mb(process), time.perf_counter() - started
+            ["nbdinfo", "--map", running.uri], check=True, cwd="/", stdout=subprocess.DEVNULL
+        )
+        map_s = time.perf_counter() - started
+        return running.seconds_to_first_byte, peak_mb(running.process), map_s
 
 
-def table(what: str) -> float:
+def table() -> tuple[float, float]:
     """The rate of computing 256 MiB of the table of a disk of 2 TiB, and what is kept of it."""
     code = (
         "import sys, time, resource\n"
@@ -95,61 +88,66 @@ def table(what: str) -> float:
             [sys.executable, "-c", code, str(tree)], check=True, cwd="/", capture_output=True
         )
     rate, kept = map(float, done.stdout.split())
-    return rate if what == "rate" else kept
+    return rate, kept
 
 
-def idle_connections() -> float:
+def idle_connections() -> tuple[float]:
     """The memory that is a connection's own, in MB, of many that have read something."""
-    with sparse_tree(1, 1 << 20) as tree, served(tree) as (process, path, _):
+    with sparse_tree(1, 1 << 20) as tree, serving("vfloppy", tree) as running:
         clients = []
         try:
             for _ in range(IDLE):
                 clients.append(socket.socket(socket.AF_UNIX))
-                clients[-1].connect(path)
+                clients[-1].connect(running.path)
                 converse(clients[-1])
-            children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            children = (
+                Path(f"/proc/{running.process}/task/{running.process}/children").read_text().split()
+            )
             sizes = [
                 int(re.search(r"\nPss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text())[1])
                 for each in children
             ]
-            return sum(sizes) * 1024 / len(sizes) / 1e6
+            return (sum(sizes) * 1024 / len(sizes) / 1e6,)
         finally:
             for each in clients:
                 each.close()
 
 
-def _large(title: str, count: int, size: int, *options: str) -> tuple[Limit, ...]:
-    def part(number: int) -> Callable[[], float]:
-        return lambda: large_disk(count, size, *options)[number]
-
-    return (
-        Limit(f"first byte of a sparse tree, {title}", "s", part(0), 0.5),
-        Limit("memory of that", "MB", part(1), 60),
-        Limit("map of that", "s", part(2), 1.0),
+def _large(title: str, count: int, size: int, *options: str) -> Trial:
+    limits = (
+        Limit(f"first byte of a sparse tree, {title}", "s", 0.5),
+        Limit("memory of that", "MB", 60),
+        Limit("map of that", "s", 1.0),
     )
+    return Trial(lambda: large_disk(count, size, *options), limits)
 
 
-LIMITS = (
-    Limit("computing 256 MiB of a table", "MB/s", lambda: table("rate"), 1000, False),
-    Limit("kept of 256 MiB of a table", "MB", lambda: table("kept"), 4),
-    *_large("2 TiB", 511, LARGE),
-    *_large("8 TiB, GPT, sectors of 4096", 2040, LARGE, "--partition=gpt", "--sector-size=4096"),
-    *_large("8 TiB, ISO", 8, (1 << 40) - (1 << 30), "--format", "iso"),
-    Limit(f"each of {IDLE:,} idle connections", "MB", idle_connections, 1),
-)  # fmt: skip
+TRIALS = (
+    Trial(
+        table,
+        (
+            Limit("computing 256 MiB of a table", "MB/s", 1000, less_is_better=False),
+            Limit("kept of 256 MiB of a table", "MB", 4),
+        ),
+    ),
+    _large("2 TiB", 511, LARGE),
+    _large("8 TiB, GPT, sectors of 4096", 2040, LARGE, "--partition=gpt", "--sector-size=4096"),
+    _large("8 TiB, ISO", 8, (1 << 40) - (1 << 30), "--format", "iso"),
+    Trial(idle_connections, (Limit(f"each of {IDLE:,} idle connections", "MB", 1),)),
+)
 
 
-def held(limit: Limit, rounds: int) -> str:
-    """A line of the table."""
-    values = sorted(limit.measure() for _ in range(rounds))
-    value = values[len(values) // 2]
-    reached = value <= limit.limit if limit.less_is_better else value >= limit.limit
-    sign = "≤" if limit.less_is_better else "≥"
-    verdict = "reached" if reached else "MISSED"
-    return f"| {limit.name} | {limit.unit} | {value:.3g} | {sign} {limit.limit:g} | {verdict} |"
+def held(trial: Trial, rounds: int) -> Iterator[str]:
+    """The lines of the table."""
+    runs = [trial.measure() for _ in range(rounds)]
+    for limit, values in zip(trial.limits, zip(*runs, strict=True), strict=True):
+        value = statistics.median(values)
+        reached = value <= limit.limit if limit.less_is_better else value >= limit.limit
+        sign = "≤" if limit.less_is_better else "≥"
+        verdict = "reached" if reached else "MISSED"
+        yield f"| {limit.name} | {limit.unit} | {value:.3g} | {sign} {limit.limit:g} | {verdict} |"
 
 
 if __name__ == "__main__":
-    os.chdir("/")
-    for each in LIMITS:
-        print(held(each, 1), flush=True)
+    for each in TRIALS:
+        print(*held(each, 1), sep="\n", flush=True)

@@ -91,7 +91,7 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def serving(name: str, directory: Path) -> Iterator[Running]:
+def serving(name: str, directory: Path, *options: str) -> Iterator[Running]:
     """Starts a server, waits for its first byte, and ends it afterwards."""
     with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
         path = os.path.join(folder, "socket")
@@ -103,16 +103,16 @@ def serving(name: str, directory: Path) -> Iterator[Running]:
             words["floor"] = f"{directory}.floor"
             source = str(Path(__file__).with_name("floor.c"))
             subprocess.run(["cc", "-O2", "-o", words["floor"], source], check=True, cwd="/")
-        command = [word.format(**words) for word in SERVERS[name].command]
+        command = [*(word.format(**words) for word in SERVERS[name].command), *options]
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder)
         try:
-            size = read_first_sector(process, path, started)
+            size = _read_first_sector(process, path, started)
             took = time.perf_counter() - started
             yield Running(process.pid, path, f"nbd+unix:///?socket={path}", size, took)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def first_byte(server: str, directory: Path) -> float:
@@ -193,7 +193,7 @@ def copy_to_null(running: Running) -> float:
     return running.size / (time.perf_counter() - started) / 1e6
 
 
-def read_first_sector(process: subprocess.Popen[bytes], path: str, started: float) -> int:
+def _read_first_sector(process: subprocess.Popen[bytes], path: str, started: float) -> int:
     """Connects as soon as it can be done and reads 512 bytes; returns the export's size."""
     while True:
         try:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from limits import LIMITS, held
+from limits import TRIALS, held
 from measure import (
     BUILDERS,
     SERVERS,
@@ -157,11 +157,11 @@ def main() -> None:
             medians = measured(case, [case.ours, *peers], trees[case.tree], options.rounds)
             for peer in case.targets:
                 print(row(case, peer, medians), flush=True)
-    limits = [each for each in LIMITS if wanted(each.name)]
-    if limits:
+    trials = [each for each in TRIALS if wanted(each.name)]
+    if trials:
         print("\n| case | unit | vfloppy | target | |\n|---|---|---|---|---|")
-    for limit in limits:
-        print(held(limit, options.rounds), flush=True)
+    for trial in trials:
+        print(*held(trial, options.rounds), sep="\n", flush=True)
     print(f"\nmedians of {options.rounds} rounds, in turn; {machine()}")
 
 

@@ -21,6 +21,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import NamedTuple
 
+from measure import converse
 from trees import one_gibibyte
 
 CONNECTIONS, IN_FLIGHT, PROCESSES = 64, 64, 4
@@ -45,20 +46,12 @@ class Client:
         self.random = random.Random(seed)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
-        self.receive(18)
-        self.socket.sendall(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, 0))
-        self.receive(10)
+        converse(self.socket)
         self.asked: dict[int, tuple[int, int]] = {}
         self.next_cookie = 0
         self.buffer = bytearray()
         self.requests = self.bytes = self.wrong = 0
         self.ask(IN_FLIGHT)
-
-    def receive(self, count: int) -> bytes:
-        """Exactly so many bytes."""
-        data = self.socket.recv(count, socket.MSG_WAITALL)
-        assert len(data) == count
-        return data
 
     def ask(self, count: int) -> None:
         """Sends so many requests for places anywhere."""

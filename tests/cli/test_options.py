@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,14 +14,6 @@ from vfloppy.cli.console import count, human_size
 from vfloppy.cli.presets import PRESETS
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def tree(tmp_path) -> Path:
-    root = tmp_path / "tree"
-    root.mkdir()
-    (root / "hello.txt").write_text("hello")
-    return root
 
 
 def failure(done: subprocess.CompletedProcess[bytes], status: int) -> str:

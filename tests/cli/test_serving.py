@@ -26,14 +26,6 @@ PATIENCE_S = 30
 SAMPLE = str(Path(__file__).parent.parent.parent / "fixtures" / "sample")
 
 
-@pytest.fixture
-def tree(tmp_path) -> Path:
-    root = tmp_path / "tree"
-    root.mkdir()
-    (root / "hello.txt").write_text("hello")
-    return root
-
-
 def _client_hello() -> bytes:
     """What a TLS client says first."""
     said = ssl.MemoryBIO()

@@ -10,14 +10,6 @@ import pytest
 from tools import ENVIRONMENT, VFLOPPY, run, vfloppy
 
 
-@pytest.fixture
-def tree(tmp_path) -> Path:
-    root = tmp_path / "tree"
-    root.mkdir()
-    (root / "hello.txt").write_text("hello")
-    return root
-
-
 def shell(line: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
     """Runs `vfloppy ARGUMENTS` with the rest of the line behind it."""
     command = " ".join(map(shlex.quote, [*VFLOPPY, *map(str, arguments)]))

@@ -8,15 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from disks import disk_of
 from tools import output, run
 from vfloppy.nbd import Sandbox, listen_unix, reports, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
-from vfloppy.synth.fat.disk import disk as fat_disk
-from vfloppy.synth.fat.plan import plan as fat_plan
 from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.iso.disk import disk as iso_disk
-from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import scan
 
 from .fakes import Client, pattern, request
@@ -134,6 +131,14 @@ def read_data(client, offset, length):
     )
 
 
+def start(serve, tmp_path, tree, form, files):
+    """Where each file's contents begin, by its name; a listener, and the server's process."""
+    image = disk_of(tree, form, files)
+    listener = listen_unix(tmp_path / "socket")
+    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    return _offsets(image, tree), listener, running
+
+
 @pytest.mark.parametrize("kept_open", [True, False], ids=["kept open", "closed again"])
 @pytest.mark.parametrize("leases", [True, False], ids=["leases", "checks"])
 @pytest.mark.parametrize("read_before", [True, False], ids=["read before", "not read"])
@@ -144,11 +149,7 @@ def test_a_changed_file_gives_its_bytes_or_eio(
 ):
     monkeypatch.setattr(host, "_MOST_OPEN_FILES", 4096 if kept_open else 1)
     files = ScannedFiles(tree, leases=leases)
-    layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
-    image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
-    at = _offsets(image, tree)
-    listener = listen_unix(tmp_path / "socket")
-    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    at, listener, running = start(serve, tmp_path, tree, form, files)
     act, held, anew = CHANGES[change]
     with Client(listener.path) as client, Client(listener.path) as second:
         client.go()
@@ -181,11 +182,8 @@ def test_a_file_system_that_is_unmounted(serve, tmp_path, form, read_before):
     try:
         (mounted / "file").write_bytes(CONTENT)
         tree = scan(str(tmp_path / "root"))
-        layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
-        image = (fat_disk if form == "fat" else iso_disk)(layout, tree, ScannedFiles(tree))
-        at = _offsets(image, tree)[b"file"]
-        listener = listen_unix(tmp_path / "socket")
-        running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+        places, listener, running = start(serve, tmp_path, tree, form, ScannedFiles(tree))
+        at = places[b"file"]
         with Client(listener.path) as client:
             client.go()
             if read_before:
@@ -207,11 +205,7 @@ def test_what_is_there_now_is_served_on_request(
     serve, tmp_path, tree, change, form, read_before, leases
 ):
     files = ScannedFiles(tree, leases=leases, on_change=reports.log.warning)
-    layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
-    image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
-    at = _offsets(image, tree)
-    listener = listen_unix(tmp_path / "socket")
-    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    at, listener, running = start(serve, tmp_path, tree, form, files)
     act, held, anew = CHANGES[change]
     with Client(listener.path) as client, Client(listener.path) as second:
         client.go()

@@ -10,14 +10,11 @@ import os
 import time
 
 import pytest
+from disks import disk_of
 from vfloppy.errors import VfloppyError
 from vfloppy.nbd import listen_unix, processes, wire
 from vfloppy.pieces import HostReadError, HostSlice
-from vfloppy.synth.fat.disk import disk as fat_disk
-from vfloppy.synth.fat.plan import plan as fat_plan
 from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.iso.disk import disk as iso_disk
-from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import scan
 from vfloppy.synth.write import write_file
 
@@ -74,9 +71,7 @@ def image_of(root, form, **options):
     """The disk of a directory, and its files."""
     tree = scan(str(root))
     files = ScannedFiles(tree, **options)
-    if form == "fat":
-        return fat_disk(fat_plan(tree), tree, files), files
-    return iso_disk(iso_plan(tree), tree, files), files
+    return disk_of(tree, form, files), files
 
 
 def read_all(client, image):

@@ -17,16 +17,13 @@ from typing import NamedTuple
 
 import pytest
 from conformance import check_image, read
+from disks import disk_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vfloppy.errors import VfloppyError
 from vfloppy.pieces import HostReadError, HostSlice
 from vfloppy.synth import sources
-from vfloppy.synth.fat.disk import disk as fat_disk
-from vfloppy.synth.fat.plan import plan as fat_plan
 from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.iso.disk import disk as iso_disk
-from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import ScanOptions, scan
 from vfloppy.synth.tree import host_path
 
@@ -123,13 +120,12 @@ def test_any_host_is_served_or_refused(drawn, symlinks, form):
         )
         try:
             tree = scan(str(root), options)
-            layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
+            files = ScannedFiles(tree)
+            closing.callback(files.close)
+            image = disk_of(tree, form, files)
         except VfloppyError as error:
             assert str(error).isprintable()  # noqa: PT017  it may be refused, and need not
             return
-        files = ScannedFiles(tree)
-        closing.callback(files.close)
-        image = (fat_disk if form == "fat" else iso_disk)(layout, tree, files)
         places = places_of(image, tree)
         for node in range(1, len(tree)):
             if not stat.S_ISREG(tree.modes[node]) or not tree.sizes[node]:
@@ -173,7 +169,7 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
         listed = {each.path for each in tree.skipped if each.reason == "vanished during the scan"}
         assert not gone or path in listed or not has_directory(tree, path)
         files = ScannedFiles(tree)
-        image = fat_disk(fat_plan(tree), tree, files)
+        image = disk_of(tree, "fat", files)
         for _, piece in located(image):
             if isinstance(piece, HostSlice):
                 try:
@@ -193,8 +189,7 @@ def has_directory(tree, path):
 def test_files_whose_size_lies_hold_what_they_claim(form):
     """/proc claims that its files are empty: they are, on the disk."""
     tree = scan("/proc/self", ScanOptions(skip_unreadable=True, excluded=lambda path: "/" in path))
-    layout = fat_plan(tree) if form == "fat" else iso_plan(tree)
-    image = (fat_disk if form == "fat" else iso_disk)(layout, tree, ScannedFiles(tree))
+    image = disk_of(tree, form, ScannedFiles(tree))
     assert tree.find("stat")
     assert not any(tree.sizes)
     assert image.size
