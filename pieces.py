@@ -44,8 +44,29 @@ class HostFiles(Protocol):
         ...
 
     @property
+    def mapped(self) -> Mapping[int, memoryview]:
+        """The contents of some files of `steady`, to be handed to system calls and not to be looked
+        at: a page that can't be had fails a system call, and ends a process that looks itself.
+        """
+        ...
+
+    @property
     def alarms(self) -> int:
         """How often a file has left `steady` because somebody was about to change it."""
+        ...
+
+    def count(self, index: int, length: int) -> None:
+        """Notes that so much of a file was read, which makes it worth a place in `mapped`."""
+        ...
+
+    def pin(self) -> None:
+        """From now on nobody can change a file of `steady`, even if `alarms` grows; whoever wants
+        to is kept waiting, so be quick.
+        """
+        ...
+
+    def unpin(self) -> None:
+        """Ends what `pin` began."""
         ...
 
     @property

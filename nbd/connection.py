@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from .errors import ProtocolError
 from .exports import ExportTable
 from .handshake import Agreement, Talk, Tls, Upgrade, negotiate
-from .reading import Transfer
+from .reading import Lent
 from .sending import Sender
 from .session import Session
 from .stdio import StdioConnection
@@ -62,6 +62,7 @@ def serve_connection(
         extended=agreement.extended,
         contexts=agreement.contexts,
         transfer_min_bytes=sender.transfer_min_bytes,
+        lends=sender.borrows,
         report=partial(report, logging.WARNING),
     )
     _transmit(connection, session, sender)
@@ -143,16 +144,18 @@ def _receive_exactly(connection: Connection, count: int, deadline: float) -> byt
 def _transmit(connection: Connection, session: Session, sender: Sender) -> None:
     space, received = session.space, session.received
     receive = _receive if _can_peek(connection) else _receive_simply
-    send_buffers, send_slice = sender.send_buffers, sender.send_slice
+    send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
     while not session.closed:
         count = receive(connection, space())
         if not count:
             return
         for item in received(count):
-            if isinstance(item, Transfer):
-                item.error = send_slice(item.slice)
-            else:
+            if isinstance(item, list):
                 send_buffers(item)
+            elif isinstance(item, Lent):
+                send_lent(item)
+            else:
+                item.error = send_slice(item.slice)
 
 
 def _can_peek(connection: Connection) -> bool:

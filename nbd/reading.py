@@ -24,7 +24,22 @@ _DONE = wire.NBD_REPLY_FLAG_DONE
 _ZEROS = memoryview(bytes(64 << 10))
 
 Buffer: TypeAlias = bytes | memoryview
-Reading: TypeAlias = Generator["list[Buffer] | Transfer", None, int]
+Item: TypeAlias = "list[Buffer] | Lent | Transfer"
+"""Buffers to be sent, all of them; or what its class says."""
+Reading: TypeAlias = Generator[Item, None, int]
+
+
+class Lent:
+    """Buffers of which some are views of mapped files: as many bytes as go out without waiting.
+
+    Only the kernel may look at them. Whoever sends them leaves in `sent` how many bytes went.
+    """
+
+    __slots__ = ("buffers", "sent")
+
+    def __init__(self, buffers: list[Buffer]) -> None:
+        self.buffers = buffers
+        self.sent = 0
 
 
 class Transfer:

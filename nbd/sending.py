@@ -6,6 +6,8 @@ Measured with 32 reads in flight, microseconds of the server's processor time a 
     TCP, loopback   64 KiB: copied 31, sendfile 46    256 KiB: 105, 145    MSG_MORE changes nothing
 
 Hence sendfile on Unix sockets from 32 KiB up, and on TCP copies in parts that stay in the cache.
+What is mapped is sent from there, which saves a copy, and a call each: with 32 reads in flight
+half as many reads again of 4 KiB, and with 8 on TCP twice as many of 1 MiB.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ import sys
 from collections.abc import Callable, Iterator
 
 from ..pieces import HostReadError, HostSlice
-from .reading import Buffer
+from .reading import Buffer, Lent
 from .stdio import StdioConnection
 
 IOV_MAX = 1024
 SENDFILE_MIN_BYTES = 32 << 10
-COPY_MIN_BYTES = COPY_PART_BYTES = 256 << 10  # shorter slices are read into the batch
+COPY_MIN_BYTES = 512 << 10  # shorter slices go with the batch
+COPY_PART_BYTES = 256 << 10
 _ZEROS = bytes(64 << 10)
 
 
@@ -30,7 +33,8 @@ class Sender:
     """The sending side of a connected, blocking socket. Its methods raise OSError when the client
     is gone.
 
-    `transfer_min_bytes` is the shortest slice that should come to `send_slice`.
+    `transfer_min_bytes` is the shortest slice that should come to `send_slice`; with `borrows`,
+    `send_lent` may be called.
     """
 
     def __init__(self, connection: socket.socket | StdioConnection) -> None:
@@ -38,6 +42,7 @@ class Sender:
         self._move: Callable[[HostSlice, int, int], Iterator[int]]
         is_plain = type(connection) in {socket.socket, StdioConnection}
         self._send_many = connection.sendmsg if is_plain else self._send_joined
+        self.borrows = type(connection) is socket.socket
         is_unix = type(connection) is socket.socket and connection.family == socket.AF_UNIX
         if is_unix and sys.platform == "linux":
             self.transfer_min_bytes = SENDFILE_MIN_BYTES
@@ -54,6 +59,16 @@ class Sender:
             if sent < sum(map(len, batch)):  # a signal came between
                 self._connection.sendall(b"".join(batch)[sent:])
 
+    def send_lent(self, lent: Lent) -> None:
+        """What the kernel takes at once. It looks at the bytes, and nobody else."""
+        assert isinstance(self._connection, socket.socket)
+        try:
+            lent.sent = self._connection.sendmsg(lent.buffers, (), socket.MSG_DONTWAIT)
+        except OSError as error:
+            # EFAULT: a page of a mapped file can't be had; reading it will tell why.
+            if error.errno not in {errno.EAGAIN, errno.EFAULT}:
+                raise
+
     def _send_joined(self, buffers: list[Buffer]) -> int:
         """Where several buffers can't be sent at once, as with TLS."""
         data = b"".join(buffers)
@@ -67,13 +82,14 @@ class Sender:
         shares with the socket may still change until the client receives them: the window that
         every sendfile server has.
         """
-        remaining = piece.length
+        files, index, remaining = piece.files, piece.index, piece.length
         failure: OSError | None = None
         try:
-            descriptor = piece.files.descriptor(piece.index)
+            descriptor = files.descriptor(index)
             for sent in self._move(piece, descriptor, piece.offset):
                 remaining -= sent
-            piece.files.verify(piece.index)
+            if remaining or index not in files.steady:
+                files.verify(index)
             if remaining and not piece.files.pads:
                 failure = HostReadError("a host file is shorter than at the scan")
         except HostReadError as error:
@@ -101,18 +117,32 @@ class Sender:
             yield sent
 
     def _copy(self, piece: HostSlice, descriptor: int, offset: int) -> Iterator[int]:
-        end = piece.offset + piece.length
+        files, end = piece.files, piece.offset + piece.length
         while offset < end:
-            try:
-                data = os.pread(descriptor, min(COPY_PART_BYTES, end - offset), offset)
-            except OSError as error:
-                raise _unreadable(error) from error
-            count = len(data)
+            view = files.mapped.get(piece.index) if self.borrows else None
+            if view:
+                count = self._send_view(view[offset:end])
+            else:
+                try:
+                    data = os.pread(descriptor, min(COPY_PART_BYTES, end - offset), offset)
+                except OSError as error:
+                    raise _unreadable(error) from error
+                count = len(data)
+                self._connection.sendall(data)
+                files.count(piece.index, count)
             if not count:
                 return
-            self._connection.sendall(data)
             offset += count
             yield count
+
+    def _send_view(self, view: memoryview) -> int:
+        """Sends some of a mapped file. Raises HostReadError for a page that can't be had."""
+        try:
+            return self._connection.send(view)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            raise _unreadable(OSError(errno.EIO, os.strerror(errno.EIO))) from error
 
 
 def _unreadable(error: OSError) -> HostReadError:

@@ -5,7 +5,7 @@ that yields, in order: a list of buffers, or a Transfer whose bytes should go st
 host file to the socket. No socket is touched here; export and host files are read.
 Doc: "Transmission phase", "Request types", "Structured reply types". Rules kept here:
 
-- A small read of one file, which is nearly all of them, passes through one loop without a call.
+- A read of one file, which is nearly all of them, passes through one loop (see `plain`).
 - Memory is bounded by `BATCH_BYTES`, or by one request where its reply may not be fragmented.
 - DONE goes out with a data chunk only when its bytes have been read and checked.
 - A refused WRITE is answered after its payload has passed by, as clients expect.
@@ -21,12 +21,15 @@ from operator import length_hint
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ..pieces import Export, HostReadError, HostRuns, HostSlice, Piece
+from ..pieces import Export, HostRuns, HostSlice, Piece
 from . import wire
 from .errors import ProtocolError
+from .plain import PlainReads
 from .reading import (
     BATCH_BYTES,
     Buffer,
+    Item,
+    Lent,
     ReadFailedError,
     Reading,
     Transfer,
@@ -40,13 +43,14 @@ from .status import MAXIMUM_EXTENTS, statuses
 RECEIVE_BYTES = 64 << 10
 BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
 
-Batches: TypeAlias = Iterator["list[Buffer] | Transfer"]
+Batches: TypeAlias = Iterator[Item]
 
 
 class _NoFiles:
     """Stands where an export tells nothing of host files."""
 
     steady: Mapping[int, int] = MappingProxyType({})
+    mapped: Mapping[int, memoryview] = MappingProxyType({})
     alarms = 0
     pads = False
 
@@ -57,6 +61,15 @@ class _NoFiles:
         raise NotImplementedError
 
     def verify(self, index: int) -> None:
+        raise NotImplementedError
+
+    def count(self, index: int, length: int) -> None:
+        raise NotImplementedError
+
+    def pin(self) -> None:
+        raise NotImplementedError
+
+    def unpin(self) -> None:
         raise NotImplementedError
 
 
@@ -77,11 +90,13 @@ class Session:
         extended: bool = False,
         contexts: Mapping[str, int] = MappingProxyType({}),
         transfer_min_bytes: int = wire.MAXIMUM_BLOCK_BYTES,
+        lends: bool = False,
         report: Callable[[str], None] = lambda _message: None,
     ) -> None:
         """`contexts` has the ids of those metadata contexts that the client selected.
 
         Slices from `transfer_min_bytes` up come out as a Transfer, where the protocol allows it.
+        With `lends`, batches may come out as Lent.
         `report` is told of each failure of the host once.
         """
         self.closed = False
@@ -105,11 +120,8 @@ class Session:
         self._kept_payload: bytearray | None = None  # them, unless nobody wants them
         self._after_payload: Callable[[bytes], bytes] = lambda _payload: b""  # makes the reply
         self._out: list[Buffer] = []  # replies that may go out
-        self._plain: list[Buffer] = []  # replies to plain reads, whose files must be checked first
-        self._plain_requests: list[wire.Headed] = []
-        self._plain_files: set[int] = set()
         self._runs: HostRuns = getattr(export, "host_runs", None) or _NO_RUNS
-        self._alarms = self._runs.files.alarms
+        self._plain = PlainReads(self._runs.files, self._read_checked, lends=lends)
 
     def space(self) -> memoryview:
         """Where the next bytes from the client belong; never empty."""
@@ -144,38 +156,36 @@ class Session:
         small read costs.
         """
         runs, plain = self._runs, self._plain
-        files, shift, starts, sizes = runs.files, runs.block_shift, runs.starts, runs.sizes
+        shift, starts, sizes = runs.block_shift, runs.starts, runs.sizes
         runs_start, runs_bytes = runs.start, runs.end - runs.start
-        steady_descriptor, depend_on = files.steady.get, self._plain_files.add
-        append, remember = plain.append, self._plain_requests.append
-        structured, compact = self._structured, not self._extended
-        pack_data, pack_extended = wire.HEADED_DATA.pack, wire.EXTENDED_DATA.pack
-        pack_simple, extended_head = wire.SIMPLE_REPLY.pack, wire.EXTENDED_DATA_HEAD
-        pread, read_head, data_head = os.pread, self._read_head, wire.DATA_HEAD
+        view_of, read, is_steady = plain.mapped.get, plain.read, runs.files.steady.__contains__
+        buffers, append, remember = plain.buffers, plain.buffers.append, plain.requests.append
+        structured, compact = self._structured, self._structured and not self._extended
+        pack_data, data_header = wire.HEADED_DATA.pack, self._replies.data_header
+        read_head, data_head, most = self._read_head, wire.DATA_HEAD, wire.MAXIMUM_BLOCK_BYTES
         limit, pending = self._transfer_min_bytes, 0
         for request in requests:
             head, cookie, offset, length = request
             inside = offset - runs_start
-            data = b""
-            if head == read_head and 0 <= inside < runs_bytes and 0 < length < limit:
+            data: Buffer = b""
+            if head == read_head and 0 <= inside < runs_bytes and 0 < length <= most:
                 file = bisect_right(starts, inside >> shift) - 1
                 position = inside - (starts[file] << shift)
                 if position + length <= sizes[file]:
-                    descriptor = steady_descriptor(file)
-                    try:
-                        if descriptor is None:
-                            descriptor = files.descriptor(file)
-                            depend_on(file)
-                        data = pread(descriptor, length, position)
-                    except OSError:
-                        data = b""
+                    if length < limit:
+                        view = view_of(file)
+                        end = position + length
+                        data = view[position:end] if view else read(file, length, position)
+                    elif structured and is_steady(file):
+                        piece = HostSlice(runs.files, file, position, length)
+                        yield from self._transfer(cookie, offset, piece)
+                        pending = 0
+                        continue
             if data and len(data) == length:
-                if structured and compact:
+                if compact:
                     append(pack_data(data_head, cookie, length + 8, offset))
-                elif structured:
-                    append(pack_extended(extended_head, cookie, offset, length + 8, offset))
                 else:
-                    append(pack_simple(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie))
+                    append(data_header(_DONE, cookie, offset, offset, length))
                 append(data)
                 remember(request)
                 pending += length
@@ -183,7 +193,7 @@ class Session:
                 pending += yield from self._other(request)
                 if self.closed or self._payload:
                     break
-            if pending >= BATCH_BYTES or len(plain) + len(self._out) >= BATCH_BUFFERS:
+            if pending >= BATCH_BYTES or len(buffers) + len(self._out) >= BATCH_BUFFERS:
                 yield from self._flush()
                 pending = 0
         return pending
@@ -209,50 +219,38 @@ class Session:
             return 0
         return (yield from self._read(0, cookie, offset, length, pieces))
 
-    def _flush(self) -> Batches:
-        """Lets go of the batch."""
-        self._settle()
-        if self._out:
-            yield self._out
-            self._out.clear()
+    def _flush(self, *behind: Buffer) -> Batches:
+        """Lets go of the batch, with some more behind it."""
+        out, plain = self._out, self._plain
+        first = len(out)
+        is_lent = plain.settle(out)
+        out += behind
+        if is_lent:
+            try:
+                lent = Lent(out)
+                yield lent
+                whole = lent.sent == sum(map(len, out))
+                out[:] = () if whole else plain.unsent(out, first, lent.sent)
+            finally:
+                plain.release()
+        if out:
+            yield out
+            out.clear()
 
-    def _settle(self) -> None:
-        """Adds the replies to plain reads, once the files that they come from were checked.
-
-        One check a file and batch, instead of one a read: a third of a small read's cost.
-        """
-        files = self._runs.files
-        try:
-            if files.alarms != self._alarms:
-                raise HostReadError("a file that was under lease is being written to")
-            for index in self._plain_files:
-                files.verify(index)
-            self._out += self._plain
-        except OSError:
-            self._alarms = files.alarms
-            for _, cookie, offset, length in self._plain_requests:
-                self._read_checked(cookie, offset, length)
-        self._plain.clear()
-        self._plain_requests.clear()
-        self._plain_files.clear()
-
-    def _read_checked(self, cookie: int, offset: int, length: int) -> None:
-        """Reads again, with a check of its own, to tell the good reads of a batch from the bad."""
+    def _read_checked(self, out: list[Buffer], cookie: int, offset: int, length: int) -> None:
+        """Adds the reply to a plain read, checked by itself."""
         try:
             pieces = self._export.pieces(offset, length)
-            read_whole(self._out, cookie, offset, length, pieces, self._replies)
+            read_whole(out, cookie, offset, length, pieces, self._replies)
         except ReadFailedError as failure:
-            self._out.append(self._failed(cookie, offset, failure.error, failure.offset))
+            out.append(self._failed(cookie, offset, failure.error, failure.offset))
         except OSError as error:
-            self._out.append(self._failed(cookie, offset, error))
+            out.append(self._failed(cookie, offset, error))
 
     def _transfer(self, cookie: int, offset: int, piece: HostSlice) -> Batches:
         """The reply to a read of one large slice; what follows it tells whether it was good."""
-        header = self._replies.data_header(0, cookie, offset, offset, piece.length)
-        self._settle()
-        self._out.append(header)  # nothing may come between it and the bytes
-        yield self._out
-        self._out.clear()
+        # Nothing may come between the header and the bytes.
+        yield from self._flush(self._replies.data_header(0, cookie, offset, offset, piece.length))
         transfer = Transfer(piece)
         yield transfer
         if transfer.error is None:

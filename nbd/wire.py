@@ -138,9 +138,6 @@ DATA_HEAD: Final = (
 EXTENDED_REQUEST: Final = struct.Struct(">QQQQ")  # head, cookie, offset, length
 EXTENDED_READ_HEAD: Final = NBD_EXTENDED_REQUEST_MAGIC << 32 | NBD_CMD_READ
 EXTENDED_DATA: Final = struct.Struct(">QQQQQ")  # head, cookie, offset, length, offset; then data
-EXTENDED_DATA_HEAD: Final = (
-    NBD_EXTENDED_REPLY_MAGIC << 32 | NBD_REPLY_FLAG_DONE << 16 | NBD_REPLY_TYPE_OFFSET_DATA
-)
 EXTENDED_CHUNK: Final = struct.Struct(">IHHQQQ")  # magic, flags, type, cookie, offset, length
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")  # magic, error, cookie
 CHUNK: Final = struct.Struct(">IHHQI")  # magic, flags, type, cookie, length of payload

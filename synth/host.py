@@ -2,8 +2,8 @@
 
 A file's identity (device, inode, type, size, times) is held against the scan when it is opened and
 again after every read, so a byte that leaves here is a byte that the scan's file held. The check
-comes after the read: a change during the read shows too. pread, not mmap: a mapped file that
-somebody truncates kills the process that reads it.
+comes after the read: a change during the read shows too. Nothing here looks at mapped memory: a
+mapped file that somebody truncates kills the process that does.
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class ScannedFiles:
         self._told: set[int] = set()
         self._leases = Leases() if leases else None
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
+        self.mapped: dict[int, memoryview] = self._leases.mapped if self._leases else {}
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 2))
 
@@ -103,6 +104,21 @@ class ScannedFiles:
     def alarms(self) -> int:
         """See `HostFiles.alarms`."""
         return self._leases.broken if self._leases else 0
+
+    def count(self, index: int, length: int) -> None:
+        """See `HostFiles.count`."""
+        if self._leases:
+            self._leases.count(index, length)
+
+    def pin(self) -> None:
+        """See `HostFiles.pin`."""
+        if self._leases:
+            self._leases.pin()
+
+    def unpin(self) -> None:
+        """See `HostFiles.unpin`."""
+        if self._leases:
+            self._leases.unpin()
 
     @property
     def pads(self) -> bool:
@@ -171,7 +187,8 @@ class ScannedFiles:
             self.close()
 
     def _close(self, index: int) -> None:
-        self.steady.pop(index, None)
+        if self._leases:
+            self._leases.drop(index)
         os.close(self._open.pop(index))
 
     def verify(self, index: int) -> None:

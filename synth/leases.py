@@ -6,6 +6,10 @@ nobody can truncate it; so one check after taking the lease holds until the leas
 SIGIO comes, the handler gives the lease back (the writer waits that long, some ten microseconds)
 and counts an alarm. What was read before the handler ran, was read before the writer could write.
 
+What is read often is mapped, so that the kernel can send it without a copy; a lease is then kept
+until what was handed out has been sent (`pin`). A mapping's pages may vanish all the same, when a
+disk fails or a reader empties the file: system calls report that, so nobody else may look at them.
+
 fcntl(2), "Leases". Leases are for regular files that the user owns (or with CAP_LEASE) on file
 systems whose writers all pass this kernel; where there is none to be had, files are just checked.
 """
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import mmap
 import os
 import signal
 from types import FrameType
@@ -24,6 +29,11 @@ _LOCAL = frozenset(
 )
 
 
+_MAP_MIN_BYTES = 64 << 10  # mapping and faulting cost as much as some ten reads
+_MOST_MAPPED_BYTES = 4 << 30  # whose page tables are 8 MiB
+_WARM_PART = 4  # a file is mapped once this part of its bytes was read
+
+
 class Leases:
     """The leases of one process, taken and given back in its main thread."""
 
@@ -32,18 +42,79 @@ class Leases:
         """Descriptors under lease, by the key that they were taken with."""
         self.broken = 0
         """How many leases had to be given back."""
+        self.mapped: dict[int, memoryview] = {}
+        """The contents of those of them that are read often."""
+        self._unread: dict[int, int] = {}  # bytes until a file is mapped
+        self._mapped_bytes = 0
+        self._pinned = False
+        self._due: list[int] = []  # descriptors whose leases are wanted back
         self._process = 0
         self._devices: dict[int, bool] = {}
 
     def take(self, key: int, descriptor: int) -> None:
         """Takes a lease where that can be done; checking the file is still to do."""
-        device = os.fstat(descriptor).st_dev
+        status = os.fstat(descriptor)
+        device = status.st_dev
         if device not in self._devices:
             self._devices[device] = _is_local(descriptor)
         if self._devices[device] and self._listens():
             with contextlib.suppress(OSError):
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 self.held[key] = descriptor
+                if status.st_size >= _MAP_MIN_BYTES:
+                    self._unread[key] = status.st_size // _WARM_PART
+
+    def drop(self, key: int) -> None:
+        """To be called before a descriptor is closed."""
+        descriptor = self.held.pop(key, None)
+        if descriptor is not None and self._unmap(key):
+            # The mapping may live for as long as somebody sends from it, and the lease with it.
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def count(self, key: int, length: int) -> None:
+        """Notes that so much of a file was read, and maps it when it is worth that.
+
+        Not before: a read of a page that is not in memory fetches just what is asked for, where a
+        mapping would have the disk read around it.
+        """
+        left = self._unread.get(key)
+        if left is None:
+            return
+        self._unread[key] = left - length
+        if left <= length:
+            del self._unread[key]
+            self._map(key)
+
+    def pin(self) -> None:
+        """No lease is given back from now on."""
+        self._pinned = True
+
+    def unpin(self) -> None:
+        """Gives back what was asked for meanwhile."""
+        self._pinned = False
+        while self._due:
+            fcntl.fcntl(self._due.pop(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+    def _map(self, key: int) -> None:
+        descriptor = self.held.get(key)
+        if descriptor is None:
+            return
+        with contextlib.suppress(OSError):  # some file systems map nothing
+            size = os.fstat(descriptor).st_size
+            if 0 < size <= _MOST_MAPPED_BYTES - self._mapped_bytes:
+                self.mapped[key] = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
+                self._mapped_bytes += size
+        if key not in self.held:  # the lease was wanted back meanwhile
+            self._unmap(key)
+
+    def _unmap(self, key: int) -> bool:
+        """Whether there was something to unmap; it goes when nobody uses it any more."""
+        self._unread.pop(key, None)
+        view = self.mapped.pop(key, None)
+        if view is None:
+            return False
+        self._mapped_bytes -= len(view)
+        return True
 
     def _listens(self) -> bool:
         """Whether this process hears of broken leases: a child does not inherit that."""
@@ -59,8 +130,12 @@ class Leases:
         for key, descriptor in list(self.held.items()):
             if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
                 del self.held[key]
+                self._unmap(key)
                 self.broken += 1
-                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                if self._pinned:
+                    self._due.append(descriptor)
+                else:
+                    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def _is_local(descriptor: int) -> bool:

@@ -28,6 +28,8 @@ class FakeFiles:
         self.broken: set[int] = set()
         self.verified: list[int] = []
         self.steady: dict[int, int] = {}
+        self.mapped: dict[int, memoryview] = {}
+        self.pins = 0
         self.alarms = 0
         self.pads = False
         for number, content in enumerate(contents):
@@ -45,6 +47,15 @@ class FakeFiles:
 
     def descriptor(self, index: int) -> int:
         return self.descriptors[index]
+
+    def count(self, index: int, length: int) -> None:
+        pass
+
+    def pin(self) -> None:
+        self.pins += 1
+
+    def unpin(self) -> None:
+        self.pins -= 1
 
     def verify(self, index: int) -> None:
         self.verified.append(index)

@@ -9,10 +9,12 @@ import re
 import signal
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from vfloppy.nbd import listen_unix, reading, sending, session, wire
+from vfloppy.nbd import listen_unix, plain, reading, sending, session, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
 from vfloppy.synth.fat.disk import disk
@@ -50,7 +52,7 @@ def served(tmp_path, serve, monkeypatch):
                 break
             position += len(piece) if isinstance(piece, bytes) else piece.length
         listener = listen_unix(tmp_path / "socket")
-        for module in (host, session, reading, sending):
+        for module in (host, plain, session, reading, sending):
             if hasattr(module, "os"):
                 monkeypatch.setattr(module, "os", below)
         return listener.path, position, serve([listener], {"": image})
@@ -143,6 +145,39 @@ def test_signals_in_the_middle_of_reads_change_nothing(served, figures):
             figures["wrong bytes"] += wrong
             assert not wrong
     figures["signals"] += sum(number % 7 for number in range(300))
+    end_well(running, figures)
+
+
+def test_a_writer_waits_for_no_client_and_changes_no_reply(served, figures):
+    """Bytes are lent to the kernel from a mapping of the file; the client takes them late."""
+    path, at, running = served(leases=True)
+    places = [at + 4096 * (number % 70) for number in range(2000)]
+    with Client(path) as client:
+        client.go()
+        for place in places[:70]:
+            client.read(place, 4096)
+        (child,) = running.children()
+        file = Path(path).parent / "root" / "file"
+        if str(file) not in Path(f"/proc/{child}/maps").read_text():
+            pytest.skip("no leases to be had on this file system")
+        client.send(
+            b"".join(
+                request(wire.NBD_CMD_READ, place, 4096, cookie=cookie)
+                for cookie, place in enumerate(places)
+            )
+        )
+        program = f"open({str(file)!r}, 'r+b').write(bytes({len(CONTENT)}))"
+        # Less than the time after which the kernel lets a writer in by force.
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+        failed = 0
+        for _ in places:
+            reply = client.chunk()
+            failed += bool(reply.error)
+            offset = places[reply.cookie] - at
+            wrong = not reply.error and reply.payload != CONTENT[offset : offset + 4096]
+            figures["wrong bytes"] += wrong
+            assert not wrong
+    assert 0 < failed < len(places)
     end_well(running, figures)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 
 import pytest
 from vfloppy.pieces import HostReadError
+from vfloppy.synth import leases
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.leases import Leases
 from vfloppy.synth.scan import scan
@@ -65,6 +67,89 @@ def test_a_reader_that_empties_the_file_breaks_no_lease_but_leaves_nothing_to_re
         files.read(2, 0, 7)
 
 
+LARGE = 1 << 20
+
+
+@pytest.fixture
+def warm(root):
+    """The node of a large file of which a quarter was read, and the files."""
+    (root / "large").write_bytes(os.urandom(LARGE))
+    tree = scan(str(root))
+    files = ScannedFiles(tree, leases=True)
+    node = tree.sizes.index(LARGE)
+    files.read(node, 0, 1)
+    if not files.steady:
+        pytest.skip("no leases to be had on this file system")
+    files.count(node, LARGE // 4 - 1)
+    assert not files.mapped
+    files.count(node, 1)
+    return node, files
+
+
+def test_a_file_is_mapped_when_a_quarter_of_it_was_read(warm, root):
+    node, files = warm
+    assert bytes(files.mapped[node]) == (root / "large").read_bytes()
+    files.count(node, LARGE)
+    assert list(files.mapped) == [node]
+
+
+def test_small_files_are_not_mapped(files):
+    files.count(1, LARGE)
+    assert not files.mapped
+
+
+@pytest.mark.usefixtures("warm")
+def test_so_much_is_mapped_and_no_more(root, monkeypatch):
+    monkeypatch.setattr(leases, "_MOST_MAPPED_BYTES", LARGE * 3 // 2)
+    (root / "larger").write_bytes(os.urandom(LARGE))
+    tree = scan(str(root))
+    more = ScannedFiles(tree, leases=True)
+    large = [number for number, size in enumerate(tree.sizes) if size == LARGE]
+    for each in (*large, *large):
+        more.read(each, 0, 1)
+        more.count(each, LARGE)
+    assert len(more.mapped) == 1
+    more.close()
+    assert not more.mapped
+    more.read(large[1], 0, 1)
+    more.count(large[1], LARGE)
+    assert list(more.mapped) == large[1:]
+
+
+def test_a_writer_ends_the_mapping(warm, root):
+    node, files = warm
+    write_elsewhere(root / "large", "overwritten")
+    assert (dict(files.mapped), files.alarms) == ({}, 1)
+    files.count(node, LARGE)
+    assert not files.mapped
+
+
+def test_a_writer_waits_until_what_was_lent_is_back(warm, root):
+    node, files = warm
+    before = bytes(files.mapped[node][:100])
+    view = files.mapped[node][:100]
+    files.pin()
+    program = f"import os; os.write(os.open({str(root / 'large')!r}, os.O_WRONLY), b'x' * 100)"
+    writer = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        while not files.alarms:  # the writer is at the door
+            signal.sigtimedwait([], 0.001)
+        assert (dict(files.mapped), bytes(view)) == ({}, before)
+        assert writer.poll() is None
+    finally:
+        files.unpin()
+    assert writer.wait(60) == 0
+    assert bytes(view) == b"x" * 100
+
+
+def test_a_closed_file_keeps_no_writer_waiting_however_long_its_bytes_are_lent(warm, root):
+    node, files = warm
+    view = files.mapped[node][:10]
+    files.close()
+    write_elsewhere(root / "large", "overwritten")
+    assert (bytes(view), files.alarms) == (b"overwritte", 0)
+
+
 def test_readers_break_nothing(files, root):
     assert (root / "a").read_bytes() == b"as it was scanned"
     os.rename(root / "a", root / "c")
@@ -107,10 +192,10 @@ def test_no_leases_outside_of_the_main_thread(root):
 
 
 def test_no_leases_where_another_machine_may_write():
-    leases = Leases()
+    ours = Leases()
     with open("/proc/version", "rb") as file:
-        leases.take(1, file.fileno())
-    assert leases.held == {}
+        ours.take(1, file.fileno())
+    assert ours.held == {}
 
 
 def test_no_leases_unless_asked_for(root):

@@ -1,0 +1,120 @@
+"""Plain reads: small ones of a single host file, whose replies are gathered and let go together.
+
+A file that nobody can change unnoticed needs no check; the others get one check a batch, instead
+of one a read: a third of a small read's cost. What is mapped is not even read: the kernel takes it
+from the file's pages when the batch is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+from ..pieces import HostFiles, HostReadError
+from . import wire
+from .reading import Buffer
+
+ReadAgain: TypeAlias = Callable[[list[Buffer], int, int, int], None]
+"""Adds the reply to the read with this cookie, offset and length to the list: data, or an error."""
+
+_NOTHING: Mapping[int, memoryview] = MappingProxyType({})
+
+
+class PlainReads:
+    """The replies since the last flush, each a header and its data.
+
+    `read_again` reads with a check of its own; with `lends`, data may be views of mapped files.
+    """
+
+    def __init__(self, files: HostFiles, read_again: ReadAgain, *, lends: bool) -> None:
+        self.buffers: list[Buffer] = []
+        self.requests: list[wire.Headed] = []
+        self.mapped = files.mapped if lends else _NOTHING
+        self._files = files
+        self._read_again = read_again
+        self._lends = lends
+        self._alarms = files.alarms
+        self._unchecked: set[int] = set()
+
+    def read(self, file: int, length: int, position: int) -> bytes:
+        """The bytes of a file that isn't mapped; too few where not all of them can be had."""
+        try:
+            descriptor = self._files.steady.get(file)
+            if descriptor is None:
+                descriptor = self._files.descriptor(file)
+                self._unchecked.add(file)
+            elif self._lends:
+                self._files.count(file, length)
+            return os.pread(descriptor, length, position)
+        except OSError:  # whoever reads it again will hear why
+            return b""
+
+    def settle(self, out: list[Buffer]) -> bool:
+        """Adds the replies to `out`, good or bad.
+
+        True when some of it is lent: then the files are pinned, and whoever has sent what went at
+        once calls `unsent` and `release`, and sends the rest. False when all of it is ours.
+        """
+        files, lent = self._files, bool(self.mapped and self.buffers)
+        if lent:
+            files.pin()
+        try:
+            if files.alarms != self._alarms:
+                raise HostReadError("a file that was under lease is being written to")
+            for index in self._unchecked:
+                files.verify(index)
+            out += self.buffers
+        except OSError:
+            self._alarms = files.alarms
+            for _, cookie, offset, length in self.requests:
+                self._read_again(out, cookie, offset, length)
+            if lent:
+                files.unpin()
+            lent = False
+        if not lent:
+            self._forget()
+        return lent
+
+    def unsent(self, buffers: list[Buffer], first: int, sent: int) -> list[Buffer]:
+        """What is left of `buffers` after `sent` bytes, with nothing lent among it.
+
+        The replies start at the buffer numbered `first`. Raises OSError when one that is half sent
+        can't be completed: then the connection can't go on.
+        """
+        rest, sent = _behind(buffers[:first], sent)
+        pairs = iter(self.buffers)
+        for (_, cookie, offset, length), header, data in zip(
+            self.requests, pairs, pairs, strict=False
+        ):
+            size = len(header) + len(data)
+            if sent < size:
+                again: list[Buffer] = []
+                self._read_again(again, cookie, offset, length)
+                reply = b"".join(again)
+                if sent and not reply.startswith(header):
+                    raise HostReadError("a host file failed when half of a reply had been sent")
+                rest.append(reply[sent:])
+            sent = max(sent - size, 0)
+        return rest + _behind(buffers[first + len(self.buffers) :], sent)[0]
+
+    def release(self) -> None:
+        """What was lent has been sent, or never will be."""
+        self._forget()
+        self._files.unpin()
+
+    def _forget(self) -> None:
+        self.buffers.clear()
+        self.requests.clear()
+        self._unchecked.clear()
+
+
+def _behind(buffers: list[Buffer], sent: int) -> tuple[list[Buffer], int]:
+    """What is left of buffers after `sent` bytes, and how many bytes were sent of what follows."""
+    rest: list[Buffer] = []
+    for buffer in buffers:
+        if sent < len(buffer):
+            rest.append(buffer[sent:])
+        sent = max(sent - len(buffer), 0)
+    return rest, sent
