@@ -153,8 +153,9 @@ class Extent(NamedTuple):
 class HostRuns(NamedTuple):
     """Where host files lie in an export, as columns, for an outlet that can't spare a call a read.
 
-    File n starts at byte `start + (starts[n] << block_shift)` and is `sizes[n]` bytes long. Of
-    files that start in one place only the last has bytes there. All ends at byte `end`.
+    File n starts at byte `start + (starts[n] << block_shift)` and is `sizes[n]` bytes long; behind
+    it are zeros until the next. Of files that start in one place only the last has bytes there.
+    `starts` has one item more, which is where all ends: at byte `end`.
     """
 
     files: HostFiles

@@ -51,6 +51,11 @@ class PlainReads:
         except OSError:  # whoever reads it again will hear why
             return b""
 
+    def read_end(self, file: int, length: int, position: int, size: int) -> bytes:
+        """The last bytes of a file of `size` bytes and zeros behind them; as `read` else."""
+        data = self.read(file, size - position, position)
+        return data.ljust(length, b"\0") if len(data) == size - position else b""
+
     def settle(self, out: list[Buffer]) -> bool:
         """Adds the replies to `out`, good or bad.
 

@@ -158,7 +158,8 @@ class Session:
         runs, plain = self._runs, self._plain
         shift, starts, sizes = runs.block_shift, runs.starts, runs.sizes
         runs_start, runs_bytes = runs.start, runs.end - runs.start
-        view_of, read, is_steady = plain.mapped.get, plain.read, runs.files.steady.__contains__
+        view_of, read, read_end = plain.mapped.get, plain.read, plain.read_end
+        is_steady = runs.files.steady.__contains__
         buffers, append, remember = plain.buffers, plain.buffers.append, plain.requests.append
         structured, compact = self._structured, self._structured and not self._extended
         pack_data, data_header = wire.HEADED_DATA.pack, self._replies.data_header
@@ -171,16 +172,18 @@ class Session:
             if head == read_head and 0 <= inside < runs_bytes and 0 < length <= most:
                 file = bisect_right(starts, inside >> shift) - 1
                 position = inside - (starts[file] << shift)
-                if position + length <= sizes[file]:
-                    if length < limit:
-                        view = view_of(file)
-                        end = position + length
+                end, size = position + length, sizes[file]
+                if length < limit:
+                    view = view_of(file)
+                    if end <= size:
                         data = view[position:end] if view else read(file, length, position)
-                    elif structured and is_steady(file):
-                        piece = HostSlice(runs.files, file, position, length)
-                        yield from self._transfer(cookie, offset, piece)
-                        pending = 0
-                        continue
+                    elif position < size and inside + length <= starts[file + 1] << shift:
+                        data = read_end(file, length, position, size)
+                elif end <= size and structured and is_steady(file):
+                    piece = HostSlice(runs.files, file, position, length)
+                    yield from self._transfer(cookie, offset, piece)
+                    pending = 0
+                    continue
             if data and len(data) == length:
                 if compact:
                     append(pack_data(data_head, cookie, length + 8, offset))

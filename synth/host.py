@@ -92,6 +92,7 @@ class ScannedFiles:
         self._directories = Directories(tree)
         self._ctimes_ns = tree.ctimes_ns
         self._open: dict[int, int] = {}
+        self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
         self._told: set[int] = set()
         self._leases = Leases() if leases else None
@@ -134,10 +135,14 @@ class ScannedFiles:
                 # It is there until the lease is given back, so nobody could write meanwhile.
                 if len(data) == length and index in self.steady:
                     return data
-            descriptor = self.descriptor(index)
+            # For a new one, the check below is enough.
+            is_new = index not in self._open
+            descriptor = self._open_file(index) if is_new else self.descriptor(index)
             data = os.pread(descriptor, length, offset)
             status = os.fstat(descriptor)
         except OSError as error:
+            if index in self._open:
+                self.verify(index)  # which may know better what happened
             raise self._failure(index, error) from error
         if status.st_ctime_ns == self._ctimes_ns[index] and len(data) == length:
             return data
@@ -157,23 +162,30 @@ class ScannedFiles:
     def descriptor(self, index: int) -> int:
         """See `HostFiles.descriptor`."""
         descriptor = self._open.get(index)
-        if descriptor is not None:
-            return descriptor
-        while len(self._open) >= self._most_open:
-            self._close(next(iter(self._open)))
         try:
-            descriptor = self._open_file(index)
+            if descriptor is None:
+                descriptor = self._open_file(index)
+            elif index not in self._new:
+                return descriptor
+            else:
+                self._lease(index, descriptor)
         except OSError as error:
             raise self._failure(index, error) from error
-        self._open[index] = descriptor
-        if self._leases:
-            self._leases.take(index, descriptor)  # before the check: nothing can come between
         try:
             self.verify(index)
         except HostReadError:
             self._close(index)
             raise
         return descriptor
+
+    def _lease(self, index: int, descriptor: int) -> None:
+        """Takes a lease where there is one to be had: what is read once is not worth it, what is
+        read again is. The check comes then: in this order, nothing can come between.
+        """
+        self._new.discard(index)
+        if self._leases:
+            tree = self._tree
+            self._leases.take(index, descriptor, tree.device(index), tree.sizes[index])
 
     def close(self) -> None:
         """Closes every descriptor; reading opens them again."""
@@ -187,7 +199,8 @@ class ScannedFiles:
             self.close()
 
     def _close(self, index: int) -> None:
-        if self._leases:
+        self._new.discard(index)
+        if self._leases and index in self.steady:
             self._leases.drop(index)
         os.close(self._open.pop(index))
 
@@ -225,15 +238,22 @@ class ScannedFiles:
             position = end
 
     def _open_file(self, index: int) -> int:
+        """Opens a file that isn't, and remembers that; checking it is still to do."""
         tree = self._tree
+        while len(self._open) >= self._most_open:
+            self._close(next(iter(self._open)))
         while True:
             try:
                 directory = self._directories.descriptor(tree.node_homes[index])
-                return os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
+                descriptor = os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
                 self._close(next(reversed(self._open)))
+            else:
+                self._open[index] = descriptor
+                self._new.add(index)
+                return descriptor
 
     def _check(self, index: int, status: os.stat_result) -> None:
         """Raises HostReadError, or tells, unless what the scan saw of the file is still there.

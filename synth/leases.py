@@ -51,18 +51,18 @@ class Leases:
         self._process = 0
         self._devices: dict[int, bool] = {}
 
-    def take(self, key: int, descriptor: int) -> None:
-        """Takes a lease where that can be done; checking the file is still to do."""
-        status = os.fstat(descriptor)
-        device = status.st_dev
+    def take(self, key: int, descriptor: int, device: int, size: int) -> None:
+        """Takes a lease where that can be done; checking the file, its device (st_dev) and its size
+        in bytes is still to do.
+        """
         if device not in self._devices:
             self._devices[device] = _is_local(descriptor)
         if self._devices[device] and self._listens():
             with contextlib.suppress(OSError):
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 self.held[key] = descriptor
-                if status.st_size >= _MAP_MIN_BYTES:
-                    self._unread[key] = status.st_size // _WARM_PART
+                if size >= _MAP_MIN_BYTES:
+                    self._unread[key] = size // _WARM_PART
 
     def drop(self, key: int) -> None:
         """To be called before a descriptor is closed."""

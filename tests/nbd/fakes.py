@@ -105,7 +105,7 @@ class FakeColumns(FakeExport):
             position += _length(region)
         sizes = [each.length for each in slices]
         first = starts[0]
-        starts = [start - first for start in starts]
+        starts = [start - first for start in (*starts, self.size)]
         return HostRuns(slices[0].files, first, self.size, 0, starts, sizes)
 
 

@@ -26,11 +26,16 @@ def root(tmp_path):
 @pytest.fixture
 def files(root):
     files = ScannedFiles(scan(str(root)), leases=True)
-    files.read(1, 0, 1)
-    files.read(2, 0, 1)
+    read_twice(files, 1, 2)
     if not files.steady:
         pytest.skip("no leases to be had on this file system")
     return files
+
+
+def read_twice(files, *nodes):
+    for node in nodes:
+        files.read(node, 0, 1)
+        files.read(node, 0, 1)
 
 
 def write_elsewhere(path, text):
@@ -77,7 +82,7 @@ def warm(root):
     tree = scan(str(root))
     files = ScannedFiles(tree, leases=True)
     node = tree.sizes.index(LARGE)
-    files.read(node, 0, 1)
+    read_twice(files, node)
     if not files.steady:
         pytest.skip("no leases to be had on this file system")
     files.count(node, LARGE // 4 - 1)
@@ -106,12 +111,12 @@ def test_so_much_is_mapped_and_no_more(root, monkeypatch):
     more = ScannedFiles(tree, leases=True)
     large = [number for number, size in enumerate(tree.sizes) if size == LARGE]
     for each in (*large, *large):
-        more.read(each, 0, 1)
+        read_twice(more, each)
         more.count(each, LARGE)
     assert len(more.mapped) == 1
     more.close()
     assert not more.mapped
-    more.read(large[1], 0, 1)
+    read_twice(more, large[1])
     more.count(large[1], LARGE)
     assert list(more.mapped) == large[1:]
 
@@ -161,7 +166,7 @@ def test_a_file_that_is_being_written_is_just_checked(root):
     tree = scan(str(root))
     with open(root / "a", "r+b"):
         files = ScannedFiles(tree, leases=True)
-        assert files.read(1, 0, 2) == b"as"
+        assert files.read(1, 0, 2) == files.read(1, 0, 2) == b"as"
     assert 1 not in files.steady
 
 
@@ -173,7 +178,7 @@ def test_a_child_takes_leases_of_its_own(files, root):
         status = 1
         try:
             own = ScannedFiles(tree, leases=True)
-            own.read(1, 0, 1)
+            read_twice(own, 1)
             os.close(os.open(root / "a", os.O_WRONLY))
             status = 0 if own.alarms == 1 and not own.steady else 2
         finally:
@@ -185,7 +190,7 @@ def test_a_child_takes_leases_of_its_own(files, root):
 def test_no_leases_outside_of_the_main_thread(root):
     """Signals come to the main thread, so a lease of another could be broken in mid-read."""
     files = ScannedFiles(scan(str(root)), leases=True)
-    thread = threading.Thread(target=files.read, args=(1, 0, 1))
+    thread = threading.Thread(target=read_twice, args=(files, 1))
     thread.start()
     thread.join()
     assert files.steady == {}
@@ -194,21 +199,27 @@ def test_no_leases_outside_of_the_main_thread(root):
 def test_no_leases_where_another_machine_may_write():
     ours = Leases()
     with open("/proc/version", "rb") as file:
-        ours.take(1, file.fileno())
+        ours.take(1, file.fileno(), os.fstat(file.fileno()).st_dev, 0)
     assert ours.held == {}
+
+
+def test_a_file_that_is_read_once_is_not_worth_a_lease(files, root):
+    files.close()
+    files.read(1, 0, 1)
+    assert files.steady == {}
+    assert files.descriptor(1) == files.steady[1]
 
 
 def test_no_leases_unless_asked_for(root):
     files = ScannedFiles(scan(str(root)))
-    files.read(1, 0, 1)
+    read_twice(files, 1)
     assert (files.steady, files.alarms) == ({}, 0)
 
 
 def test_a_descriptor_that_makes_room_gives_its_lease_back(root, monkeypatch):
     files = ScannedFiles(scan(str(root)), leases=True)
     monkeypatch.setattr(files, "_most_open", 1)
-    files.read(1, 0, 1)
-    files.read(2, 0, 1)
+    read_twice(files, 1, 2)
     assert 1 not in files.steady
     write_elsewhere(root / "a", "x")
     assert files.alarms == 0
