@@ -27,7 +27,7 @@ from .options import DiskOptions
 if TYPE_CHECKING:  # half of the runs need the one, half the other
     from ..synth.iso.layout import Layout as IsoLayout
 
-_DESCRIPTORS_WANTED = 16384
+_DESCRIPTORS_WANTED = 24 << 10
 _MOST_PROCESSES = 4
 _LARGE_BYTES = (1 << 32) - 1
 

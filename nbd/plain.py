@@ -1,7 +1,7 @@
 """Plain reads: small ones of a single host file, whose replies are gathered and let go together.
 
-A file that nobody can change unnoticed needs no check; the others get one check a batch, instead
-of one a read: a third of a small read's cost. What is mapped is not even read: the kernel takes it
+A file that nobody can change unnoticed needs no check; the others get two a batch, for the first
+read and for all others, instead of one a read: a third of a small read's cost. What is mapped is not even read: the kernel takes it
 from the file's pages when the batch is sent.
 """
 
@@ -36,13 +36,17 @@ class PlainReads:
         self._read_again = read_again
         self._lends = lends
         self._alarms = files.alarms
-        self._unchecked: set[int] = set()
+        self._seen: set[int] = set()  # files that were read, each with a check of its own
+        self._unchecked: set[int] = set()  # those that were read again, without
 
     def read(self, file: int, length: int, position: int) -> bytes:
         """The bytes of a file that isn't mapped; too few where not all of them can be had."""
         try:
             descriptor = self._files.steady.get(file)
             if descriptor is None:
+                if file not in self._seen:
+                    self._seen.add(file)
+                    return self._files.read(file, position, length)
                 descriptor = self._files.descriptor(file)
                 self._unchecked.add(file)
             elif self._lends:
@@ -112,6 +116,7 @@ class PlainReads:
     def _forget(self) -> None:
         self.buffers.clear()
         self.requests.clear()
+        self._seen.clear()
         self._unchecked.clear()
 
 

@@ -191,7 +191,7 @@ def _append(parts: list[Buffer], piece: Piece) -> int:
         parts.append(piece)
         return len(piece)
     if isinstance(piece, HostSlice):
-        parts.append(piece.read())
+        parts.append(piece.files.read(piece.index, piece.offset, piece.length))
         return piece.length
     whole, rest = divmod(piece.length, len(_ZEROS))
     parts += [_ZEROS] * whole

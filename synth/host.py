@@ -25,7 +25,7 @@ _OPEN_DIRECTORY = _OPEN_ROOT | os.O_NOFOLLOW
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _OPEN_DIRECTORIES = 64
-_MOST_OPEN_FILES = 4096
+_MOST_OPEN_FILES = 16 << 10
 
 
 class Directories:
@@ -91,7 +91,7 @@ class ScannedFiles:
         self._tree = tree
         self._directories = Directories(tree)
         self._ctimes_ns = tree.ctimes_ns
-        self._open: dict[int, int] = {}
+        self._open: OrderedDict[int, int] = OrderedDict()
         self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
         self._told: set[int] = set()
@@ -99,7 +99,7 @@ class ScannedFiles:
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
         self.mapped: dict[int, memoryview] = self._leases.mapped if self._leases else {}
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 2))
+        self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 4 * 3))
 
     @property
     def alarms(self) -> int:

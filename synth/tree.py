@@ -197,7 +197,8 @@ class Tree:
 
     def name(self, node: int) -> bytes:
         """A node's name in the tree."""
-        return self.joined_names(node, node + 1)
+        ends = self.name_ends
+        return bytes(self.names[ends[node - 1] + 1 if node else 0 : ends[node]])
 
     def host_name(self, node: int) -> bytes:
         """A node's name on the host."""
