@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from measure import converse
-from trees import one_gibibyte
+from trees import gibibytes
 
 CONNECTIONS, IN_FLIGHT, PROCESSES = 64, 64, 4
 SIZES = (1, 512, 4096, 4096, 4096, 16_384, 65_536, 262_144)
@@ -109,7 +109,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="vfloppy-soak-") as folder:
         tree, image, path = Path(folder, "tree"), f"{folder}/image", f"{folder}/socket"
         tree.mkdir()
-        one_gibibyte(tree)
+        gibibytes(tree)
         run = [sys.executable, "-m", "vfloppy"]
         subprocess.run([*run, "build", "-q", str(tree), image], check=True, cwd="/")
         serve = [*run, "serve", "-q", "-U", path, str(tree)]

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def one_gibibyte(root: Path) -> None:
-    """1,024 files of 1 MiB in 16 directories."""
+def gibibytes(root: Path, count: int = 1) -> None:
+    """1,024 files of 1 MiB in 16 directories, or as often as that."""
     block = random.Random(1).randbytes(1 << 20)
-    for directory in range(16):
+    for directory in range(16 * count):
         folder = root / f"directory-{directory:02}"
         folder.mkdir()
         for number in range(64):
@@ -51,7 +51,7 @@ def file_system(name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="vfloppy-bench-") as folder:
         image, mount = Path(folder, "image"), Path(folder, "mount")
         with image.open("wb") as file:
-            file.truncate(8 << 30)
+            file.truncate(16 << 30)
         mount.mkdir()
         subprocess.run([f"mkfs.{name}", "-q", str(image)], check=True)
         subprocess.run(["mount", "-o", "loop", str(image), str(mount)], check=True)

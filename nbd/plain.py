@@ -1,8 +1,8 @@
 """Plain reads: small ones of a single host file, whose replies are gathered and let go together.
 
 A file that nobody can change unnoticed needs no check; the others get two a batch, for the first
-read and for all others, instead of one a read: a third of a small read's cost. What is mapped is not even read: the kernel takes it
-from the file's pages when the batch is sent.
+read and for all others, instead of one a read: a third of a small read's cost. What is mapped is
+not even read: the kernel takes it from the file's pages when the batch is sent.
 """
 
 from __future__ import annotations
