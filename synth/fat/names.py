@@ -247,7 +247,7 @@ def short_names(names: Sequence[str]) -> list[bytes]:
             taken.add(short)
         shorts.append(short)
     tails = _Tails(taken)
-    return [short or tails.add(*basis) for basis, short in zip(_bases(names), shorts, strict=True)]
+    return [short or tails.add(basis) for basis, short in zip(_bases(names), shorts, strict=True)]
 
 
 def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -284,24 +284,27 @@ class _Tails:
 
     def __init__(self, taken: set[bytes]) -> None:
         self._taken = taken
-        self._counters: dict[tuple[int, str, str], int] = {}
-        self._digits: dict[tuple[str, str], int] = {}  # fewer are used up
+        self._numbers: dict[tuple[int, str, str], Iterator[int]] = {}
+        self._names: dict[tuple[str, str], Iterator[bytes]] = {}
 
-    def add(self, base: str, extension: str) -> bytes:
+    def add(self, basis: tuple[str, str]) -> bytes:
         """The next free one."""
-        for digits in range(self._digits.get((base, extension), 1), 7):
+        names = self._names.get(basis)
+        if names is None:
+            names = self._names[basis] = self._all(*basis)
+        return next(names)  # a directory has fewer names than there are numeric tails
+
+    def _all(self, base: str, extension: str) -> Iterator[bytes]:
+        for digits in range(1, 7):
             beginning = base[: 7 - digits]
             key = (digits, beginning, extension)
-            number = self._counters.get(key, 10 ** (digits - 1))
-            while number < 10**digits:
-                short = f"{f'{beginning}~{number}':8}{extension:3}".encode("ascii")
-                number += 1
+            numbers = self._numbers.setdefault(key, iter(range(10 ** (digits - 1), 10**digits)))
+            whole = f"{beginning}~{'?' * digits}".ljust(8) + extension.ljust(3)
+            form = whole.replace("%", "%%").replace("?" * digits, "%d").encode("ascii")
+            for number in numbers:
+                short = form % number
                 if short not in self._taken:
-                    self._counters[key] = number
-                    return short
-            self._counters[key] = number
-            self._digits[base, extension] = digits + 1
-        raise AssertionError("a directory has fewer names than there are numeric tails")
+                    yield short
 
 
 def checksums(shorts: Sequence[bytes]) -> bytes:
