@@ -63,35 +63,41 @@ class PlainReads:
     def settle(self, out: list[Buffer]) -> bool:
         """Adds the replies to `out`, good or bad.
 
-        True when some of it is lent: then the files are pinned, and whoever has sent what went at
-        once calls `unsent` and `release`, and sends the rest. False when all of it is ours.
+        True when some of it is lent: then the files are pinned. Whoever has sent what goes at once
+        calls `unpin`, and then sends what `unsent` has. False when all of it is ours.
         """
         files, lent = self._files, bool(self.mapped and self.buffers)
-        if lent:
-            files.pin()
         try:
-            if files.alarms != self._alarms:
-                raise HostReadError("a file that was under lease is being written to")
             for index in self._unchecked:
                 files.verify(index)
+            if lent:
+                files.pin()  # nothing from here on opens or closes a file
+            if files.alarms != self._alarms:
+                raise HostReadError("a file that was under lease is being written to")
             out += self.buffers
         except OSError:
+            self.unpin()
+            lent = False
             self._alarms = files.alarms
             for _, cookie, offset, length in self.requests:
                 self._read_again(out, cookie, offset, length)
-            if lent:
-                files.unpin()
-            lent = False
         if not lent:
             self._forget()
         return lent
 
+    def unpin(self) -> None:
+        """What was lent has been sent, or never will be."""
+        self._files.unpin()
+
     def unsent(self, buffers: list[Buffer], first: int, sent: int) -> list[Buffer]:
         """What is left of `buffers` after `sent` bytes, with nothing lent among it.
 
-        The replies start at the buffer numbered `first`. Raises OSError when one that is half sent
-        can't be completed: then the connection can't go on.
+        The replies, which are forgotten, start at the buffer numbered `first`. Raises OSError when
+        one that is half sent can't be completed: then the connection can't go on.
         """
+        if sent == sum(map(len, buffers)):
+            self._forget()
+            return []
         rest, sent = _behind(buffers[:first], sent)
         pairs = iter(self.buffers)
         for (_, cookie, offset, length), header, data in zip(
@@ -106,12 +112,9 @@ class PlainReads:
                     raise HostReadError("a host file failed when half of a reply had been sent")
                 rest.append(reply[sent:])
             sent = max(sent - size, 0)
-        return rest + _behind(buffers[first + len(self.buffers) :], sent)[0]
-
-    def release(self) -> None:
-        """What was lent has been sent, or never will be."""
+        rest += _behind(buffers[first + len(self.buffers) :], sent)[0]
         self._forget()
-        self._files.unpin()
+        return rest
 
     def _forget(self) -> None:
         self.buffers.clear()

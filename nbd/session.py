@@ -75,6 +75,7 @@ class _NoFiles:
 
 _NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
 _DONE = wire.NBD_REPLY_FLAG_DONE
+_MOST_LISTED = 8192
 _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
 _read_ahead = getattr(os, "posix_fadvise", None)  # macOS has none
 
@@ -121,6 +122,10 @@ class Session:
         self._after_payload: Callable[[bytes], bytes] = lambda _payload: b""  # makes the reply
         self._out: list[Buffer] = []  # replies that may go out
         self._runs: HostRuns = getattr(export, "host_runs", None) or _NO_RUNS
+        # Comparing the numbers of an array makes an object of each.
+        is_small = len(self._runs.starts) <= _MOST_LISTED
+        self._starts = list(self._runs.starts) if is_small else self._runs.starts
+        self._sizes = list(self._runs.sizes) if is_small else self._runs.sizes
         self._plain = PlainReads(self._runs.files, self._read_checked, lends=lends)
 
     def space(self) -> memoryview:
@@ -155,8 +160,9 @@ class Session:
         It asks the columns of the export itself, where there are any: a call is a tenth of what a
         small read costs.
         """
-        runs, plain = self._runs, self._plain
-        shift, starts, sizes = runs.block_shift, runs.starts, runs.sizes
+        runs, plain, out = self._runs, self._plain, self._out
+        shift = runs.block_shift
+        starts, sizes = self._starts, self._sizes
         runs_start, runs_bytes = runs.start, runs.end - runs.start
         view_of, read, read_end = plain.mapped.get, plain.read, plain.read_end
         is_steady = runs.files.steady.__contains__
@@ -196,7 +202,7 @@ class Session:
                 pending += yield from self._other(request)
                 if self.closed or self._payload:
                     break
-            if pending >= BATCH_BYTES or len(buffers) + len(self._out) >= BATCH_BUFFERS:
+            if pending >= BATCH_BYTES or len(buffers) + len(out) >= BATCH_BUFFERS:
                 yield from self._flush()
                 pending = 0
         return pending
@@ -229,13 +235,12 @@ class Session:
         is_lent = plain.settle(out)
         out += behind
         if is_lent:
+            lent = Lent(out)
             try:
-                lent = Lent(out)
                 yield lent
-                whole = lent.sent == sum(map(len, out))
-                out[:] = () if whole else plain.unsent(out, first, lent.sent)
             finally:
-                plain.release()
+                plain.unpin()
+            out[:] = plain.unsent(out, first, lent.sent)
         if out:
             yield out
             out.clear()

@@ -31,7 +31,10 @@ _LOCAL = frozenset(
 
 _MAP_MIN_BYTES = 64 << 10  # mapping and faulting cost as much as some ten reads
 _MOST_MAPPED_BYTES = 4 << 30  # whose page tables are 8 MiB
-_WARM_PART = 4  # a file is mapped once this part of its bytes was read
+# A file is mapped once a sixteenth was read, or as much as there is in it. A read of what isn't in
+# memory fetches just that from the disk, a mapping what is around it too.
+_SOON_MAPPED_BYTES = 16 << 20
+_SOON_PART = 16
 
 
 class Leases:
@@ -46,6 +49,8 @@ class Leases:
         """The contents of those of them that are read often."""
         self._unread: dict[int, int] = {}  # bytes until a file is mapped
         self._mapped_bytes = 0
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        self._most_bytes = min(_MOST_MAPPED_BYTES, memory // 4)
         self._pinned = False
         self._due: list[int] = []  # descriptors whose leases are wanted back
         self._process = 0
@@ -62,7 +67,8 @@ class Leases:
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 self.held[key] = descriptor
                 if size >= _MAP_MIN_BYTES:
-                    self._unread[key] = size // _WARM_PART
+                    soon = size <= _SOON_MAPPED_BYTES
+                    self._unread[key] = size // _SOON_PART if soon else size
 
     def drop(self, key: int) -> None:
         """To be called before a descriptor is closed."""
@@ -72,11 +78,7 @@ class Leases:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
     def count(self, key: int, length: int) -> None:
-        """Notes that so much of a file was read, and maps it when it is worth that.
-
-        Not before: a read of a page that is not in memory fetches just what is asked for, where a
-        mapping would have the disk read around it.
-        """
+        """Notes that so much of a file was read, and maps it when it is worth that."""
         left = self._unread.get(key)
         if left is None:
             return
@@ -101,7 +103,7 @@ class Leases:
             return
         with contextlib.suppress(OSError):  # some file systems map nothing
             size = os.fstat(descriptor).st_size
-            if 0 < size <= _MOST_MAPPED_BYTES - self._mapped_bytes:
+            if 0 < size <= self._most_bytes - self._mapped_bytes:
                 self.mapped[key] = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))
                 self._mapped_bytes += size
         if key not in self.held:  # the lease was wanted back meanwhile

@@ -29,7 +29,7 @@ class FakeFiles:
         self.verified: list[int] = []
         self.steady: dict[int, int] = {}
         self.mapped: dict[int, memoryview] = {}
-        self.pins = 0
+        self.pinned = False
         self.alarms = 0
         self.pads = False
         for number, content in enumerate(contents):
@@ -52,10 +52,10 @@ class FakeFiles:
         pass
 
     def pin(self) -> None:
-        self.pins += 1
+        self.pinned = True
 
     def unpin(self) -> None:
-        self.pins -= 1
+        self.pinned = False
 
     def verify(self, index: int) -> None:
         self.verified.append(index)

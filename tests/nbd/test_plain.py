@@ -47,7 +47,7 @@ def talk(
     received, lent = [], 0
     for item in session.received(len(stream)):
         if isinstance(item, Lent):
-            assert export.host_runs.files.pins == 1
+            assert export.host_runs.files.pinned
             whole = b"".join(item.buffers)
             item.sent = len(whole) if sent is None else min(sent, len(whole))
             received.append(whole[: item.sent])
@@ -55,12 +55,12 @@ def talk(
             if meanwhile:
                 meanwhile()
         elif isinstance(item, list):
-            assert export.host_runs.files.pins == 0
+            assert not export.host_runs.files.pinned
             assert all(type(each) is bytes for each in item)
             received += map(bytes, item)
         else:
             received += (item.slice.read(),)
-    assert export.host_runs.files.pins == 0
+    assert not export.host_runs.files.pinned
     return b"".join(received), lent
 
 
@@ -110,7 +110,7 @@ def test_what_was_not_sent_is_read_and_may_fail(export, files):
     files.broken = set()
     with pytest.raises(HostReadError, match="half of a reply"):
         talk(export, sent=first + 1, meanwhile=breaks)
-    assert files.pins == 0
+    assert not files.pinned
 
 
 def test_after_an_alarm_nothing_is_lent_but_read_and_checked(export, files):

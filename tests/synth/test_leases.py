@@ -77,7 +77,7 @@ LARGE = 1 << 20
 
 @pytest.fixture
 def warm(root):
-    """The node of a large file of which a quarter was read, and the files."""
+    """The node of a file of which a sixteenth was read, and the files."""
     (root / "large").write_bytes(os.urandom(LARGE))
     tree = scan(str(root))
     files = ScannedFiles(tree, leases=True)
@@ -85,13 +85,26 @@ def warm(root):
     read_twice(files, node)
     if not files.steady:
         pytest.skip("no leases to be had on this file system")
-    files.count(node, LARGE // 4 - 1)
+    files.count(node, LARGE // 16 - 1)
     assert not files.mapped
     files.count(node, 1)
     return node, files
 
 
-def test_a_file_is_mapped_when_a_quarter_of_it_was_read(warm, root):
+def test_a_large_file_is_mapped_when_as_much_was_read_as_is_in_it(warm, root):
+    (root / "large").write_bytes(b"")
+    os.truncate(root / "large", 17 << 20)
+    tree = scan(str(root))
+    files = ScannedFiles(tree, leases=True)
+    node = tree.sizes.index(17 << 20)
+    read_twice(files, node)
+    files.count(node, (17 << 20) - 1)
+    assert not files.mapped
+    files.count(node, 1)
+    assert len(files.mapped[node]) == 17 << 20
+
+
+def test_a_file_is_mapped_when_a_sixteenth_of_it_was_read(warm, root):
     node, files = warm
     assert bytes(files.mapped[node]) == (root / "large").read_bytes()
     files.count(node, LARGE)
