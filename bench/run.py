@@ -33,7 +33,7 @@ from measure import (
     random_reads,
     serving,
 )
-from trees import file_system, gibibytes, million_files, names_alike, small_files
+from trees import documents, file_system, gibibytes, million_files, names_alike, small_files
 
 Measure = Callable[[str, Path], float]
 
@@ -90,6 +90,8 @@ CASES = (
     Case("random 4 KiB, depth 16, 4 jobs", "1gib", "IOPS", _random("4k", 16, 4), _rates(2.5)),
     Case("random 4 KiB, depth 1", "1gib", "IOPS", _random("4k", 1), _rates(1.2)),
     Case("nbdcopy to null", "1gib", "MB/s", _while_serving(copy_to_null), _rates(2.0)),
+    Case("nbdcopy of 20,000 small files", "documents", "MB/s", _while_serving(copy_to_null),
+         {"nbdkit floppy": 1.0}),
     _first_byte("100,000 files", "100k", "vfloppy", 1.2),
     _memory("100,000 files", "100k", "vfloppy", 0.8),
     _first_byte("1,000,000 files", "1m", "vfloppy", 1.0),
@@ -116,6 +118,7 @@ TREES = {
     "4gib": lambda root: gibibytes(root, 4),
     "100k": small_files,
     "1m": million_files,
+    "documents": documents,
     "10k": lambda root: small_files(root, 100),  # with ten times as many, mcopy takes ten minutes
     "alike": names_alike,
     "60k alike": lambda root: names_alike(root, 60_000),

@@ -30,6 +30,17 @@ def small_files(root: Path, in_each: int = 1000) -> None:
             (folder / f"file-{number:05}.txt").write_bytes(b"ten bytes\n")
 
 
+def documents(root: Path) -> None:
+    """20,000 files of 200 to 12,000 bytes in 200 directories: such as /usr/share/doc."""
+    numbers = random.Random(5)
+    for directory in range(200):
+        folder = root / f"directory-{directory:03}"
+        folder.mkdir()
+        for number in range(100):
+            data = numbers.randbytes(numbers.randrange(200, 12_000))
+            (folder / f"file-{number:03}.txt").write_bytes(data)
+
+
 def million_files(root: Path) -> None:
     """1,000,000 empty files in 1,000 directories."""
     for directory in range(1000):

@@ -29,6 +29,7 @@ _LOCAL = frozenset(
 )
 
 
+_MOST_HELD = 4096  # a signal tells that one is wanted back and not which: all are asked
 _MAP_MIN_BYTES = 64 << 10  # mapping and faulting cost as much as some ten reads
 _MOST_MAPPED_BYTES = 4 << 30  # whose page tables are 8 MiB
 # A file is mapped once a sixteenth was read, or as much as there is in it. A read of what isn't in
@@ -62,7 +63,7 @@ class Leases:
         """
         if device not in self._devices:
             self._devices[device] = _is_local(descriptor)
-        if self._devices[device] and self._listens():
+        if self._devices[device] and len(self.held) < _MOST_HELD and self._listens():
             with contextlib.suppress(OSError):
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
                 self.held[key] = descriptor

@@ -216,6 +216,14 @@ def test_no_leases_where_another_machine_may_write():
     assert ours.held == {}
 
 
+def test_so_many_leases_and_no_more(root, monkeypatch):
+    monkeypatch.setattr(leases, "_MOST_HELD", 1)
+    files = ScannedFiles(scan(str(root)), leases=True)
+    read_twice(files, 1, 2)
+    assert list(files.steady) == [1]
+    assert files.read(2, 0, 7) == b"another"
+
+
 def test_a_file_that_is_read_once_is_not_worth_a_lease(files, root):
     files.close()
     files.read(1, 0, 1)
