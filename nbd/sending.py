@@ -129,7 +129,8 @@ class Sender:
                     raise _unreadable(error) from error
                 count = len(data)
                 self._connection.sendall(data)
-                files.count(piece.index, count)
+                if self.borrows:
+                    files.count(piece.index, count)
             if not count:
                 return
             offset += count

@@ -1,8 +1,9 @@
 """The transmission phase, sans I/O: requests in, batches of outgoing buffers out.
 
 The caller receives into `space()`, tells how much came with `received(count)`, and sends what
-that yields, in order: a list of buffers, or a Transfer whose bytes should go straight from the
-host file to the socket. No socket is touched here; export and host files are read.
+that yields, in order: a list of buffers, Lent ones that only the kernel may look at, or a Transfer
+whose bytes should go straight from the host file to the socket. No socket is touched here; export
+and host files are read.
 Doc: "Transmission phase", "Request types", "Structured reply types". Rules kept here:
 
 - A read of one file, which is nearly all of them, passes through one loop (see `plain`).
@@ -75,7 +76,7 @@ class _NoFiles:
 
 _NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
 _DONE = wire.NBD_REPLY_FLAG_DONE
-_MOST_LISTED = 8192
+_MOST_LISTED = 2048  # numbers of a column that each connection may have as objects
 _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
 _read_ahead = getattr(os, "posix_fadvise", None)  # macOS has none
 

@@ -28,7 +28,6 @@ _LOCAL = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"}
 )
 
-
 _MOST_HELD = 4096  # a signal tells that one is wanted back and not which: all are asked
 _MAP_MIN_BYTES = 64 << 10  # mapping and faulting cost as much as some ten reads
 _MOST_MAPPED_BYTES = 4 << 30  # whose page tables are 8 MiB
@@ -64,19 +63,24 @@ class Leases:
         if device not in self._devices:
             self._devices[device] = _is_local(descriptor)
         if self._devices[device] and len(self.held) < _MOST_HELD and self._listens():
-            with contextlib.suppress(OSError):
+            self.held[key] = descriptor  # before: it may be wanted back at once
+            try:
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-                self.held[key] = descriptor
-                if size >= _MAP_MIN_BYTES:
-                    soon = size <= _SOON_MAPPED_BYTES
-                    self._unread[key] = size // _SOON_PART if soon else size
+            except OSError:
+                self.held.pop(key, None)
+                return
+            if key not in self.held:
+                _give_back(descriptor)
+            elif size >= _MAP_MIN_BYTES:
+                soon = size <= _SOON_MAPPED_BYTES
+                self._unread[key] = size // _SOON_PART if soon else size
 
     def drop(self, key: int) -> None:
         """To be called before a descriptor is closed."""
         descriptor = self.held.pop(key, None)
         if descriptor is not None and self._unmap(key):
             # The mapping may live for as long as somebody sends from it, and the lease with it.
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            _give_back(descriptor)
 
     def count(self, key: int, length: int) -> None:
         """Notes that so much of a file was read, and maps it when it is worth that."""
@@ -85,7 +89,7 @@ class Leases:
             return
         self._unread[key] = left - length
         if left <= length:
-            del self._unread[key]
+            self._unread.pop(key, None)
             self._map(key)
 
     def pin(self) -> None:
@@ -96,7 +100,7 @@ class Leases:
         """Gives back what was asked for meanwhile."""
         self._pinned = False
         while self._due:
-            fcntl.fcntl(self._due.pop(), fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            _give_back(self._due.pop())
 
     def _map(self, key: int) -> None:
         descriptor = self.held.get(key)
@@ -138,7 +142,12 @@ class Leases:
                 if self._pinned:
                     self._due.append(descriptor)
                 else:
-                    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                    _give_back(descriptor)
+
+
+def _give_back(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # it was just being taken
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def _is_local(descriptor: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -89,6 +91,32 @@ def warm(root):
     assert not files.mapped
     files.count(node, 1)
     return node, files
+
+
+def test_a_lease_that_is_wanted_back_at_once_is_not_held(root, monkeypatch):
+    """The signal comes before the call that takes the lease has returned."""
+    real, writers = fcntl.fcntl, []
+
+    def taking(descriptor, command, *argument):
+        result = real(descriptor, command, *argument)
+        if (command, *argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
+            program = f"open({str(root / 'a')!r}, 'r+').write('overwritten')"
+            writers.append(subprocess.Popen([sys.executable, "-c", program]))
+            while not files.alarms:
+                signal.sigtimedwait([], 0.001)
+        return result
+
+    files = ScannedFiles(scan(str(root)), leases=True)
+    files.read(1, 0, 1)
+    monkeypatch.setattr(leases.fcntl, "fcntl", taking)
+    with contextlib.suppress(HostReadError):
+        files.descriptor(1)
+    if not writers:
+        pytest.skip("no leases to be had on this file system")
+    assert writers[0].wait(20) == 0, "it waits for the kernel to lose its patience"
+    assert 1 not in files.steady
+    with pytest.raises(HostReadError, match="was written to after the scan"):
+        files.read(1, 0, 1)
 
 
 def test_a_large_file_is_mapped_when_as_much_was_read_as_is_in_it(warm, root):
