@@ -102,7 +102,9 @@ def test_a_lease_that_is_wanted_back_at_once_is_not_held(root, monkeypatch):
         if (command, *argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
             program = f"open({str(root / 'a')!r}, 'r+').write('overwritten')"
             writers.append(subprocess.Popen([sys.executable, "-c", program]))
-            while not files.alarms:
+            for _ in range(5000):  # until the writer is at the door
+                if files.alarms:
+                    break
                 signal.sigtimedwait([], 0.001)
         return result
 
@@ -178,7 +180,9 @@ def test_a_writer_waits_until_what_was_lent_is_back(warm, root):
     program = f"import os; os.write(os.open({str(root / 'large')!r}, os.O_WRONLY), b'x' * 100)"
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
-        while not files.alarms:  # the writer is at the door
+        for _ in range(5000):  # until the writer is at the door
+            if files.alarms:
+                break
             signal.sigtimedwait([], 0.001)
         assert (dict(files.mapped), bytes(view)) == ({}, before)
         assert writer.poll() is None
