@@ -128,6 +128,7 @@ class Session:
         self._starts = list(self._runs.starts) if is_small else self._runs.starts
         self._sizes = list(self._runs.sizes) if is_small else self._runs.sizes
         self._plain = PlainReads(self._runs.files, self._read_checked, lends=lends)
+        self._carry_out = self._hot_loop()
 
     def space(self) -> memoryview:
         """Where the next bytes from the client belong; never empty."""
@@ -155,11 +156,11 @@ class Session:
         self._filled = end - start
         self._view[: self._filled] = self._view[start:end]
 
-    def _carry_out(self, requests: Iterator[wire.Headed]) -> Reading:
-        """Every request until a WRITE with payload or a disconnection: the hot loop.
+    def _hot_loop(self) -> Callable[[Iterator[wire.Headed]], Reading]:
+        """What carries out every request until a WRITE with payload or a disconnection.
 
         It asks the columns of the export itself, where there are any: a call is a tenth of what a
-        small read costs.
+        small read costs. All that it needs is looked up here, once.
         """
         runs, plain, out = self._runs, self._plain, self._out
         shift = runs.block_shift
@@ -171,42 +172,47 @@ class Session:
         structured, compact = self._structured, self._structured and not self._extended
         pack_data, data_header = wire.HEADED_DATA.pack, self._replies.data_header
         read_head, data_head, most = self._read_head, wire.DATA_HEAD, wire.MAXIMUM_BLOCK_BYTES
-        limit, pending = self._transfer_min_bytes, 0
-        for request in requests:
-            head, cookie, offset, length = request
-            inside = offset - runs_start
-            data: Buffer = b""
-            if head == read_head and 0 <= inside < runs_bytes and 0 < length <= most:
-                file = bisect_right(starts, inside >> shift) - 1
-                position = inside - (starts[file] << shift)
-                end, size = position + length, sizes[file]
-                if length < limit:
-                    view = view_of(file)
-                    if end <= size:
-                        data = view[position:end] if view else read(file, length, position)
-                    elif position < size and inside + length <= starts[file + 1] << shift:
-                        data = read_end(file, length, position, size)
-                elif end <= size and structured and is_steady(file):
-                    piece = HostSlice(runs.files, file, position, length)
-                    yield from self._transfer(cookie, offset, piece)
-                    pending = 0
-                    continue
-            if data and len(data) == length:
-                if compact:
-                    append(pack_data(data_head, cookie, length + 8, offset))
+        limit = self._transfer_min_bytes
+
+        def carry_out(requests: Iterator[wire.Headed]) -> Reading:
+            pending = 0
+            for request in requests:
+                head, cookie, offset, length = request
+                inside = offset - runs_start
+                data: Buffer = b""
+                if head == read_head and 0 <= inside < runs_bytes and 0 < length <= most:
+                    file = bisect_right(starts, inside >> shift) - 1
+                    position = inside - (starts[file] << shift)
+                    end, size = position + length, sizes[file]
+                    if length < limit:
+                        view = view_of(file)
+                        if end <= size:
+                            data = view[position:end] if view else read(file, length, position)
+                        elif position < size and inside + length <= starts[file + 1] << shift:
+                            data = read_end(file, length, position, size)
+                    elif end <= size and structured and is_steady(file):
+                        piece = HostSlice(runs.files, file, position, length)
+                        yield from self._transfer(cookie, offset, piece)
+                        pending = 0
+                        continue
+                if data and len(data) == length:
+                    if compact:
+                        append(pack_data(data_head, cookie, length + 8, offset))
+                    else:
+                        append(data_header(_DONE, cookie, offset, offset, length))
+                    append(data)
+                    remember(request)
+                    pending += length
                 else:
-                    append(data_header(_DONE, cookie, offset, offset, length))
-                append(data)
-                remember(request)
-                pending += length
-            else:
-                pending += yield from self._other(request)
-                if self.closed or self._payload:
-                    break
-            if pending >= BATCH_BYTES or len(buffers) + len(out) >= BATCH_BUFFERS:
-                yield from self._flush()
-                pending = 0
-        return pending
+                    pending += yield from self._other(request)
+                    if self.closed or self._payload:
+                        break
+                if pending >= BATCH_BYTES or len(buffers) + len(out) >= BATCH_BUFFERS:
+                    yield from self._flush()
+                    pending = 0
+            return pending
+
+        return carry_out
 
     def _other(self, request: wire.Headed) -> Reading:
         """What the hot loop leaves. Returns how many bytes that added to the batch."""
