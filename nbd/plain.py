@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ..pieces import HostFiles, HostReadError
+from ..pieces import HostFiles, HostReadError, HostRuns
 from . import wire
 from .reading import Buffer
 
@@ -20,6 +20,37 @@ ReadAgain: TypeAlias = Callable[[list[Buffer], int, int, int], None]
 """Adds the reply to the read with this cookie, offset and length to the list: data, or an error."""
 
 _NOTHING: Mapping[int, memoryview] = MappingProxyType({})
+
+
+class _NoFiles:
+    """Stands where an export tells nothing of host files."""
+
+    steady: Mapping[int, int] = MappingProxyType({})
+    mapped: Mapping[int, memoryview] = MappingProxyType({})
+    alarms = 0
+    pads = False
+
+    def read(self, index: int, offset: int, length: int) -> bytes:
+        raise NotImplementedError
+
+    def descriptor(self, index: int) -> int:
+        raise NotImplementedError
+
+    def verify(self, index: int) -> None:
+        raise NotImplementedError
+
+    def count(self, index: int, length: int) -> None:
+        raise NotImplementedError
+
+    def pin(self) -> None:
+        raise NotImplementedError
+
+    def unpin(self) -> None:
+        raise NotImplementedError
+
+
+NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
+"""What an export has that tells nothing of its host files: none of them."""
 
 
 class PlainReads:

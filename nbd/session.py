@@ -25,7 +25,7 @@ from typing import TypeAlias
 from ..pieces import Export, HostRuns, HostSlice, Piece
 from . import wire
 from .errors import ProtocolError
-from .plain import PlainReads
+from .plain import NO_RUNS, PlainReads
 from .reading import (
     BATCH_BYTES,
     Buffer,
@@ -46,35 +46,6 @@ BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
 
 Batches: TypeAlias = Iterator[Item]
 
-
-class _NoFiles:
-    """Stands where an export tells nothing of host files."""
-
-    steady: Mapping[int, int] = MappingProxyType({})
-    mapped: Mapping[int, memoryview] = MappingProxyType({})
-    alarms = 0
-    pads = False
-
-    def read(self, index: int, offset: int, length: int) -> bytes:
-        raise NotImplementedError
-
-    def descriptor(self, index: int) -> int:
-        raise NotImplementedError
-
-    def verify(self, index: int) -> None:
-        raise NotImplementedError
-
-    def count(self, index: int, length: int) -> None:
-        raise NotImplementedError
-
-    def pin(self) -> None:
-        raise NotImplementedError
-
-    def unpin(self) -> None:
-        raise NotImplementedError
-
-
-_NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
 _DONE = wire.NBD_REPLY_FLAG_DONE
 _MOST_LISTED = 2048  # numbers of a column that each connection may have as objects
 _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
@@ -122,7 +93,7 @@ class Session:
         self._kept_payload: bytearray | None = None  # them, unless nobody wants them
         self._after_payload: Callable[[bytes], bytes] = lambda _payload: b""  # makes the reply
         self._out: list[Buffer] = []  # replies that may go out
-        self._runs: HostRuns = getattr(export, "host_runs", None) or _NO_RUNS
+        self._runs: HostRuns = getattr(export, "host_runs", None) or NO_RUNS
         # Comparing the numbers of an array makes an object of each.
         is_small = len(self._runs.starts) <= _MOST_LISTED
         self._starts = list(self._runs.starts) if is_small else self._runs.starts
