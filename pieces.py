@@ -70,6 +70,21 @@ class HostFiles(Protocol):
         ...
 
     @property
+    def open_count(self) -> int:
+        """How many files are open."""
+        ...
+
+    def release(self) -> Mapping[int, int]:
+        """The descriptors of open files, by file, for another process to `adopt`; `steady` is empty
+        from now on, and nobody who wants to change a file is kept waiting.
+        """
+        ...
+
+    def adopt(self, descriptors: Mapping[int, int]) -> None:
+        """Takes over what another process has released; nothing may be open yet."""
+        ...
+
+    @property
     def pads(self) -> bool:
         """Whether changed files are read as they are, with zeros where they end too early."""
         ...

@@ -18,6 +18,7 @@ from measure import converse, peak_mb, serving
 
 LARGE = (1 << 32) - 1  # as large as a file on FAT can be
 IDLE = 1000
+IDLE_PATIENCE_S = 60.0
 
 
 class Limit(NamedTuple):
@@ -92,25 +93,38 @@ def table() -> tuple[float, float]:
 
 
 def idle_connections() -> tuple[float]:
-    """The memory that is a connection's own, in MB, of many that have read something."""
+    """What each of many connections adds to the memory of the server, in MB, once all of them have
+    read something and then been silent for so long that they have no process any more.
+    """
     with sparse_tree(1, 1 << 20) as tree, serving("vfloppy", tree) as running:
+        before = _memory_mb(running.process)
         clients = []
         try:
             for _ in range(IDLE):
                 clients.append(socket.socket(socket.AF_UNIX))
                 clients[-1].connect(running.path)
                 converse(clients[-1])
-            children = (
-                Path(f"/proc/{running.process}/task/{running.process}/children").read_text().split()
-            )
-            sizes = [
-                int(re.search(r"\nPss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text())[1])
-                for each in children
-            ]
-            return (sum(sizes) * 1024 / len(sizes) / 1e6,)
+            deadline = time.monotonic() + IDLE_PATIENCE_S
+            while children := _children(running.process):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.5)
+            after = sum(map(_memory_mb, (running.process, *children)))
+            return ((after - before) / IDLE,)
         finally:
             for each in clients:
                 each.close()
+
+
+def _children(process: int) -> list[int]:
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(each) for each in listed.split()]
+
+
+def _memory_mb(process: int) -> float:
+    """Memory that is shared counts in equal parts for those who share it."""
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    return int(re.search(r"\nPss:\s+(\d+)", rollup)[1]) * 1024 / 1e6
 
 
 def _large(title: str, count: int, size: int, *options: str) -> Trial:

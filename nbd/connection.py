@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from .errors import ProtocolError
 from .exports import ExportTable
 from .handshake import Agreement, Talk, Tls, Upgrade, negotiate
+from .parking import MOST_FILES, Parked
 from .reading import Lent
 from .sending import Sender
 from .session import Session
@@ -44,17 +46,24 @@ def serve_connection(
     report: Callable[[int, str], None],
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     security: Security = Security(),  # noqa: B008  it is frozen
-) -> None:
-    """Returns when the client is done. Raises ProtocolError, and OSError when it is just gone.
+    *,
+    resumed: Parked | None = None,
+    park_after_s: float | None = None,
+) -> Parked | None:
+    """Returns None when the client is done. Raises ProtocolError, and OSError when it is just gone.
 
-    `report` gets a level of `logging` and a text.
+    `report` gets a level of `logging` and a text. With `park_after_s`, a client that says nothing
+    for so long between two requests may be left: what is returned then, another call takes as
+    `resumed` and goes on.
     """
-    talk = negotiate(exports, security.mode)
-    connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
+    agreement = resumed.agreement if resumed else None
     if agreement is None:
-        return
-    report(logging.INFO, f"opened: {_describe(agreement, connection)}")
-    _tune(connection)
+        talk = negotiate(exports, security.mode)
+        connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
+        if agreement is None:
+            return None
+        report(logging.INFO, f"opened: {_describe(agreement, connection)}")
+    _tune(connection, park_after_s)
     sender = Sender(connection)
     session = Session(
         agreement.offer.export,
@@ -65,7 +74,11 @@ def serve_connection(
         lends=sender.borrows,
         report=partial(report, logging.WARNING),
     )
-    _transmit(connection, session, sender)
+    if resumed:
+        session.files.adopt(resumed.descriptors)
+    if _transmit(connection, session, sender):
+        return Parked(agreement, session.files.release())
+    return None
 
 
 def _describe(agreement: Agreement, connection: Connection) -> str:
@@ -81,9 +94,13 @@ def _describe(agreement: Agreement, connection: Connection) -> str:
     return " ".join(f"{name}={value}" for name, value in words.items())
 
 
-def _tune(connection: Connection) -> None:
+def _tune(connection: Connection, park_after_s: float | None) -> None:
     """What was measured to help; none of it is needed."""
     connection.settimeout(None)
+    if park_after_s is not None and _is_plain(connection):
+        microseconds = round(park_after_s * 1e6)
+        time_value = struct.pack("@ll", *divmod(microseconds, 1_000_000))  # struct timeval
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time_value)
     if connection.family == socket.AF_UNIX:
         # Half as much again for reads of 256 KiB. TCP does better when it sizes its own.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -141,14 +158,20 @@ def _receive_exactly(connection: Connection, count: int, deadline: float) -> byt
     return bytes(received)
 
 
-def _transmit(connection: Connection, session: Session, sender: Sender) -> None:
+def _transmit(connection: Connection, session: Session, sender: Sender) -> bool:
+    """Serves until the client is done, or silent for as long as `_tune` allowed: True."""
     space, received = session.space, session.received
-    receive = _receive if _can_peek(connection) else _receive_simply
+    receive = _receive if _is_plain(connection) else _receive_simply
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
     while not session.closed:
-        count = receive(connection, space())
+        try:
+            count = receive(connection, space())
+        except BlockingIOError:
+            if session.at_rest and session.files.open_count <= MOST_FILES:
+                return True
+            continue
         if not count:
-            return
+            break
         for item in received(count):
             if isinstance(item, list):
                 send_buffers(item)
@@ -156,10 +179,11 @@ def _transmit(connection: Connection, session: Session, sender: Sender) -> None:
                 send_lent(item)
             else:
                 item.error = send_slice(item.slice)
+    return False
 
 
-def _can_peek(connection: Connection) -> bool:
-    """Whether one can look without waiting: a plain socket, and nothing around it."""
+def _is_plain(connection: Connection) -> bool:
+    """Whether one can look without waiting, and stop waiting: a socket, and nothing around it."""
     return type(connection) is socket.socket
 
 
@@ -170,7 +194,7 @@ def _receive_simply(connection: Connection, space: memoryview) -> int:
 def _receive(connection: Connection, space: memoryview) -> int:
     """Looks for a moment before it sleeps: waking up takes longer than most clients do.
 
-    With one read in flight, this doubles the reads a second.
+    With one read in flight, this doubles the reads a second. Raises BlockingIOError after silence.
     """
     deadline = time.monotonic() + SPIN_S
     while True:

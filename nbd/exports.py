@@ -44,6 +44,9 @@ class ExportTable:
     def __iter__(self) -> Iterator[Offer]:
         return iter(self._offers.values())
 
+    def __len__(self) -> int:
+        return len(self._offers)
+
     @property
     def default_name(self) -> str:
         """The name of the default export; "" when there is none."""

@@ -28,6 +28,7 @@ class _NoFiles:
     steady: Mapping[int, int] = MappingProxyType({})
     mapped: Mapping[int, memoryview] = MappingProxyType({})
     alarms = 0
+    open_count = 0
     pads = False
 
     def read(self, index: int, offset: int, length: int) -> bytes:
@@ -47,6 +48,12 @@ class _NoFiles:
 
     def unpin(self) -> None:
         raise NotImplementedError
+
+    def release(self) -> Mapping[int, int]:
+        return {}
+
+    def adopt(self, descriptors: Mapping[int, int]) -> None:
+        """There are none."""
 
 
 NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())

@@ -13,7 +13,7 @@ import os
 import resource
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
 from .leases import Leases
@@ -120,6 +120,22 @@ class ScannedFiles:
         """See `HostFiles.unpin`."""
         if self._leases:
             self._leases.unpin()
+
+    @property
+    def open_count(self) -> int:
+        """See `HostFiles.open_count`."""
+        return len(self._open)
+
+    def release(self) -> Mapping[int, int]:
+        """See `HostFiles.release`."""
+        if self._leases:
+            self._leases.give_back()
+        return self._open
+
+    def adopt(self, descriptors: Mapping[int, int]) -> None:
+        """See `HostFiles.adopt`. They are checked when they are used, as any."""
+        self._open.update(descriptors)
+        self._new.update(descriptors)
 
     @property
     def pads(self) -> bool:

@@ -82,6 +82,13 @@ class Leases:
             # The mapping may live for as long as somebody sends from it, and the lease with it.
             _give_back(descriptor)
 
+    def give_back(self) -> None:
+        """Gives back all of them; the descriptors stay open."""
+        for key, descriptor in list(self.held.items()):
+            self.held.pop(key, None)
+            self._unmap(key)
+            _give_back(descriptor)
+
     def count(self, key: int, length: int) -> None:
         """Notes that so much of a file was read, and maps it when it is worth that."""
         left = self._unread.get(key)

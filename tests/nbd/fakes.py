@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from vfloppy.nbd import wire
 from vfloppy.pieces import Extent, Hole, HostReadError, HostRuns, HostSlice, Kind, Piece
 
 MAGIC = wire.NBD_REQUEST_MAGIC
+PATIENCE_S = 20.0
 
 
 def pattern(length: int, seed: int = 0) -> bytes:
@@ -32,6 +34,8 @@ class FakeFiles:
         self.pinned = False
         self.alarms = 0
         self.pads = False
+        self.open_count = 0
+        self.held: dict[int, int] = {}  # what is handed over
         for number, content in enumerate(contents):
             path = os.path.join(directory, f"host{number}")
             with open(path, "wb") as file:
@@ -50,6 +54,14 @@ class FakeFiles:
 
     def count(self, index: int, length: int) -> None:
         pass
+
+    def release(self) -> dict[int, int]:
+        return self.held
+
+    def adopt(self, descriptors: dict[int, int]) -> None:
+        assert descriptors.keys() in (self.held.keys(), set())
+        for number, each in descriptors.items():
+            assert os.path.samestat(os.fstat(each), os.fstat(self.held[number]))
 
     def pin(self) -> None:
         self.pinned = True
@@ -107,6 +119,19 @@ class FakeColumns(FakeExport):
         first = starts[0]
         starts = [start - first for start in (*starts, self.size)]
         return HostRuns(slices[0].files, first, self.size, 0, starts, sizes)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits for it, within a bound."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def parked(running: Any) -> None:
+    """Waits until no connection has a process."""
+    until(lambda: not running.children())
 
 
 def content(pieces: Iterable[Piece]) -> bytes:
@@ -234,7 +259,7 @@ class Client:
     def __init__(self, address: str | tuple[str, int]) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family)
-        self.socket.settimeout(20)
+        self.socket.settimeout(PATIENCE_S)
         self.socket.connect(address)
 
     def __enter__(self) -> Client:

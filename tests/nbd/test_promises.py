@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from pathlib import Path
 
 import pytest
 from disks import disk_of
 from tools import output, run
-from vfloppy.nbd import Sandbox, listen_unix, reports, wire
+from vfloppy.nbd import Limits, Sandbox, listen_unix, reports, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.scan import scan
 
-from .fakes import Client, pattern, request
+from .fakes import Client, parked, pattern, request
 
 CONTENT = pattern(100_000, 1)
 OTHER = pattern(50_000, 2)
@@ -131,11 +132,11 @@ def read_data(client, offset, length):
     )
 
 
-def start(serve, tmp_path, tree, form, files):
+def start(serve, tmp_path, tree, form, files, **options):
     """Where each file's contents begin, by its name; a listener, and the server's process."""
     image = disk_of(tree, form, files)
     listener = listen_unix(tmp_path / "socket")
-    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]))
+    running = serve([listener], {"": image}, sandbox=Sandbox([tmp_path / "root"]), **options)
     return _offsets(image, tree), listener, running
 
 
@@ -172,6 +173,33 @@ def test_a_changed_file_gives_its_bytes_or_eio(
     told = [line for line in lines if "sub/file" in line]
     assert len(told) == len(set(told)) <= 1
     assert bool(told) == (expected == "EIO") or expected is None
+
+
+@pytest.mark.parametrize("leases", [True, False], ids=["leases", "checks"])
+@pytest.mark.parametrize("form", ["fat", "iso"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_silence_closes_no_file_and_keeps_no_writer_waiting(
+    serve, tmp_path, tree, change, form, leases
+):
+    """What a connection has open, the next process of it has."""
+    files = ScannedFiles(tree, leases=leases)
+    at, listener, running = start(
+        serve, tmp_path, tree, form, files, limits=Limits(park_after_s=0.02)
+    )
+    act, held, _ = CHANGES[change]
+    with Client(listener.path) as client:
+        client.go()
+        for _ in range(2):
+            for length in (100_000, 20_000, 20_000):  # then it is under lease, and mapped
+                assert read(client, at[b"file"], length, CONTENT) == "bytes"
+            parked(running)
+        started = time.monotonic()
+        act(tmp_path / "root" / "sub" / "file")
+        assert time.monotonic() - started < 20, "that of /proc/sys/fs/lease-break-time is 45"
+        for length in (512, 100_000, 40_000, 512):
+            assert read(client, at[b"file"], length, CONTENT) == held
+            assert read(client, at[b"other"], 512, OTHER) == "bytes"
+            parked(running)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

@@ -120,6 +120,24 @@ def test_a_deleted_file_is_served_while_it_is_open(root):
         ScannedFiles(tree).read(node, 0, 1)
 
 
+def test_adopted_files_are_checked_as_any(root):
+    """Whoever releases them may know no better, or mean ill."""
+    tree = scan(str(root))
+    first, second = ScannedFiles(tree), ScannedFiles(tree)
+    node = node_of(tree, "other")
+    first.read(node, 0, 1)
+    assert first.open_count == 1
+    ((_, descriptor),) = first.release().items()
+    with open(os.devnull) as null:
+        second.adopt({node: os.dup(null.fileno())})
+    with pytest.raises(HostReadError, match="no regular file"):
+        second.read(node, 0, 1)
+    third = ScannedFiles(tree)
+    third.adopt({node: os.dup(descriptor)})
+    (root / "other").unlink()
+    assert third.read(node, 0, 1) == first.read(node, 0, 1)
+
+
 def test_growth_is_invisible(root):
     tree = scan(str(root))
     with open(root / "other", "ab") as file:

@@ -200,6 +200,20 @@ def test_a_closed_file_keeps_no_writer_waiting_however_long_its_bytes_are_lent(w
     assert (bytes(view), files.alarms) == (b"overwritte", 0)
 
 
+def test_what_is_released_keeps_no_writer_waiting_and_another_leases_it_again(warm, root):
+    node, files = warm
+    read_twice(files, 1)
+    released = files.release()
+    assert not files.steady
+    assert not files.mapped
+    with open(os.open(root / "large", os.O_WRONLY | os.O_NONBLOCK), "wb"):  # else EAGAIN
+        pass
+    other = ScannedFiles(scan(str(root)), leases=True)
+    other.adopt({each: os.dup(descriptor) for each, descriptor in released.items()})
+    read_twice(other, 1, node)
+    assert sorted(other.steady) == sorted(released) == [1, node]
+
+
 def test_readers_break_nothing(files, root):
     assert (root / "a").read_bytes() == b"as it was scanned"
     os.rename(root / "a", root / "c")
