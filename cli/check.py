@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
 import click
 
@@ -60,9 +59,9 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
 
 def _findings(options: DiskOptions, directories: tuple[str, ...]) -> Iterator[Finding]:
     # Lenient: what a stricter run refuses is what this one is to find.
-    lenient = replace(options, skip_unreadable=True, skip_large=True, strict=False, manifest=None)
+    lenient = options._replace(skip_unreadable=True, skip_large=True, strict=False, manifest=None)
     if lenient.symlinks == "refuse":
-        lenient = replace(lenient, symlinks="skip")
+        lenient = lenient._replace(symlinks="skip")
     try:
         disk = open_disk(lenient, directories)
     except PlanError as error:

@@ -7,9 +7,8 @@ import os
 import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -32,8 +31,7 @@ _MOST_PROCESSES = 4
 _LARGE_BYTES = (1 << 32) - 1
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(NamedTuple):
     """Directories as a disk."""
 
     tree: Tree

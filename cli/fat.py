@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -83,4 +82,4 @@ def from_qemu(
         values["fat"] = fat
         if fat == "12":
             values["size"] = (False, 64 * 16 * 63 * 512)
-    return replace(options, **values), (match[2],)
+    return options._replace(**values), (match[2],)

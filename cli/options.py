@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -21,8 +20,7 @@ from .presets import PRESETS
 Command = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class DiskOptions:
+class DiskOptions(NamedTuple):
     """What the user wants of a disk."""
 
     format: Literal["fat", "iso"]
@@ -200,7 +198,7 @@ def disk_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:
         ctx = click.get_current_context()
-        values = {name: given.pop(name) for name in DiskOptions.__dataclass_fields__}
+        values = {name: given.pop(name) for name in DiskOptions._fields}
         values["format"] = _format(values["format"], given.get("out"), given.get("image"))
         values |= _preset_values(ctx, values)
         values["sector_size"] = int(values["sector_size"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -17,8 +16,7 @@ _MOST_NAME_BYTES = 4096
 _MODE = re.compile(r"0?[0-7]{3}")
 
 
-@dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(NamedTuple):
     """How and where to serve."""
 
     unix: str | None
@@ -173,7 +171,7 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:
-        values = {name: given.pop(name) for name in ServeOptions.__dataclass_fields__}
+        values = {name: given.pop(name) for name in ServeOptions._fields}
         serving = ServeOptions(**values)
         _check(serving)
         return command(serving=serving, **given)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..pieces import Export
 from . import captive, parking
@@ -23,8 +22,7 @@ from .sandbox import Sandbox
 Refresh: TypeAlias = Callable[[bool], "tuple[Mapping[str, Export], Mapping[str, str]] | None"]
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """How much, how long, how many."""
 
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
@@ -56,7 +54,7 @@ class Server:
         refresh: Refresh = lambda _asked: None,
         security: Security = Security(),  # noqa: B008  it is frozen
         sandbox: Sandbox | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = Limits(),  # noqa: B008  it is frozen
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.listeners = tuple(listeners)

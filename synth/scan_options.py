@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Symlinks = Literal["skip", "keep", "follow", "follow-all", "refuse"]
 
@@ -17,8 +16,7 @@ def may_read(name: str, directory: int, mode: int) -> bool:
     return os.access(name, need, dir_fd=directory, effective_ids=True, follow_symlinks=False)
 
 
-@dataclass(frozen=True)
-class ScanOptions:
+class ScanOptions(NamedTuple):
     """What to do with what the tree can't or shouldn't hold."""
 
     skip_unreadable: bool = False

@@ -10,7 +10,6 @@ import errno
 import io
 import mmap
 import os
-import secrets
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -122,7 +121,7 @@ def _name(out: BinaryIO) -> str:
 def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
     """An open temporary file that takes the place of `path` if the block ends well."""
     folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".vfloppy-{secrets.token_hex(6)}.part")
+    temporary = os.path.join(folder, f".vfloppy-{os.urandom(6).hex()}.part")
     try:
         descriptor, is_nameless = _temporary(folder, temporary)
     except OSError as error:

@@ -7,7 +7,6 @@ the lines a few clusters apart, so the planner keeps clear of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import PlanError
@@ -61,8 +60,7 @@ FLOPPIES = {
 }
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """What the tree asks for."""
 
     data_bytes: int
@@ -74,8 +72,7 @@ class Needs:
     root directory is in clusters as well (FAT32)."""
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the user asks for; None and 0 where it is all one."""
 
     fat_bits: int | None = None
@@ -89,8 +86,7 @@ class Wishes:
     """Bytes of the disk around the volume, for messages about disks."""
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(NamedTuple):
     """The measures of a volume."""
 
     fat_bits: int

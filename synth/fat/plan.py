@@ -9,10 +9,9 @@ import hashlib
 import re
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ...errors import PlanError
 from ..kept import KEPT_BYTES
@@ -29,8 +28,7 @@ DEFAULT_LABEL = "VFLOPPY"
 Partitioning = Literal["mbr", "gpt", "none"]
 
 
-@dataclass(frozen=True)
-class FatOptions:
+class FatOptions(NamedTuple):
     """What the user may choose of a FAT disk. Sizes are in bytes."""
 
     label: str = DEFAULT_LABEL
@@ -67,8 +65,7 @@ class FatOptions:
     """How much may be kept of the names that were worked out."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where everything is. Columns as `Directories` and `Contents` want them."""
 
     options: FatOptions
@@ -117,7 +114,7 @@ def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
     """Lays a tree out. Raises PlanError when it doesn't fit."""
     options = options or FatOptions()
     if options.floppy:
-        options = replace(options, partition="none", fat_bits=12, sector_bytes=512)
+        options = options._replace(partition="none", fat_bits=12, sector_bytes=512)
     label = check_label(options.label)
     _check_file_sizes(tree)
     renamed, slot_starts = _plan_names(tree, options)

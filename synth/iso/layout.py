@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
@@ -21,8 +20,7 @@ DEFAULT_LABEL = "VFLOPPY"
 DEFAULT_APPLICATION = "VFLOPPY"
 
 
-@dataclass(frozen=True)
-class Texts:
+class Texts(NamedTuple):
     """The texts of the volume descriptors (ECMA-119, 8.4)."""
 
     volume: str = DEFAULT_LABEL
@@ -33,8 +31,7 @@ class Texts:
     application: str = DEFAULT_APPLICATION
 
 
-@dataclass(frozen=True)
-class IsoOptions:
+class IsoOptions(NamedTuple):
     """What the user may choose of an ISO 9660 image."""
 
     level: int = 3
@@ -83,8 +80,7 @@ class Start(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Where everything is. Blocks are counted from the start of the image."""
 
     options: IsoOptions

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from typing import TypeAlias
@@ -144,7 +143,7 @@ class _Plan:
         uefi = start(uefi_node)
         if self._uefi_image_bytes:
             uefi = Start(first_image_block, self._uefi_image_bytes)
-        return replace(layout, bios=bios or start(bios_node), uefi=uefi)
+        return layout._replace(bios=bios or start(bios_node), uefi=uefi)
 
     def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
         """What a BIOS starts, what UEFI starts, and which of them a table is patched into."""
@@ -230,7 +229,7 @@ class _Plan:
 
     def _identity(self) -> bytes:
         tree, options = self._tree, self._options
-        given = replace(options, zone=None, latest_ns=None, created_ns=None)
+        given = options._replace(zone=None, latest_ns=None, created_ns=None)
         digest = hashlib.blake2b(repr(given).encode(), digest_size=36)
         digest.update(tree.names)
         digest.update(tree.sizes.tobytes())

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import sub
+from typing import NamedTuple
 
 from construct import Bytes, Const, Construct, Int8ul, Struct
 
@@ -91,8 +92,7 @@ _ER_DATA = bytes((*map(len, _EXTENSION), 1)) + b"".join(_EXTENSION)
 ER = b"ER" + bytes((4 + len(_ER_DATA),)) + _VERSION + _ER_DATA
 
 
-@dataclass(frozen=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What Rock Ridge says of nodes, and the host doesn't, or not so."""
 
     tree: Tree

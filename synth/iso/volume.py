@@ -53,7 +53,7 @@ def primary_descriptor(layout: Layout, directories: Directories) -> bytes:
     """The primary volume descriptor (ECMA-119, 8.4)."""
     texts = {
         _FIELDS[name]: check_text(name, text).encode("ascii").ljust(_LENGTHS[name])
-        for name, text in vars(layout.options.texts).items()
+        for name, text in layout.options.texts._asdict().items()
     }
     files = dict.fromkeys(_FILE_FIELDS, b" " * _FILE_BYTES)
     own = {"VolumeDescriptorType": TYPE_PRIMARY, "EscapeSequences": bytes(32)}
@@ -64,7 +64,7 @@ def joliet_descriptor(layout: Layout, place: FacetLayout, directories: Directori
     """Joliet's supplementary volume descriptor (ECMA-119, 8.5)."""
     texts = {
         _FIELDS[name]: _ucs2(text, _LENGTHS[name])
-        for name, text in vars(layout.options.texts).items()
+        for name, text in layout.options.texts._asdict().items()
     }
     files = dict.fromkeys(_FILE_FIELDS, _ucs2("", _FILE_BYTES))
     own = {

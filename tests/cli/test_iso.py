@@ -90,7 +90,7 @@ def test_iso_options_are_refused_for_fat(tree, option):
 def test_every_option_of_one_format_exists():
     from vfloppy.cli.options import _FAT_ONLY, _ISO_ONLY, DiskOptions  # noqa: PLC0415
 
-    names = set(DiskOptions.__dataclass_fields__)
+    names = set(DiskOptions._fields)
     assert set(_FAT_ONLY) <= names
     assert set(_ISO_ONLY) <= names
     assert not set(_FAT_ONLY) & set(_ISO_ONLY)
