@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
 
+from ..errors import PlanError
 from ..pieces import Kind
 from .image import Fixed, Image, Section, Zeros
 
+CODE_BYTES = 440  # of an MBR, for a BIOS to run
 FIRST_BYTE = 1 << 20  # where every current tool puts the first partition
 MOST_SECTORS = 0xFFFF_FFFF
 
@@ -26,7 +28,7 @@ PARTITION_RECORD = Struct(
     "SizeInLBA" / Int32ul,
 )
 MBR = Struct(
-    "BootCode" / Bytes(440),
+    "BootCode" / Bytes(CODE_BYTES),
     "UniqueMBRDiskSignature" / Int32ul,
     Padding(2),
     "PartitionRecord" / Array(4, PARTITION_RECORD),
@@ -123,11 +125,23 @@ def protective_record(total: int) -> dict[str, object]:
     }
 
 
+def checked_boot_code(code: bytes | None) -> bytes:
+    """What of a file with `--mbr-code` fits before the partition table. Raises PlanError."""
+    if code is None:
+        return b""
+    if code[CODE_BYTES:510].strip(b"\0") or len(code) > 512:
+        raise PlanError(
+            f"--mbr-code has {len(code)} bytes; {CODE_BYTES} fit before the partition table (a "
+            "whole sector is taken too, if the rest of it is zero)"
+        )
+    return code[:CODE_BYTES]
+
+
 def mbr(boot_code: bytes, signature: int, partitions: Sequence[dict[str, object]]) -> bytes:
     """A master boot record of 512 bytes with up to four partitions."""
     record: bytes = MBR.build(
         {
-            "BootCode": boot_code.ljust(440, b"\0"),
+            "BootCode": boot_code.ljust(CODE_BYTES, b"\0"),
             "UniqueMBRDiskSignature": signature,
             "PartitionRecord": [*partitions, *[_NO_PARTITION] * (4 - len(partitions))],
         }

@@ -36,6 +36,7 @@ from ..partition import (
     TYPE_BASIC_DATA,
     TYPE_EFI_SYSTEM,
     MbrPartition,
+    checked_boot_code,
     with_gpt,
     with_mbr,
 )
@@ -68,7 +69,7 @@ def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
             disk_guid=uuid.UUID(bytes=layout.identity[4:20], version=5),
             partition_guid=uuid.UUID(bytes=layout.identity[20:36], version=5),
             name="EFI System" if options.esp else layout.label.decode().rstrip(),
-            boot_code=_mbr_code(options.mbr_code),
+            boot_code=checked_boot_code(options.mbr_code),
         )
     return with_mbr(
         volume,
@@ -80,7 +81,7 @@ def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
             sectors_per_track=geometry.sectors_per_track,
         ),
         signature=layout.volume_id,
-        boot_code=_mbr_code(options.mbr_code),
+        boot_code=checked_boot_code(options.mbr_code),
     )
 
 
@@ -242,15 +243,3 @@ def _boot_code(boot_sector: bytes | None, fat_bits: int) -> tuple[bytes, bytes]:
             f"(eb xx 90) over the parameters to byte {start} or behind it"
         )
     return boot_sector[:3], boot_sector[start:510]
-
-
-def _mbr_code(code: bytes | None) -> bytes:
-    """What fits before the disk's signature."""
-    if code is None:
-        return b""
-    if code[440:510].strip(b"\0") or len(code) > 512:
-        raise PlanError(
-            f"--mbr-code has {len(code)} bytes; 440 fit before the partition table (a whole sector "
-            "is taken too, if the rest of it is zero)"
-        )
-    return code[:440]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from ...errors import PlanError
 from ...pieces import Kind
 from ..image import Fixed, Section, Zeros
 from ..partition import (
+    CODE_BYTES,
     TYPE_EFI_SYSTEM,
     Gpt,
     GptPartition,
+    checked_boot_code,
     gpt,
     mbr,
     partition_record,
@@ -24,7 +25,6 @@ SECTOR_BYTES = 512
 _SECTORS_A_BLOCK = BLOCK_BYTES // SECTOR_BYTES
 _TYPE_HIDDEN = 0x17  # what isohybrid gives the whole image
 _TYPE_EFI = 0xEF
-_CODE_BYTES = 440
 # Where the codes of isolinux and of GRUB have the sector of what they go on with, in 64 bits.
 _START_FIELD = slice(432, 440)
 _GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the first block
@@ -92,14 +92,10 @@ def _sectors(start: Start) -> tuple[int, int]:
 
 def _boot_code(layout: Layout) -> bytes:
     """The code for a BIOS, told where to go on. Raises PlanError when it is none."""
-    code = layout.options.mbr_code
-    if code is None:
-        return b""
-    if len(code) > SECTOR_BYTES or code[_CODE_BYTES:510].strip(b"\0"):
-        raise PlanError(
-            f"--mbr-code has {len(code)} bytes; {_CODE_BYTES} fit before the partition table"
-        )
-    patched = bytearray(code[:_CODE_BYTES].ljust(_CODE_BYTES, b"\0"))
+    code = checked_boot_code(layout.options.mbr_code)
+    if not code:
+        return code
+    patched = bytearray(code.ljust(CODE_BYTES, b"\0"))
     is_grub = layout.options.goes_on_with_grub
     if layout.bios and (is_grub or b"isolinux" in code):
         sector = layout.bios.block * _SECTORS_A_BLOCK
