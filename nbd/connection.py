@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from .errors import ProtocolError
 from .exports import ExportTable
 from .handshake import Agreement, Talk, Tls, Upgrade, negotiate
-from .parking import MOST_FILES, Parked
+from .parking import Parked, adopt, has_few_open, release
 from .reading import Lent
 from .sending import Sender
 from .session import Session
@@ -75,9 +75,10 @@ def serve_connection(
         report=partial(report, logging.WARNING),
     )
     if resumed:
-        session.files.adopt(resumed.descriptors)
-    if _transmit(connection, session, sender):
-        return Parked(agreement, session.files.release())
+        adopt(agreement.offer.export, resumed.descriptors)
+    may_park = partial(has_few_open, agreement.offer.export)
+    if _transmit(connection, session, sender, may_park):
+        return Parked(agreement, release(agreement.offer.export))
     return None
 
 
@@ -158,7 +159,9 @@ def _receive_exactly(connection: Connection, count: int, deadline: float) -> byt
     return bytes(received)
 
 
-def _transmit(connection: Connection, session: Session, sender: Sender) -> bool:
+def _transmit(
+    connection: Connection, session: Session, sender: Sender, may_park: Callable[[], bool]
+) -> bool:
     """Serves until the client is done, or silent for as long as `_tune` allowed: True."""
     space, received = session.space, session.received
     receive = _receive if _is_plain(connection) else _receive_simply
@@ -167,7 +170,7 @@ def _transmit(connection: Connection, session: Session, sender: Sender) -> bool:
         try:
             count = receive(connection, space())
         except BlockingIOError:
-            if session.at_rest and session.files.open_count <= MOST_FILES:
+            if session.at_rest and may_park():
                 return True
             continue
         if not count:

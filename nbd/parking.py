@@ -14,11 +14,12 @@ import os
 import socket
 import struct
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ..pieces import Export, HostFiles
 from .exports import ExportTable
 from .handshake import Agreement
 from .status import CONTEXT_IDS
@@ -29,6 +30,7 @@ MOST_FILES = 250
 
 _HEAD = struct.Struct("@QBB")  # place of the export, style, selection of contexts
 _FILE = "Q"
+_FILE_BITS = 32  # an index has no more; above them is the place of its set among the export's
 _STYLES = ((False, False), (True, False), (True, True))  # structured, extended
 _NAMES = tuple(CONTEXT_IDS)
 _MOST_BYTES = _HEAD.size + 8 * MOST_FILES
@@ -41,7 +43,37 @@ class Parked(NamedTuple):
 
     agreement: Agreement
     descriptors: Mapping[int, int] = MappingProxyType({})
-    """Of the files that are open, by file."""
+    """Of the files that are open, as `release` gives them."""
+
+
+def has_few_open(export: Export) -> bool:
+    """Whether all host files that are open can be handed over."""
+    return sum(files.open_count for files in _host_files(export)) <= MOST_FILES
+
+
+def release(export: Export) -> dict[int, int]:
+    """The descriptors of its open files, each under a number of its own."""
+    return {
+        place << _FILE_BITS | index: descriptor
+        for place, files in enumerate(_host_files(export))
+        for index, descriptor in files.release().items()
+    }
+
+
+def adopt(export: Export, descriptors: Mapping[int, int]) -> None:
+    """Takes over what another process has released of the same export."""
+    for place, files in enumerate(_host_files(export)):
+        files.adopt(
+            {
+                number & (1 << _FILE_BITS) - 1: descriptor
+                for number, descriptor in descriptors.items()
+                if number >> _FILE_BITS == place
+            }
+        )
+
+
+def _host_files(export: Export) -> Sequence[HostFiles]:
+    return getattr(export, "host_files", ())
 
 
 def hand_over(channel: socket.socket, parked: Parked, exports: ExportTable) -> None:

@@ -50,10 +50,10 @@ class _NoFiles:
         raise NotImplementedError
 
     def release(self) -> Mapping[int, int]:
-        return {}
+        raise NotImplementedError
 
     def adopt(self, descriptors: Mapping[int, int]) -> None:
-        """There are none."""
+        raise NotImplementedError
 
 
 NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())

@@ -22,7 +22,7 @@ from operator import length_hint
 from types import MappingProxyType
 from typing import TypeAlias
 
-from ..pieces import Export, HostFiles, HostRuns, HostSlice, Piece
+from ..pieces import Export, HostRuns, HostSlice, Piece
 from . import wire
 from .errors import ProtocolError
 from .plain import NO_RUNS, PlainReads
@@ -105,11 +105,6 @@ class Session:
     def at_rest(self) -> bool:
         """Whether every request that has begun to come has been answered."""
         return not self._filled and not self._payload
-
-    @property
-    def files(self) -> HostFiles:
-        """The host files behind the export."""
-        return self._runs.files
 
     def space(self) -> memoryview:
         """Where the next bytes from the client belong; never empty."""

@@ -30,7 +30,7 @@ class Contents:
     ) -> None:
         self.size = starts[-1] * block_bytes
         self._tree = tree
-        self._files = files
+        self.files = files
         self._starts = starts
         self._sizes = tree.sizes if sizes is None else sizes
         self._block_bytes = block_bytes
@@ -39,7 +39,7 @@ class Contents:
     def host_runs(self) -> HostRuns:
         """All of it."""
         shift = self._block_bytes.bit_length() - 1
-        return HostRuns(self._files, 0, self.size, shift, self._starts, self._sizes)
+        return HostRuns(self.files, 0, self.size, shift, self._starts, self._sizes)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         starts, block_bytes = self._starts, self._block_bytes
@@ -47,7 +47,7 @@ class Contents:
         node = bisect_right(starts, offset // block_bytes) - 1
         inside = offset - starts[node] * block_bytes
         if inside + length <= self._sizes[node]:
-            return [HostSlice(self._files, node, inside, length)]
+            return [HostSlice(self.files, node, inside, length)]
         return self._many_pieces(node, inside, length)
 
     def _many_pieces(self, node: int, inside: int, length: int) -> list[Piece]:
@@ -57,7 +57,7 @@ class Contents:
             size = self._sizes[node]
             if inside < size:
                 share = min(size - inside, length)
-                pieces.append(HostSlice(self._files, node, inside, share))
+                pieces.append(HostSlice(self.files, node, inside, share))
                 inside += share
                 length -= share
             slack = (self._starts[node + 1] - self._starts[node]) * self._block_bytes - inside
@@ -91,7 +91,7 @@ class Contents:
         """What the host file system says of a file's holes, in [offset, end) of this section."""
         block = self._block_bytes
         base = self._starts[node] * block
-        for data_start, data_end in self._files.data_runs(node, offset - base):
+        for data_start, data_end in self.files.data_runs(node, offset - base):
             # Whole blocks: the host's holes may be finer than anybody's interest in them.
             start = min(max(base + data_start // block * block, offset), end)
             stop = min(max(base - (-data_end // block) * block, start), end)

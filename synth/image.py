@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from ..pieces import Extent, Hole, HostRuns, Kind, Piece
+from ..pieces import Extent, Hole, HostFiles, HostRuns, Kind, Piece
 
 
 class Region(NamedTuple):
@@ -116,6 +116,12 @@ class Image:
             if runs:
                 found.append(runs._replace(start=start + runs.start, end=start + runs.end))
         return max(found, key=lambda runs: runs.end - runs.start, default=None)
+
+    @property
+    def host_files(self) -> Sequence[HostFiles]:
+        """The sets of host files that its slices are of."""
+        found = [getattr(section, "files", None) for section in self._sections]
+        return list(dict.fromkeys(files for files in found if files))
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         """See `Export.pieces`."""

@@ -81,7 +81,7 @@ class BootFile:
         self, files: ScannedFiles, node: int, start: Start, *, info: bool, grub_block_list: bool
     ) -> None:
         self.size = -(-start.size // BLOCK_BYTES) * BLOCK_BYTES
-        self._files = files
+        self.files = files
         self._node = node
         self._start = start
         self._patches: list[tuple[int, int, Callable[[], bytes]]] = []
@@ -108,7 +108,7 @@ class BootFile:
         pieces: list[Piece] = []
         size = self._start.size
         if start < min(end, size):
-            pieces.append(HostSlice(self._files, self._node, start, min(end, size) - start))
+            pieces.append(HostSlice(self.files, self._node, start, min(end, size) - start))
         if max(start, size) < end:
             pieces.append(Hole(end - max(start, size)))
         return pieces
@@ -129,7 +129,7 @@ class BootFile:
             total = 0
             for offset in range(0, self._start.size, _CHUNK_BYTES):
                 share = min(_CHUNK_BYTES, self._start.size - offset)
-                data = self._files.read(self._node, offset, share)
+                data = self.files.read(self._node, offset, share)
                 if not offset:
                     data = data[BOOT_INFO_END:]
                 data += bytes(-len(data) % 4)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vfloppy.nbd import wire
-from vfloppy.pieces import Extent, Hole, HostReadError, HostRuns, HostSlice, Kind, Piece
+from vfloppy.pieces import Extent, Hole, HostFiles, HostReadError, HostRuns, HostSlice, Kind, Piece
 
 MAGIC = wire.NBD_REQUEST_MAGIC
 PATIENCE_S = 20.0
@@ -59,6 +59,7 @@ class FakeFiles:
         return self.held
 
     def adopt(self, descriptors: dict[int, int]) -> None:
+        self.adopted = descriptors
         assert descriptors.keys() in (self.held.keys(), set())
         for number, each in descriptors.items():
             assert os.path.samestat(os.fstat(each), os.fstat(self.held[number]))
@@ -105,6 +106,10 @@ class FakeExport:
 
 class FakeColumns(FakeExport):
     """The same, with its host files, which must be whole and in order, as columns too."""
+
+    @property
+    def host_files(self) -> list[HostFiles]:
+        return list({each.files: None for each in self.regions if isinstance(each, HostSlice)})
 
     @property
     def host_runs(self) -> HostRuns:

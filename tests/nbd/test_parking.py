@@ -18,7 +18,15 @@ from vfloppy.nbd import Limits, listen_tcp, listen_unix, wire
 from vfloppy.nbd.connection import serve_connection
 from vfloppy.nbd.exports import ExportTable
 from vfloppy.nbd.handshake import Agreement
-from vfloppy.nbd.parking import MOST_FILES, Parked, hand_over, take_over
+from vfloppy.nbd.parking import (
+    MOST_FILES,
+    Parked,
+    adopt,
+    hand_over,
+    has_few_open,
+    release,
+    take_over,
+)
 from vfloppy.nbd.status import CONTEXT_IDS
 from vfloppy.pieces import HostSlice
 
@@ -142,6 +150,26 @@ def test_where_no_descriptors_can_be_sent_the_rest_is(channel, monkeypatch):
     agreement = Agreement(next(iter(exports)), True, False, {})
     hand_over(channel[1], Parked(agreement, {5: 0}), exports)
     assert take_over(channel[0], exports) == Parked(agreement)
+
+
+def test_files_of_several_sets_stay_apart(tmp_path):
+    """Such as those of an ISO image and of the FAT inside it."""
+
+    first, second = (FakeFiles(tmp_path, [b"a", b"b"]) for _ in range(2))
+    export = FakeExport([bytes(512)])
+    export.host_files = [first, second]
+    first.held = {5: first.descriptors[0], 2**32 - 1: first.descriptors[1]}
+    second.held = {5: second.descriptors[1]}
+    released = release(export)
+    assert len(released) == 3
+    first.adopted, second.adopted = {}, {}
+    adopt(export, {**released, 7 << 32: 0})  # of a set that is not there: nobody's
+    assert first.adopted == first.held
+    assert second.adopted == second.held
+    first.open_count, second.open_count = MOST_FILES, 0
+    assert has_few_open(export)
+    second.open_count = 1
+    assert not has_few_open(export)
 
 
 # --- going on ---
@@ -370,7 +398,7 @@ def columns(files):
 
 
 def test_files_that_are_open_are_handed_on_and_closed_at_last(serve, listener, columns, files):
-    files.held = dict.fromkeys([0, *range(2**40, 2**40 + 99)], files.descriptors[0])
+    files.held = dict.fromkeys([0, *range(2**31, 2**31 + 99)], files.descriptors[0])
     running = serve([listener], {"disk": columns}, limits=SOON)
     with Client(listener.path) as client:
         client.go()

@@ -63,6 +63,8 @@ def _check_slice(image: Image, offset: int, length: int) -> None:
     pieces = list(image.pieces(offset, length))
     assert all(piece_length(piece) > 0 for piece in pieces)
     assert sum(map(piece_length, pieces)) == length
+    slices = [piece for piece in pieces if isinstance(piece, HostSlice)]
+    assert {piece.files for piece in slices} <= set(image.host_files)
     assert [len(piece_bytes(piece)) for piece in pieces] == list(map(piece_length, pieces))
     _check_extents(image, offset, length)
 
