@@ -9,11 +9,12 @@ of it is first asked for, and the latest ones are kept.
 from __future__ import annotations
 
 import stat
+import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
-from operator import sub
+from operator import mul, sub
 
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
@@ -29,15 +30,21 @@ from .records import (
     ATTR_VOLUME_ID,
     ENTRY_BYTES,
     LAST_LONG_ENTRY,
+    MOST_NAME_UNITS,
     PACK_DIRECTORY_ENTRY,
     UNITS_PER_LONG_ENTRY,
 )
 from .table import FIRST_CLUSTER
 from .times import FIRST_STAMP, stamps
 
+_DOTS = (b".          ", b"..         ")
 _SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
 _PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
-_NO_PART = bytes(_PART_BYTES)
+# What follows a name of so many units, up to the next name.
+_FILLS = tuple(
+    "\0" + "\uffff" * (-length % UNITS_PER_LONG_ENTRY - 1) if length % UNITS_PER_LONG_ENTRY else ""
+    for length in range(MOST_NAME_UNITS + 1)
+)
 _PART_PLACES = (*range(1, 11), *range(14, 26), *range(28, 32))  # LDIR_Name1, 2 and 3
 
 
@@ -179,13 +186,12 @@ class Directories:
     def _header(self, ordinal: int) -> bytes:
         if not ordinal:
             # The root's own time is not on the disk: two copies of a tree differ there.
-            return self._slot(self._label, ATTR_VOLUME_ID, FIRST_STAMP, 0, 0)
+            return short_slots([self._label], [ATTR_VOLUME_ID], [FIRST_STAMP], [0], [0])[0]
         node = self._tree.directories[ordinal]
         parent = self._tree.directories[self._tree.parent(node)]
-        when = self._stamp(node)
-        return self._slot(
-            b".          ", ATTR_DIRECTORY, when, self.first_cluster(node), 0
-        ) + self._slot(b"..         ", ATTR_DIRECTORY, when, self.first_cluster(parent), 0)
+        clusters = [self.first_cluster(node), self.first_cluster(parent)]
+        when = stamps([self._tree.mtimes_ns[node]], self._zone, self._latest_ns)
+        return b"".join(short_slots(_DOTS, [ATTR_DIRECTORY] * 2, when * 2, clusters, [0, 0]))
 
     def _entries(self, ordinal: int, nodes: range) -> bytes:
         """All slots of some of a directory's entries."""
@@ -197,24 +203,16 @@ class Directories:
         slot_starts = self._slot_starts[start : stop + 1]
         names = self._long_names(nodes)
         counts = list(map(sub, slot_starts[1:], slot_starts))
-        slots = slots_of(names, counts, checksums(shorts))
-        rows = zip(
-            counts,
+        slots = [b""] * (2 * len(nodes))
+        slots[0::2] = long_slots(names, counts, checksums(shorts))
+        slots[1::2] = short_slots(
             shorts,
             self._attributes(nodes, names),
             stamps(tree.mtimes_ns[start:stop], self._zone, self._latest_ns),
             self._first_clusters(nodes),
             tree.sizes[start:stop],
-            strict=True,
         )
-        pack, end = PACK_DIRECTORY_ENTRY, 0
-        for count, short, attributes, (date, time, hundredths), cluster, size in rows:
-            end += count * ENTRY_BYTES
-            high, low = cluster >> 16, cluster & 0xFFFF
-            slots[end - ENTRY_BYTES : end] = pack(
-                short, attributes, 0, hundredths, time, date, date, high, time, date, low, size
-            )
-        return bytes(slots)
+        return b"".join(slots)
 
     def _long_names(self, nodes: range) -> list[str]:
         joined = self._tree.joined_names(nodes.start, nodes.stop)
@@ -254,29 +252,6 @@ class Directories:
             below += 1
         return clusters
 
-    def _stamp(self, node: int) -> tuple[int, int, int]:
-        return stamps([self._tree.mtimes_ns[node]], self._zone, self._latest_ns)[0]
-
-    @staticmethod
-    def _slot(
-        name: bytes, attributes: int, when: tuple[int, int, int], cluster: int, size: int
-    ) -> bytes:
-        date, time, hundredths = when
-        return PACK_DIRECTORY_ENTRY(
-            name,
-            attributes,
-            0,
-            hundredths,
-            time,
-            date,
-            date,
-            cluster >> 16,
-            time,
-            date,
-            cluster & 0xFFFF,
-            size,
-        )
-
 
 class RootDirectory:
     """The section of the root directory of a FAT12 or FAT16, which is not in clusters."""
@@ -295,36 +270,68 @@ class RootDirectory:
         yield Region(0, self.size, Kind.DIRECTORY, "/")
 
 
-def slots_of(names: Sequence[str], counts: Sequence[int], totals: bytes) -> bytearray:
-    """The long-name slots of a directory's entries, last part first, room for 8.3 slots between.
-
-    `counts` are the numbers of slots, that room included, and `totals` the checksums of the 8.3
-    names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one that
-    does has neither (FATGEN, "Long Directory Entry Structure").
-
-    Parts, one byte after the other, are put in place for all entries at once: what takes time is
-    what is done for each name.
+def short_slots(
+    shorts: Sequence[bytes],
+    attributes: Sequence[int],
+    times: Sequence[tuple[int, int, int]],
+    clusters: Sequence[int],
+    sizes: Sequence[int],
+) -> list[bytes]:
+    """The 8.3 slot of each of a directory's entries: names, attributes, `stamps`, first clusters
+    and sizes in bytes (FATGEN, "FAT Directory Structure").
     """
-    parts: list[bytes] = []
-    for name, count in zip(reversed(names), reversed(counts), strict=True):
-        parts.append(_NO_PART)
-        if count > 1:
-            length = (count - 1) * _PART_BYTES
-            parts.append((name.encode("utf-16-le") + b"\0\0").ljust(length, b"\xff")[:length])
-    blob = b"".join(parts)
-    orders = [b""] + [_order(count) for count in range(1, max(counts) + 1)]
+    pack = PACK_DIRECTORY_ENTRY
+    rows = zip(shorts, attributes, times, clusters, sizes, strict=True)
+    return [
+        pack(short, bits, 0, hundredths, time, date, date, cluster >> 16,
+             time, date, cluster & 0xFFFF, size)
+        for short, bits, (date, time, hundredths), cluster, size in rows
+    ]  # fmt: skip
+
+
+def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Sequence[bytes]:
+    """The long-name slots of each of a directory's entries, last part first.
+
+    `counts` are the numbers of slots, that of the 8.3 slot included, and `totals` the checksums of
+    the 8.3 names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one
+    that does has neither (FATGEN, "Long Directory Entry Structure").
+
+    All names become one text, and what is at one place of each slot is put there in one go: what
+    takes time is what is done for each name.
+    """
+    names = _in_units(names)
+    if 1 in counts:
+        names = [name if count > 1 else "" for name, count in zip(names, counts, strict=True)]
+    texts = [""] * (2 * len(names))
+    texts[0::2] = names[::-1]
+    texts[1::2] = list(map(_FILLS.__getitem__, map(len, names)))[::-1]
+    blob = "".join(texts).encode("utf-16-le", "surrogatepass")
+    long_counts = [count - 1 for count in counts]
+    orders = [_order(count) for count in range(max(counts))]
+    each_total = struct.unpack(f"{len(totals)}c", totals)
     slots = bytearray(len(blob) // _PART_BYTES * ENTRY_BYTES)
-    slots[0::ENTRY_BYTES] = b"".join([orders[count] for count in counts])
+    slots[0::ENTRY_BYTES] = b"".join(map(orders.__getitem__, long_counts))
     slots[11::ENTRY_BYTES] = bytes((ATTR_LONG_NAME,)) * (len(blob) // _PART_BYTES)
-    slots[13::ENTRY_BYTES] = b"".join(
-        [totals[at : at + 1] * count for at, count in enumerate(counts)]
-    )
+    slots[13::ENTRY_BYTES] = b"".join(map(mul, each_total, long_counts))
     for at, position in enumerate(_PART_PLACES):
         slots[position::ENTRY_BYTES] = blob[at - _PART_BYTES :: -_PART_BYTES]
-    return slots
+    forms = [f"{count * ENTRY_BYTES}s" for count in range(max(counts))]
+    # Not by struct.unpack, which would keep a form as long as the directory.
+    return struct.Struct("".join(map(forms.__getitem__, long_counts))).unpack(slots)
+
+
+def _in_units(names: Sequence[str]) -> Sequence[str]:
+    """The names, each character a UTF-16 unit: two surrogates for one that takes two."""
+    joined = "/".join(names)
+    if joined.isascii():
+        return names
+    encoded = joined.encode("utf-16-le")
+    if len(encoded) == 2 * len(joined):
+        return names
+    return "".join(map(chr, struct.unpack(f"<{len(encoded) // 2}H", encoded))).split("/")
 
 
 def _order(count: int) -> bytes:
-    """What the slots of an entry begin with, 0 for its 8.3 slot."""
-    numbers = bytes(range(count - 1, -1, -1))
-    return bytes((numbers[0] | LAST_LONG_ENTRY,)) + numbers[1:] if count > 1 else numbers
+    """What so many slots of a long name begin with."""
+    numbers = bytes(range(count, 0, -1))
+    return bytes((count | LAST_LONG_ENTRY,)) + numbers[1:] if count else b""

@@ -247,7 +247,8 @@ def short_names(names: Sequence[str]) -> list[bytes]:
             taken.add(short)
         shorts.append(short)
     tails = _Tails(taken)
-    return [short or tails.add(basis) for basis, short in zip(_bases(names), shorts, strict=True)]
+    # A directory has fewer names than there are numeric tails of one basis.
+    return [short or next(tails[basis]) for basis, short in zip(_bases(names), shorts, strict=True)]
 
 
 def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -258,8 +259,8 @@ def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
         return
     for upper in joined.upper().translate(_SHORTENED).split("/"):
         bare = upper.lstrip(".")
-        base, dot, extension = bare.partition(".")
-        if dot:
+        base, _, extension = bare.partition(".")
+        if "." in extension:
             extension = extension.rpartition(".")[2]
         yield base[:8] or "_", extension[:3]
 
@@ -274,7 +275,7 @@ def _basis(name: str) -> tuple[str, str]:
     return base, _NOT_SHORT.sub("_", upper.rpartition(".")[2][:3]) if "." in upper else ""
 
 
-class _Tails:
+class _Tails(dict[tuple[str, str], Iterator[bytes]]):
     """The names of a directory that `~` and a number make of a basis, one after the other.
 
     FATGEN, "The Numeric-Tail Generation Algorithm". Tails of one length are counted for each
@@ -283,16 +284,13 @@ class _Tails:
     """
 
     def __init__(self, taken: set[bytes]) -> None:
+        super().__init__()
         self._taken = taken
         self._numbers: dict[tuple[int, str, str], Iterator[int]] = {}
-        self._names: dict[tuple[str, str], Iterator[bytes]] = {}
 
-    def add(self, basis: tuple[str, str]) -> bytes:
-        """The next free one."""
-        names = self._names.get(basis)
-        if names is None:
-            names = self._names[basis] = self._all(*basis)
-        return next(names)  # a directory has fewer names than there are numeric tails
+    def __missing__(self, basis: tuple[str, str]) -> Iterator[bytes]:
+        names = self[basis] = self._all(*basis)
+        return names
 
     def _all(self, base: str, extension: str) -> Iterator[bytes]:
         for digits in range(1, 7):

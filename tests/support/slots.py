@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vfloppy.synth.fat.directories import slots_of
+from vfloppy.synth.fat import directories
 from vfloppy.synth.fat.names import checksums
 
 
 def long_slots(name: str, short: bytes) -> bytes:
     """What stands before the 8.3 slot of `short`."""
     count = -(-len(name.encode("utf-16-le")) // 26) + 1
-    return bytes(slots_of([name], [count], checksums([short]))[:-32])
+    return directories.long_slots([name], [count], checksums([short]))[0]

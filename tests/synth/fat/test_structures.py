@@ -13,9 +13,7 @@ from conformance import read
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import long_slots
-from vfloppy.synth.fat import records
-from vfloppy.synth.fat.directories import slots_of
-from vfloppy.synth.fat.names import checksums
+from vfloppy.synth.fat import directories, records
 from vfloppy.synth.fat.table import Table, consecutive, pack_12
 from vfloppy.synth.fat.times import FIRST_STAMP, LAST_STAMP, stamp
 from vfloppy.synth.image import Image
@@ -38,26 +36,40 @@ def test_the_packed_directory_entry_is_the_declared_one(name, words, size):
 
 
 @given(
-    st.lists(st.text(min_size=1, max_size=60).filter(lambda t: t.isprintable()), min_size=1),
-    st.binary(min_size=11, max_size=11),
+    st.lists(
+        st.tuples(
+            st.text(max_size=60).filter(lambda t: t.isprintable() and "/" not in t),
+            st.integers(0, 255),
+        ),
+        min_size=1,
+    )
 )
-def test_the_slots_of_long_names_are_the_declared_ones(names, short):
-    counts = [-(-len(name.encode("utf-16-le")) // 26) + 1 for name in names]
-    (total,) = checksums([short])
-    slots = bytes(slots_of(names, counts, bytes((total,)) * len(names)))
-    expected = b""
-    for name, count in zip(names, counts, strict=True):
+def test_the_slots_of_long_names_are_the_declared_ones(entries):
+    names = [name for name, _ in entries]
+    totals = bytes(total for _, total in entries)
+    counts = [-(-len(name.encode("utf-16-le")) // 26) for name in names]
+    expected = []
+    for name, count, total in zip(names, counts, totals, strict=True):
         units = name.encode("utf-16-le") + b"\0\0" + b"\xff" * 26
-        for number in range(count - 1, 0, -1):
+        slots = b""
+        for number in range(count, 0, -1):
             part = units[26 * (number - 1) :][:26]
-            expected += records.LONG_NAME_ENTRY.build({
-                "LDIR_Ord": number | (0x40 if number == count - 1 else 0),
+            slots += records.LONG_NAME_ENTRY.build({
+                "LDIR_Ord": number | (0x40 if number == count else 0),
                 "LDIR_Name1": part[:10], "LDIR_Attr": records.ATTR_LONG_NAME, "LDIR_Type": 0,
                 "LDIR_Chksum": total, "LDIR_Name2": part[10:22], "LDIR_FstClusLO": 0,
                 "LDIR_Name3": part[22:],
             })  # fmt: skip
-        expected += slots[len(expected) :][:32]  # room for the 8.3 slot
-    assert slots == expected
+        expected.append(slots)
+    with_short = [count + 1 for count in counts]
+    assert list(directories.long_slots(names, with_short, totals)) == expected
+
+
+def test_a_name_that_its_8_3_slot_holds_has_no_other():
+    names = ["README.TXT", "A name of two slots", "\U0001f600"]
+    slots = directories.long_slots(names, [1, 3, 2], b"\1\2\3")
+    assert [len(each) for each in slots] == [0, 64, 32]
+    assert slots[2][1:5].decode("utf-16-le") == "\U0001f600"
 
 
 def test_long_slots_byte_by_byte():
