@@ -53,6 +53,7 @@ class Contents:
     def _many_pieces(self, node: int, inside: int, length: int) -> list[Piece]:
         """The pieces from byte `inside` of `node` on, over file ends and slack."""
         pieces: list[Piece] = []
+        starts = self._starts
         while length:
             size = self._sizes[node]
             if inside < size:
@@ -60,13 +61,15 @@ class Contents:
                 pieces.append(HostSlice(self.files, node, inside, share))
                 inside += share
                 length -= share
-            slack = (self._starts[node + 1] - self._starts[node]) * self._block_bytes - inside
+            slack = (starts[node + 1] - starts[node]) * self._block_bytes - inside
             if slack and length:
                 share = min(slack, length)
                 pieces.append(Hole(share))
                 length -= share
             inside = 0
             node += 1
+            if length and starts[node] == starts[node + 1]:  # maybe the first of a million
+                node = bisect_right(starts, starts[node], node) - 1
         return pieces
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:

@@ -132,8 +132,18 @@ class Table:
             # Chain k ends at cluster base + column[k + 1] - 1.
             low = bisect_left(column, first - base + 1, 1)
             high = bisect_right(column, last - base, low)
-            for end in column[low:high]:
+            is_dense = high - low <= last - first
+            for end in column[low:high] if is_dense else _distinct(column, low, high):
                 yield base + end - 1
+
+
+def _distinct(column: array[int], low: int, high: int) -> Iterator[int]:
+    """The numbers of a sorted column from `low` up to `high`, each once; a million chains may be
+    empty and end where one that isn't does.
+    """
+    while low < high:
+        yield column[low]
+        low = bisect_right(column, column[low], low, high)
 
 
 def pack_12(entries: Sequence[int]) -> bytes:

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 import pytest
 from conformance import check_image, read
+from counted import Counted
 from vfloppy.pieces import Hole, HostReadError, HostSlice
 from vfloppy.synth.contents import Contents
 from vfloppy.synth.host import ScannedFiles
@@ -54,6 +55,19 @@ def test_a_range_within_a_file_is_one_slice(mixed):
     slice_, hole = contents.pieces(8190, 2)[0], contents.pieces(8191, 1)[0]
     assert isinstance(slice_, HostSlice)
     assert isinstance(hole, Hole)
+
+
+def test_empty_files_cost_a_read_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "z").write_bytes(b"2")
+    for number in range(1000):
+        (tmp_path / f"b{number}").touch()
+    tree = scan(str(tmp_path))
+    starts = Counted(accumulate((-(-size // 512) for size in tree.sizes), initial=0))
+    contents = Contents(tree, ScannedFiles(tree), starts, 512)
+    starts.looks = 0
+    assert [piece.length for piece in contents.pieces(0, 1024)] == [1, 511, 1, 511]
+    assert starts.looks < 50
 
 
 def test_regions_name_the_files_that_have_bytes(mixed):

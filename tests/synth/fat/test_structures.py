@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conformance import read
+from counted import Counted
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import long_slots
@@ -130,6 +131,16 @@ def test_any_slice_of_a_table_is_that_of_the_naive_one(fat_bits, directories, fi
     offset = data.draw(st.integers(0, size))
     length = data.draw(st.integers(0, size - offset))
     assert read(table, offset, length) == packed[offset : offset + length]
+
+
+@pytest.mark.parametrize("fat_bits", [12, 16, 32])
+def test_empty_chains_cost_a_table_nothing(fat_bits):
+    files = Counted([0] * 1000 + [2] * 1000 + [3] * 1000)
+    table = Image([Table(fat_bits, 0xF0, (array("I", [0, 1]), files), 4096, "FAT")])
+    whole = read(table, 0, 4096)
+    few = Image([Table(fat_bits, 0xF0, (array("I", [0, 1]), array("I", [0, 2, 3])), 4096, "FAT")])
+    assert whole == read(few, 0, 4096)
+    assert files.looks < 100
 
 
 def test_pack_12_by_hand():
