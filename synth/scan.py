@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ScanError
 from .grafts import Graft, Part, place_graft
+from .rows import Rows
 from .scan_options import ScanOptions, Symlinks, may_read
 from .sharing import Forked, may_fork
 from .sources import Place, Sources
@@ -81,6 +82,7 @@ class _Scan:
     def __init__(self, options: ScanOptions) -> None:
         self._tree = Tree()
         self._options = options
+        self._rows = Rows(self._tree, owners=options.owners)
         self._sources = Sources(self._tree)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
         self._unreadable: list[bytes] = []
@@ -97,7 +99,8 @@ class _Scan:
                 place_graft(root, graft, self._sources)
             self._add_directory(0, root)
             status = self._sources.status(root.homes[0]) if root.homes else None
-            self._append([""], [Place(status, 0, b"").known_status], [0])
+            self._rows.append([""], [Place(status, 0, b"").known_status], [0])
+            self._rows.flush()
             first = 0
             while first < len(tree.directories):  # level by level
                 level = range(first, len(tree.directories))
@@ -133,8 +136,9 @@ class _Scan:
 
     def _scan_all(self, ordinals: range) -> None:
         for ordinal in ordinals:
-            self._tree.first_children.append(len(self._tree))
+            self._tree.first_children.append(len(self._rows))
             self._scan_directory(ordinal)
+        self._rows.flush()
 
     def _share(self, ordinals: range, since: dict[str, int]) -> _Share:
         """What a scan of some directories adds, for another process to add."""
@@ -181,7 +185,7 @@ class _Scan:
         if len(part.homes) != 1 or part.grafts:
             self._scan_merged(ordinal, part)
             return
-        tree, home, first = self._tree, part.homes[0], len(self._tree)
+        home, first = part.homes[0], len(self._rows)
         names, statuses, elsewhere = self._list(ordinal, home)
         if not names:
             return
@@ -190,14 +194,15 @@ class _Scan:
             at = bisect_left(names, name)
             homes[at] = place.home
             self._note(first + at, name, place)
-        self._append(names, statuses, homes)
-        modes = tree.modes[first:]
+        self._rows.append(names, statuses, homes)
+        modes = [status.st_mode for status in statuses]
         if not any(map(stat.S_ISDIR, set(modes))):
             return
-        for node, (status, mode) in enumerate(zip(statuses, modes, strict=True), first):
+        for at, mode in enumerate(modes):
             if mode & _TYPE_MASK == stat.S_IFDIR:
-                place = Place(status, tree.node_homes[node], tree.host_name(node))
-                self._add_directory(node, Part([self._sources.child(place)]))
+                name = names[at]
+                place = elsewhere.get(name) or Place(statuses[at], home, os.fsencode(name))
+                self._add_directory(first + at, Part([self._sources.child(place)]))
 
     def _scan_merged(self, ordinal: int, part: Part) -> None:
         """The long way: several sources, or grafts."""
@@ -219,13 +224,13 @@ class _Scan:
         if not merged:
             return
         names = sorted(merged)
-        for node, name in enumerate(names, len(self._tree)):
+        for node, name in enumerate(names, len(self._rows)):
             if name in parts:
                 self._add_directory(node, parts[name])
             else:
                 self._note(node, name, merged[name])
         places = [merged[name] for name in names]
-        self._append(
+        self._rows.append(
             names, [place.known_status for place in places], [place.home for place in places]
         )
 
@@ -371,9 +376,6 @@ class _Scan:
         status = place.known_status
         if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
             tree.rdevs[node] = status.st_rdev
-
-    def _append(self, names: list[str], statuses: list[os.stat_result], homes: list[int]) -> None:
-        self._tree.append(names, statuses, homes, owners=self._options.owners)
 
     def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part

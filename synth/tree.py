@@ -17,15 +17,13 @@ import os
 import stat
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
 _PART = 1 << 14
-_LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 
 class Skipped(NamedTuple):
@@ -149,47 +147,6 @@ class Tree:
             self.owner_ids.append((user, group))
         return self.owner_ids.index((user, group))
 
-    def append(
-        self, names: list[str], statuses: list[os.stat_result], homes: list[int], *, owners: bool
-    ) -> None:
-        """Adds nodes to every column, to that of the owners only if it is told."""
-        first = len(self)
-        blob = os.fsencode("/".join(names)) + SEPARATOR
-        lengths: Iterable[int] = map(len, names)
-        if not blob.isascii():
-            lengths = map(len, map(os.fsencode, names))
-        ends = accumulate((length + 1 for length in lengths), initial=len(self.names) - 1)
-        next(ends)
-        self.name_ends.extend(ends)
-        self.names.extend(blob)
-        self.node_homes.extend(homes)
-        modes = [status.st_mode for status in statuses]
-        self.modes.extend(modes)
-        sizes = [status.st_size for status in statuses]
-        if not all(map(stat.S_ISREG, set(modes))):
-            sizes = [
-                size if stat.S_ISREG(mode) else 0 for size, mode in zip(sizes, modes, strict=True)
-            ]
-        self.sizes.extend(sizes)
-        self.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
-        self.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
-        self.inodes.extend([status.st_ino for status in statuses])
-        self.links.extend([status.st_nlink for status in statuses])
-        devices = {status.st_dev for status in statuses}
-        if len(devices) == 1:
-            self.devices.extend([self.device_index(devices.pop())] * len(statuses))
-        else:
-            self.devices.extend([self.device_index(status.st_dev) for status in statuses])
-        if owners:
-            self.owners.extend([self.owner_index(s.st_uid, s.st_gid) for s in statuses])
-        self.sparse.extend(
-            [
-                node
-                for node, (status, size) in enumerate(zip(statuses, sizes, strict=True), first)
-                if status.st_blocks * 512 < size
-            ]
-        )
-
     @property
     def file_count(self) -> int:
         """The number of nodes that are not directories."""
@@ -268,14 +225,6 @@ def _extend(column: array[int], added: array[int], change: Callable[[int], int])
     """Adds what `change` makes of each number, without having all of them as objects at once."""
     for start in range(0, len(added), _PART):
         column.extend(list(map(change, added[start : start + _PART])))
-
-
-def _times(times_ns: list[int]) -> array[int]:
-    """Times as a column; one that is beyond 64 bits of nanoseconds becomes the last that isn't."""
-    try:
-        return array("q", times_ns)
-    except OverflowError:
-        return array("q", [min(max(time_ns, -_LATEST_NS), _LATEST_NS) for time_ns in times_ns])
 
 
 def printable(path: bytes) -> str:
