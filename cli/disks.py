@@ -43,8 +43,12 @@ class Disk(NamedTuple):
     @property
     def roots(self) -> list[bytes]:
         """The directories of the host that it is read from."""
-        homes = (home for tree in (self.tree, *self.inner_trees) for home in tree.homes)
-        return [home.name for home in homes if home.parent < 0]
+        return [
+            name
+            for tree in (self.tree, *self.inner_trees)
+            for name, parent in zip(tree.home_names, tree.home_parents, strict=True)
+            if parent < 0
+        ]
 
     @property
     def is_fat(self) -> bool:

@@ -36,16 +36,16 @@ class Directories:
     """
 
     def __init__(self, tree: Tree) -> None:
-        self._homes = tree.homes
+        self._tree = tree
         self._roots: dict[int, int] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
 
     def descriptor(self, home: int) -> int:
         """An open descriptor, valid until the next call. Raises OSError."""
         below: list[int] = []
-        while home not in self._open and self._homes[home].parent >= 0:
+        while home not in self._open and self._tree.home_parents[home] >= 0:
             below.append(home)
-            home = self._homes[home].parent
+            home = self._tree.home_parents[home]
         descriptor = self._open.get(home)
         if descriptor is None:
             descriptor = self._root(home)
@@ -53,7 +53,7 @@ class Directories:
             self._open.move_to_end(home)
         while below:
             home = below.pop()
-            descriptor = os.open(self._homes[home].name, _OPEN_DIRECTORY, dir_fd=descriptor)
+            descriptor = os.open(self._tree.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
             self._open[home] = descriptor
             if len(self._open) > _OPEN_DIRECTORIES:
                 os.close(self._open.popitem(last=False)[1])
@@ -68,7 +68,7 @@ class Directories:
 
     def _root(self, home: int) -> int:
         if home not in self._roots:
-            self._roots[home] = os.open(self._homes[home].name, _OPEN_ROOT)
+            self._roots[home] = os.open(self._tree.home_names[home], _OPEN_ROOT)
         return self._roots[home]
 
 

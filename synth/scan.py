@@ -154,7 +154,7 @@ class _Scan:
 
     def _add(self, share: _Share, since: dict[str, int]) -> None:
         now = self._tree.lengths()
-        homes = now["homes"] - since["homes"]
+        homes = now["home_names"] - since["home_names"]
         for ordinal, own in share.parts.items():
             self._parts[now["directories"] + ordinal] = Part([home + homes for home in own])
         for mine, theirs in zip(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import ScanError
 from .host import Directories
-from .tree import Home, Tree, home_path
+from .tree import Tree, home_path
 
 
 class Place(NamedTuple):
@@ -36,7 +36,7 @@ _MADE_DIRECTORY = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, *[0] * 15))
 
 
 class Sources:
-    """The homes of a tree while it is scanned; adds to `tree.homes`."""
+    """The homes of a tree while it is scanned; adds to those columns."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -58,12 +58,12 @@ class Sources:
 
     def child(self, place: Place) -> int:
         """The home that a directory is."""
-        return self._add(Home(place.home, place.host_name))
+        return self._tree.add_home(place.home, place.host_name)
 
     def root(self, source: str) -> int:
         """The home of a directory that the user named. Raises ScanError."""
         path = os.fsencode(os.path.abspath(source))
-        home = self._add(Home(-1, path))
+        home = self._tree.add_home(-1, path)
         try:
             self._directories.descriptor(home)
         except FileNotFoundError:
@@ -113,11 +113,11 @@ class Sources:
         if path not in self._homes:
             root = self._root_above(path)
             if root is None:
-                home = self._add(Home(-1, path))
+                home = self._tree.add_home(-1, path)
             else:
                 home = self._roots[root]
                 for name in filter(None, path[len(root) :].split(b"/")):
-                    home = self._add(Home(home, name))
+                    home = self._tree.add_home(home, name)
             self._homes[path] = home
         return self._homes[path]
 
@@ -129,7 +129,3 @@ class Sources:
                 return None
             path = parent
         return path
-
-    def _add(self, home: Home) -> int:
-        self._tree.homes.append(home)
-        return len(self._tree.homes) - 1

@@ -33,21 +33,15 @@ class Skipped(NamedTuple):
     reason: str
 
 
-class Home(NamedTuple):
-    """A directory on the host that holds nodes: a root by its path, any other by its parent."""
-
-    parent: int
-    """The number of the home that holds it; -1 for a root."""
-    name: bytes
-    """Its name there; a root's absolute path."""
-
-
 @dataclass(frozen=True)
 class Tree:
     """One entry a node in each column. Filled by `scan`, never changed after; touches no host."""
 
-    homes: list[Home] = field(default_factory=list)
-    """The host's directories, those of the roots first. A home's place here is its number."""
+    home_names: list[bytes] = field(default_factory=list)
+    """The host's directories that hold nodes, those of the roots first: a root by its absolute
+    path, any other by its name in its parent. A *home*'s place here is its number."""
+    home_parents: array[int] = field(default_factory=partial(array, "i"))
+    """The home that holds each home; -1 for a root."""
     node_homes: array[int] = field(default_factory=partial(array, "I"))
     """The home of each node; the root's says nothing."""
     host_names: dict[int, bytes] = field(default_factory=dict)
@@ -88,6 +82,12 @@ class Tree:
         """The number of nodes, the root included."""
         return len(self.sizes)
 
+    def add_home(self, parent: int, name: bytes) -> int:
+        """The number of a new home."""
+        self.home_names.append(name)
+        self.home_parents.append(parent)
+        return len(self.home_names) - 1
+
     def lengths(self) -> dict[str, int]:
         """How long each column is."""
         return {each.name: len(getattr(self, each.name)) for each in fields(self)}
@@ -114,7 +114,8 @@ class Tree:
         """
         now = self.lengths()
         nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
-        first_home, homes = since["homes"], now["homes"] - since["homes"]
+        first_home = since["home_names"]
+        homes = now["home_names"] - first_home
         devices = [self.device_index(number) for number in added["device_numbers"]]
         owners = [self.owner_index(*ids) for ids in added["owner_ids"]]
 
@@ -127,7 +128,8 @@ class Tree:
             _extend(getattr(self, name), added.pop(name), nodes.__add__)
         _extend(self.name_ends, added.pop("name_ends"), names.__add__)
         _extend(self.node_homes, added.pop("node_homes"), moved)
-        self.homes.extend([Home(moved(home.parent), home.name) for home in added["homes"]])
+        self.home_names.extend(added.pop("home_names"))
+        _extend(self.home_parents, added.pop("home_parents"), moved)
         _extend(self.devices, added.pop("devices"), devices.__getitem__)
         _extend(self.owners, added.pop("owners"), owners.__getitem__)
         for name in ("host_names", "targets", "rdevs"):
@@ -246,8 +248,8 @@ def home_path(tree: Tree, home: int) -> bytes:
     """Where a home is on the host."""
     names: list[bytes] = []
     while home >= 0:
-        names.append(tree.homes[home].name)
-        home = tree.homes[home].parent
+        names.append(tree.home_names[home])
+        home = tree.home_parents[home]
     return os.path.join(*reversed(names))
 
 

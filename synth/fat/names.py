@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
@@ -220,6 +220,21 @@ def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
             counts[position] = slots(new_name)
         return counts
     return [slots(renamed.get(at) or decode(name)) for at, name in enumerate(names)]
+
+
+def counts_if_plain(joined: bytes, lengths: Iterable[int]) -> list[int] | None:
+    """The `slot_counts` of the names of some directories, which have so many each.
+
+    None when names may have to change, or there are others than of ASCII.
+    """
+    if not joined.isascii() or _is_suspect(joined):
+        return None
+    uppers, start = joined.upper().split(b"/"), 0
+    for length in lengths:
+        if length > 1 and len(set(uppers[start : start + length])) != length:
+            return None
+        start += length
+    return slot_counts(joined, {})
 
 
 def needs_long_entries(name: str) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, tzinfo
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
 from ...errors import PlanError
@@ -19,11 +20,12 @@ from ..partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
 from ..tree import Tree, printable
 from .directories import header_slots
 from .geometry import Geometry, Needs, Wishes, choose, floppy
-from .names import renames, slot_counts
+from .names import counts_if_plain, renames, slot_counts
 from .records import ENTRY_BYTES, MOST_DIRECTORY_ENTRIES, MOST_FILE_BYTES
 
 _LABEL = re.compile(r"[A-Z0-9 !#$%&'()\-@^_`{}~]{1,11}")
 DEFAULT_LABEL = "VFLOPPY"
+_NAMES_AT_A_TIME = 1024  # too few for more than MOST_DIRECTORY_ENTRIES, of 255 characters each
 
 Partitioning = Literal["mbr", "gpt", "none"]
 
@@ -188,24 +190,18 @@ def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[
     """The names that change, and the cumulative slots of the nodes."""
     renamed: dict[int, str] = {}
     counts: list[int] = [0]  # the root is nobody's entry
-    for ordinal in range(len(tree.directories)):
-        children = tree.children(ordinal)
-        if not children:
+    for ordinals in _some_at_a_time(tree):
+        children = [tree.children(ordinal) for ordinal in ordinals]
+        names = range(children[0].start, children[-1].stop)
+        plain_counts = None
+        if 0 < len(names) <= _NAMES_AT_A_TIME:
+            joined = tree.joined_names(names.start, names.stop)
+            plain_counts = counts_if_plain(joined, map(len, children))
+        if plain_counts is not None:
+            counts += plain_counts
             continue
-        joined = tree.joined_names(children.start, children.stop)
-        changed = renames(joined, len(children), normalize=options.normalize)
-        own_counts = slot_counts(joined, changed)
-        total = sum(own_counts) + header_slots(ordinal)
-        if total > MOST_DIRECTORY_ENTRIES:
-            path = printable(tree.path(tree.directories[ordinal]))
-            raise PlanError(
-                f"directory /{path} needs {total} entries for its {len(children)} names, long "
-                f"names counted; FAT holds at most {MOST_DIRECTORY_ENTRIES}: split it, or shorten "
-                "the names"
-            )
-        counts += own_counts
-        if changed:
-            renamed |= {children.start + at: name for at, name in changed.items()}
+        for ordinal in ordinals:
+            counts += _plan_directory(tree, options, ordinal, renamed)
     if options.strict and renamed:
         first = ", ".join(printable(tree.path(node)) for node in list(renamed)[:3])
         raise PlanError(
@@ -215,14 +211,47 @@ def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[
     return renamed, array("I", accumulate(counts, initial=0))
 
 
+def _some_at_a_time(tree: Tree) -> Iterator[range]:
+    """The directories in order, as many together as have few names; any other by itself."""
+    bounds = tree.first_children + array("I", [len(tree)])
+    start, end = 0, len(tree.directories)
+    while start < end:
+        stop = bisect_right(bounds, bounds[start] + _NAMES_AT_A_TIME) - 1
+        stop = max(stop, start + 1)
+        yield range(start, stop)
+        start = stop
+
+
+def _plan_directory(
+    tree: Tree, options: FatOptions, ordinal: int, renamed: dict[int, str]
+) -> list[int]:
+    """The slots of each of a directory's entries; adds to `renamed`. Raises PlanError."""
+    children = tree.children(ordinal)
+    if not children:
+        return []
+    joined = tree.joined_names(children.start, children.stop)
+    changed = renames(joined, len(children), normalize=options.normalize)
+    counts = slot_counts(joined, changed)
+    total = sum(counts) + header_slots(ordinal)
+    if total > MOST_DIRECTORY_ENTRIES:
+        path = printable(tree.path(tree.directories[ordinal]))
+        raise PlanError(
+            f"directory /{path} needs {total} entries for its {len(children)} names, long "
+            f"names counted; FAT holds at most {MOST_DIRECTORY_ENTRIES}: split it, or shorten "
+            "the names"
+        )
+    if changed:
+        renamed |= {children.start + at: name for at, name in changed.items()}
+    return counts
+
+
 def _directory_bytes(tree: Tree, slot_starts: array[int]) -> list[int]:
     """The length of each directory."""
-    sizes: list[int] = []
-    for ordinal in range(len(tree.directories)):
-        children = tree.children(ordinal)
-        slots = slot_starts[children.stop] - slot_starts[children.start]
-        sizes.append((header_slots(ordinal) + slots) * ENTRY_BYTES)
-    return sizes
+    bounds = [slot_starts[node] for node in (*tree.first_children, len(tree))]
+    return [
+        (header_slots(ordinal) + end - start) * ENTRY_BYTES
+        for ordinal, (start, end) in enumerate(pairwise(bounds))
+    ]
 
 
 def _cumulative_clusters(sizes: Iterable[int], cluster_bytes: int) -> array[int]:

@@ -153,7 +153,7 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
 
         class Vanishing(sources.Directories):
             def descriptor(self, home):
-                if not gone and self._homes[home].parent >= 0:
+                if not gone and self._tree.home_parents[home] >= 0:
                     shutil.rmtree(victim)
                     gone.append(victim)
                     if becomes == "file":

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from slots import long_slots
 from vfloppy.synth.fat.names import (
     checksums,
+    counts_if_plain,
     decode,
     fold,
     renames,
@@ -118,6 +119,33 @@ def test_counted_slots_are_those_that_are_written(names):
             r"[A-Z0-9!#$%&'()@^_`{}~-]{1,8}(\.[A-Z0-9!#$%&'()@^_`{}~-]{1,3})?", name
         )
         assert count == (1 if plain else len(long_slots(name, short)) // 32 + 1)
+
+
+plain = st.text("aAbB.1-+ \u00e9", min_size=1, max_size=40).map(str.encode)
+plain_directories = st.sets(plain, max_size=8).map(sorted)
+
+
+@quick
+@given(st.lists(st.one_of(directories, plain_directories, plain_directories), min_size=1))
+def test_many_directories_together_are_as_each_by_itself(many):
+    names = [name for each in many for name in each]
+    counts = counts_if_plain(b"/".join(names), map(len, many)) if names else []
+    each_by_itself = []
+    for own in filter(None, many):
+        joined = b"/".join(own)
+        changed = renames(joined, len(own))
+        assert not changed or counts is None
+        each_by_itself += slot_counts(joined, changed)
+    assert counts in (None, each_by_itself)
+
+
+def test_names_alike_in_two_directories_are_plain_and_in_one_are_not():
+    names = [b"a", b"b", b"A", b"an ordinary name", b"B"]
+    assert counts_if_plain(b"/".join(names), [2, 3]) == [2, 2, 1, 3, 1]
+    assert counts_if_plain(b"/".join(names), [0, 3, 0, 2]) is None
+    assert counts_if_plain(b"/".join([*names, b"caf\xc3\xa9"]), [2, 3, 1]) is None
+    assert counts_if_plain(b"/".join([*names, b"aux.txt"]), [2, 3, 1]) is None
+    assert counts_if_plain(b"aux/a", [1, 1]) is None
 
 
 @quick

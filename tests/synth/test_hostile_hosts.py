@@ -122,7 +122,7 @@ def test_directories_close_what_they_opened(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     tree = scan(str(tmp_path))
     directories = Directories(tree)
-    for home in range(len(tree.homes)):
+    for home in range(len(tree.home_names)):
         assert stat.S_ISDIR(os.fstat(directories.descriptor(home)).st_mode)
     directories.close()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import pytest
 from vfloppy.errors import PlanError
 from vfloppy.synth.fat.geometry import Needs, Wishes, choose
+from vfloppy.synth.fat.names import slots
 from vfloppy.synth.fat.plan import FatOptions, Layout, plan
 from vfloppy.synth.scan import scan
 
@@ -130,3 +132,18 @@ def test_file_contents_are_aligned_to_pages_of_the_host(
     geometry = layout.geometry
     assert geometry.first_data_sector * sector_bytes % 4096 == 0
     assert geometry.cluster_bytes % 4096 == 0
+
+
+def test_directories_of_any_size_are_planned_together_as_alone(tmp_path):
+    for number, count in enumerate((700, 0, 700, 1500, 0, 0, 3, 1024, 1)):
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        for each in range(count):
+            (directory / f"{'x' * (each % 30)}{each}").touch()
+    (tmp_path / "6" / "con").touch()
+    tree = scan(str(tmp_path))
+    layout = plan(tree)
+    disk_names = [layout.renamed.get(node) or tree.name(node).decode() for node in range(len(tree))]
+    assert list(layout.renamed.values()) == ["con_"]
+    counts = [slots(name) for name in disk_names[1:]]
+    assert list(layout.slot_starts) == list(accumulate([0, *counts], initial=0))
