@@ -33,7 +33,15 @@ from measure import (
     random_reads,
     serving,
 )
-from trees import documents, file_system, gibibytes, million_files, names_alike, small_files
+from trees import (
+    directories,
+    documents,
+    file_system,
+    gibibytes,
+    million_files,
+    names_alike,
+    small_files,
+)
 
 Measure = Callable[[str, Path], float]
 
@@ -98,6 +106,8 @@ CASES = (
     _memory("1,000,000 files", "1m", "vfloppy", 0.4),
     Case("metadata of 1,000,000 files", "1m", "MB/s", metadata, {"nbdkit floppy": 0.5}),
     _first_byte("21,000 names alike", "alike", "vfloppy", 1.2),
+    _first_byte("60,000 files in 20,000 directories", "directories", "vfloppy", 1.2),
+    _first_byte("60,000 files in 20,000 directories as ISO", "directories", "vfloppy iso", 0.1),
     _first_byte("1 GiB as ISO", "1gib", "vfloppy iso", 0.1),
     _first_byte("100,000 files as ISO", "100k", "vfloppy iso", 0.1),
     _first_byte("60,000 names alike as ISO", "60k alike", "vfloppy iso", 0.1),
@@ -119,6 +129,7 @@ TREES = {
     "100k": small_files,
     "1m": million_files,
     "documents": documents,
+    "directories": directories,
     "10k": lambda root: small_files(root, 100),  # with ten times as many, mcopy takes ten minutes
     "alike": names_alike,
     "60k alike": lambda root: names_alike(root, 60_000),

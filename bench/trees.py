@@ -41,6 +41,15 @@ def documents(root: Path) -> None:
             (folder / f"file-{number:03}.txt").write_bytes(data)
 
 
+def directories(root: Path) -> None:
+    """60,000 files in 20,000 directories, as sources and modules are kept."""
+    for number in range(20_000):
+        folder = root / f"package-{number // 100:03}" / f"module-{number:05}"
+        folder.mkdir(parents=True)
+        for name in ("index.js", "package.json", "README.md"):
+            (folder / name).touch()
+
+
 def million_files(root: Path) -> None:
     """1,000,000 empty files in 1,000 directories."""
     for directory in range(1000):
