@@ -41,7 +41,7 @@ format: $(VENV)/check.stamp
 # As users have it: installed, in an environment of its own. The checkout's way costs 20 ms a start.
 bench: $(BIN)/python bench-tools
 	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check .
+	$(VENV)/bench/bin/python -m pip install --quiet --disable-pip-version-check '.[speed]'
 	$(VENV)/bench/bin/python bench/run.py $(ARGS)
 
 $(BIN)/python:

@@ -16,8 +16,8 @@ MODULES = sorted(
 # Planners and records: what they import can't read the host, the clock or chance.
 PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", "synth/kept.py", *(
     f"synth/fat/{name}.py"
-    for name in ("directories", "disk", "geometry", "lint", "names", "plan", "records", "table",
-                 "times")
+    for name in ("bulk", "bulk_names", "directories", "disk", "geometry", "lint", "names", "plan",
+                 "records", "slots", "table", "times")
 ), *(
     f"synth/iso/{name}.py"
     for name in ("dates", "directories", "disk", "eltorito", "facets", "hybrid", "layout", "lint",

@@ -9,12 +9,12 @@ of it is first asked for, and the latest ones are kept.
 from __future__ import annotations
 
 import stat
-import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
-from operator import mul, sub
+from operator import sub
+from typing import TYPE_CHECKING
 
 from ...pieces import Extent, Hole, Kind, Piece
 from ..image import Region
@@ -25,27 +25,20 @@ from .records import (
     ATTR_ARCHIVE,
     ATTR_DIRECTORY,
     ATTR_HIDDEN,
-    ATTR_LONG_NAME,
     ATTR_READ_ONLY,
     ATTR_VOLUME_ID,
     ENTRY_BYTES,
-    LAST_LONG_ENTRY,
-    MOST_NAME_UNITS,
-    PACK_DIRECTORY_ENTRY,
-    UNITS_PER_LONG_ENTRY,
 )
+from .slots import long_slots, short_slots
 from .table import FIRST_CLUSTER
 from .times import FIRST_STAMP, stamps
 
+if TYPE_CHECKING:  # numpy need not be there
+    from .bulk import Bulk
+
+MANY_NODES = 1 << 18
 _DOTS = (b".          ", b"..         ")
 _SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
-_PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
-# What follows a name of so many units, up to the next name.
-_FILLS = tuple(
-    "\0" + "\uffff" * (-length % UNITS_PER_LONG_ENTRY - 1) if length % UNITS_PER_LONG_ENTRY else ""
-    for length in range(MOST_NAME_UNITS + 1)
-)
-_PART_PLACES = (*range(1, 11), *range(14, 26), *range(28, 32))  # LDIR_Name1, 2 and 3
 
 
 def header_slots(ordinal: int) -> int:
@@ -92,6 +85,24 @@ class Directories:
         self._hide_dotfiles = hide_dotfiles
         self._short_names: Kept[list[bytes]] = Kept(
             lambda names: _SHORT_NAME_BYTES * len(names), cache_bytes
+        )
+        self._bulk = self._make_bulk() if len(tree) >= MANY_NODES and zone is UTC else None
+
+    def _make_bulk(self) -> Bulk | None:
+        """What makes many entries at once, if numpy is there: not for less than very many, as its
+        import alone takes a tenth of a second and 17 MB.
+        """
+        try:
+            from .bulk import Bulk  # noqa: PLC0415
+        except ImportError:
+            return None
+        return Bulk(
+            self._tree,
+            renamed=self._renamed,
+            slot_starts=self._slot_starts,
+            cluster_starts=self._cluster_starts,
+            file_starts=self._file_starts,
+            latest_ns=self._latest_ns,
         )
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
@@ -198,6 +209,10 @@ class Directories:
         if not nodes:
             return b""
         tree, start, stop = self._tree, nodes.start, nodes.stop
+        if self._bulk:
+            made = self._bulk.entries(ordinal, nodes)
+            if made is not None:
+                return made
         first = tree.children(ordinal).start
         shorts = self.names_of(ordinal)[start - first : stop - first]
         slot_starts = self._slot_starts[start : stop + 1]
@@ -268,70 +283,3 @@ class RootDirectory:
 
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.DIRECTORY, "/")
-
-
-def short_slots(
-    shorts: Sequence[bytes],
-    attributes: Sequence[int],
-    times: Sequence[tuple[int, int, int]],
-    clusters: Sequence[int],
-    sizes: Sequence[int],
-) -> list[bytes]:
-    """The 8.3 slot of each of a directory's entries: names, attributes, `stamps`, first clusters
-    and sizes in bytes (FATGEN, "FAT Directory Structure").
-    """
-    pack = PACK_DIRECTORY_ENTRY
-    rows = zip(shorts, attributes, times, clusters, sizes, strict=True)
-    return [
-        pack(short, bits, 0, hundredths, time, date, date, cluster >> 16,
-             time, date, cluster & 0xFFFF, size)
-        for short, bits, (date, time, hundredths), cluster, size in rows
-    ]  # fmt: skip
-
-
-def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Sequence[bytes]:
-    """The long-name slots of each of a directory's entries, last part first.
-
-    `counts` are the numbers of slots, that of the 8.3 slot included, and `totals` the checksums of
-    the 8.3 names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one
-    that does has neither (FATGEN, "Long Directory Entry Structure").
-
-    All names become one text, and what is at one place of each slot is put there in one go: what
-    takes time is what is done for each name.
-    """
-    names = _in_units(names)
-    if 1 in counts:
-        names = [name if count > 1 else "" for name, count in zip(names, counts, strict=True)]
-    texts = [""] * (2 * len(names))
-    texts[0::2] = names[::-1]
-    texts[1::2] = list(map(_FILLS.__getitem__, map(len, names)))[::-1]
-    blob = "".join(texts).encode("utf-16-le", "surrogatepass")
-    long_counts = [count - 1 for count in counts]
-    orders = [_order(count) for count in range(max(counts))]
-    each_total = struct.unpack(f"{len(totals)}c", totals)
-    slots = bytearray(len(blob) // _PART_BYTES * ENTRY_BYTES)
-    slots[0::ENTRY_BYTES] = b"".join(map(orders.__getitem__, long_counts))
-    slots[11::ENTRY_BYTES] = bytes((ATTR_LONG_NAME,)) * (len(blob) // _PART_BYTES)
-    slots[13::ENTRY_BYTES] = b"".join(map(mul, each_total, long_counts))
-    for at, position in enumerate(_PART_PLACES):
-        slots[position::ENTRY_BYTES] = blob[at - _PART_BYTES :: -_PART_BYTES]
-    forms = [f"{count * ENTRY_BYTES}s" for count in range(max(counts))]
-    # Not by struct.unpack, which would keep a form as long as the directory.
-    return struct.Struct("".join(map(forms.__getitem__, long_counts))).unpack(slots)
-
-
-def _in_units(names: Sequence[str]) -> Sequence[str]:
-    """The names, each character a UTF-16 unit: two surrogates for one that takes two."""
-    joined = "/".join(names)
-    if joined.isascii():
-        return names
-    encoded = joined.encode("utf-16-le")
-    if len(encoded) == 2 * len(joined):
-        return names
-    return "".join(map(chr, struct.unpack(f"<{len(encoded) // 2}H", encoded))).split("/")
-
-
-def _order(count: int) -> bytes:
-    """What so many slots of a long name begin with."""
-    numbers = bytes(range(count, 0, -1))
-    return bytes((count | LAST_LONG_ENTRY,)) + numbers[1:] if count else b""

@@ -40,18 +40,19 @@ _DEVICE_IN_LATIN = re.compile(
 
 _LONGEST_EXTENSION = 200  # units; what is longer is no extension, and leaves no room for a tail
 
-_SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
-_IS_SHORT = re.compile(rf"[{_SHORT_CHARACTERS}]{{1,8}}(?:\.[{_SHORT_CHARACTERS}]{{1,3}})?")
+SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
+"""Those of 8.3 names, as a regular expression has them in brackets."""
+_IS_SHORT = re.compile(rf"[{SHORT_CHARACTERS}]{{1,8}}(?:\.[{SHORT_CHARACTERS}]{{1,3}})?")
 _LONGEST_SHORT = 12  # characters, with the dot
 _IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
 # An upper-case ASCII name without what 8.3 has no place for; dots and the `/` between names stay.
 _SHORTENED = {
     code: None if chr(code) == " " else "_"
     for code in range(128)
-    if not re.match(rf"[{_SHORT_CHARACTERS}./]", chr(code))
+    if not re.match(rf"[{SHORT_CHARACTERS}./]", chr(code))
 }
 _ROTATED = bytes(code >> 1 | (code & 1) << 7 for code in range(256))
-_NOT_SHORT = re.compile(rf"[^{_SHORT_CHARACTERS}]")
+_NOT_SHORT = re.compile(rf"[^{SHORT_CHARACTERS}]")
 
 
 def decode(name: bytes) -> str:

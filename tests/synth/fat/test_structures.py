@@ -14,7 +14,8 @@ from counted import Counted
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import long_slots
-from vfloppy.synth.fat import directories, records
+from vfloppy.synth.fat import records
+from vfloppy.synth.fat import slots as packed
 from vfloppy.synth.fat.table import Table, consecutive, pack_12
 from vfloppy.synth.fat.times import FIRST_STAMP, LAST_STAMP, stamp
 from vfloppy.synth.image import Image
@@ -63,12 +64,12 @@ def test_the_slots_of_long_names_are_the_declared_ones(entries):
             })  # fmt: skip
         expected.append(slots)
     with_short = [count + 1 for count in counts]
-    assert list(directories.long_slots(names, with_short, totals)) == expected
+    assert list(packed.long_slots(names, with_short, totals)) == expected
 
 
 def test_a_name_that_its_8_3_slot_holds_has_no_other():
     names = ["README.TXT", "A name of two slots", "\U0001f600"]
-    slots = directories.long_slots(names, [1, 3, 2], b"\1\2\3")
+    slots = packed.long_slots(names, [1, 3, 2], b"\1\2\3")
     assert [len(each) for each in slots] == [0, 64, 32]
     assert slots[2][1:5].decode("utf-16-le") == "\U0001f600"
 

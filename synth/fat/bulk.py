@@ -1,0 +1,283 @@
+"""Directory entries of very many files by numpy: the bytes that `directories` makes name by name.
+
+What stands at one place of each entry is a column, worked out for thousands of entries at once:
+
+    rows      nodes of a stretch of whole directories, in order
+    columns   characters of names of one length (length, rows); 8.3 names (11, rows); fields (rows)
+
+A stretch comes here only if its names are ASCII and stay as they are, and have nothing that 8.3
+names go out of their way for: no space, no dot at the start, no `~`. All others stay there.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tree import Tree
+from .bulk_names import (
+    MOST_DIRECTORIES,
+    Bytes,
+    Group,
+    Numbers,
+    add_tails,
+    bases,
+    checksums,
+    is_constant,
+)
+from .records import (
+    ATTR_ARCHIVE,
+    ATTR_DIRECTORY,
+    ATTR_READ_ONLY,
+    ENTRY_BYTES,
+    UNITS_PER_LONG_ENTRY,
+)
+from .slots import PART_PLACES, long_slots
+from .table import FIRST_CLUSTER
+from .times import stamp
+
+DIRECTORY_ENTRY = np.dtype(
+    [
+        ("DIR_Name", "V11"),
+        ("DIR_Attr", "u1"),
+        ("DIR_NTRes", "u1"),
+        ("DIR_CrtTimeTenth", "u1"),
+        ("DIR_CrtTime", "<u2"),
+        ("DIR_CrtDate", "<u2"),
+        ("DIR_LstAccDate", "<u2"),
+        ("DIR_FstClusHI", "<u2"),
+        ("DIR_WrtTime", "<u2"),
+        ("DIR_WrtDate", "<u2"),
+        ("DIR_FstClusLO", "<u2"),
+        ("DIR_FileSize", "<u4"),
+    ]
+)
+"""For the hot path; a test holds it against the declaration in `records`."""
+
+_LEAST_ROWS = 1 << 10  # of a stretch, which grows while reads follow each other
+_MOST_ROWS = 1 << 14  # all its columns stay in a processor's cache
+_WORTH_ROWS = 256  # fewer take longer here than one by one
+
+_CHECKSUM_PLACE = 13  # LDIR_Chksum
+_PAD, _DOT, _SEPARATOR, _TILDE = b" ./~"
+_MODES = np.arange(1 << 16)
+_ATTRIBUTES = np.where(_MODES & 0o222, ATTR_ARCHIVE, ATTR_ARCHIVE | ATTR_READ_ONLY)
+_ATTRIBUTES = np.where(_MODES & 0o170000 == 0o040000, ATTR_DIRECTORY, _ATTRIBUTES).astype(np.uint8)
+
+_DAY_S = 24 * 60 * 60
+# What entries can say, in hundredths of a second since 1970.
+_EARLIEST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp()) * 100
+_LATEST = int(datetime(2108, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
+
+
+class Bulk:
+    """The entries of a tree's directories, a stretch at a time; the latest stretch is kept.
+
+    The columns are those of `Directories`. Times are UTC.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        *,
+        renamed: Iterable[int],
+        slot_starts: array[int],
+        cluster_starts: array[int],
+        file_starts: array[int],
+        latest_ns: int | None,
+    ) -> None:
+        self._tree = tree
+        self._renamed = array("I", sorted(renamed))
+        self._names = np.frombuffer(tree.names, np.uint8)
+        self._name_ends = np.asarray(tree.name_ends)
+        self._slot_starts = np.asarray(slot_starts)
+        self._cluster_starts = np.asarray(cluster_starts)
+        self._file_starts = np.asarray(file_starts)
+        self._latest_ns = latest_ns
+        self._most_rows = _LEAST_ROWS
+        self._made = range(0)
+        self._entries = memoryview(b"")
+        self._left = range(0)  # nodes that are not worth it, or can't be made here
+
+    def entries(self, ordinal: int, nodes: range) -> bytes | None:
+        """All slots of some of a directory's entries; None when they can't be made here."""
+        made = self._made
+        if not (made.start <= nodes.start and nodes.stop <= made.stop):
+            if nodes.start in self._left:
+                return None
+            made = self._make(ordinal)
+            if not made:
+                return None
+        starts = self._slot_starts
+        start, stop = (
+            (int(starts[node]) - int(starts[made.start])) * ENTRY_BYTES
+            for node in (nodes.start, nodes.stop)
+        )
+        return bytes(self._entries[start:stop])
+
+    def _make(self, ordinal: int) -> range:
+        """Makes the entries of a directory and of some that follow it; the nodes that are made."""
+        tree = self._tree
+        first = tree.children(ordinal).start
+        follows = first == self._made.stop
+        self._most_rows = min(2 * self._most_rows, _MOST_ROWS) if follows else _LEAST_ROWS
+        last = bisect_right(tree.first_children, first + self._most_rows) - 1
+        if tree.children(last).stop > first + self._most_rows:
+            last -= 1
+        last = min(max(last, ordinal), ordinal + MOST_DIRECTORIES - 1)
+        rows = range(first, tree.children(last).stop)
+        end, odd = rows.stop, self._first_odd(rows)
+        if odd < end:
+            last = tree.parent(odd) - 1
+            end, rows = tree.children(last + 1).stop, range(first, tree.children(last).stop)
+        if len(rows) < _WORTH_ROWS:
+            self._left = range(first, end)
+            return range(0)
+        self._entries = self._slots(rows, range(ordinal, last + 1)).data.cast("B")
+        self._made = rows
+        return rows
+
+    def _first_odd(self, rows: range) -> int:
+        """The first node whose name is not for us; the end of the rows if there is none."""
+        at = bisect_left(self._renamed, rows.start)
+        renamed = self._renamed[at] if at < len(self._renamed) else rows.stop
+        ends = self._name_ends[rows.start - 1 : rows.stop]
+        text = self._names[int(ends[0]) : int(ends[-1])]
+        is_odd = (text >= 128) | (text == _PAD) | (text == _TILDE)
+        is_odd[1:] |= (text[1:] == _DOT) & (text[:-1] == _SEPARATOR)
+        place = int(is_odd.argmax())
+        odd = int(np.searchsorted(ends, place + int(ends[0]))) if is_odd[place] else len(rows) + 1
+        return min(renamed, rows.start - 1 + odd, rows.stop)
+
+    def _slots(self, rows: range, directories: range) -> Bytes:
+        """The slots of some whole directories, (slots, 32)."""
+        groups = list(self._groups(rows))
+        shorts = self._shorts(groups, rows, directories)
+        short_slots = self._short_slots(shorts, rows)
+        totals = checksums(shorts)
+        if len(groups) == 1:
+            return _packed(groups[0], totals, short_slots)
+        starts = self._slot_starts[rows.start : rows.stop + 1].astype(np.int64)
+        slots = np.empty((starts[-1] - starts[0], ENTRY_BYTES), np.uint8)
+        for group in groups:
+            own = _packed(group, totals, short_slots).reshape(-1, group.slots, ENTRY_BYTES)
+            places = (starts[:-1][group.rows] - starts[0])[:, None] + np.arange(group.slots)
+            slots[places] = own
+        return slots
+
+    def _groups(self, rows: range) -> Iterator[Group]:
+        ends = self._name_ends[rows.start - 1 : rows.stop].astype(np.int64)
+        starts, lengths = ends[:-1] + 1, np.diff(ends) - 1
+        slots = np.diff(self._slot_starts[rows.start : rows.stop + 1])
+        if slots.min() == slots.max() and lengths.min() == lengths.max():
+            text = self._names[starts[0] : ends[-1] + 1].reshape(len(rows), -1)
+            characters = np.ascontiguousarray(text[:, :-1].T)
+            yield Group(slice(None), int(slots[0]), int(lengths[0]), characters)
+            return
+        for count in np.flatnonzero(np.bincount(slots)).tolist():
+            own = np.flatnonzero(slots == count)
+            columns = np.arange(int(lengths[own].max()))[:, None]
+            characters = np.take(self._names, starts[own] + columns, mode="clip")
+            characters *= columns < lengths[own]
+            yield Group(own, count, lengths[own], characters)
+
+    def _shorts(self, groups: list[Group], rows: range, directories: range) -> Bytes:
+        """The 8.3 names, (11, rows)."""
+        shorts = np.full((11, len(rows)), _PAD, np.uint8)
+        lengths = np.empty(len(rows), np.int64)
+        has_tail = np.ones(len(rows), bool)
+        for group in groups:
+            basis, lengths[group.rows], fits = bases(group)
+            shorts[:, group.rows] = basis
+            has_tail[group.rows] = ~fits
+        tailed = np.flatnonzero(has_tail)
+        if len(tailed):
+            counts = [len(self._tree.children(ordinal)) for ordinal in directories]
+            places = np.repeat(np.arange(len(directories), dtype=np.uint64), counts)
+            add_tails(shorts, lengths, places, tailed)
+        return shorts
+
+    def _short_slots(self, shorts: Bytes, rows: range) -> NDArray[np.void]:
+        """The 8.3 slots, (rows)."""
+        tree, start, stop = self._tree, rows.start, rows.stop
+        slots = np.empty(len(rows), DIRECTORY_ENTRY)
+        as_bytes = slots.view(np.uint8).reshape(-1, ENTRY_BYTES)
+        as_bytes[:] = np.frombuffer(shorts[:, 0].tobytes().ljust(ENTRY_BYTES, b"\0"), np.uint8)
+        for at, column in enumerate(shorts):
+            if not is_constant(column):
+                as_bytes[:, at] = column
+        slots["DIR_Attr"] = _ATTRIBUTES[np.asarray(tree.modes)[start:stop]]
+        times_ns = np.asarray(tree.mtimes_ns)[start:stop]
+        if self._latest_ns is not None:
+            times_ns = np.minimum(times_ns, self._latest_ns)
+        dates, times, slots["DIR_CrtTimeTenth"] = stamps(times_ns)
+        slots["DIR_CrtTime"] = slots["DIR_WrtTime"] = times
+        slots["DIR_CrtDate"] = slots["DIR_LstAccDate"] = slots["DIR_WrtDate"] = dates
+        sizes = np.asarray(tree.sizes)[start:stop]
+        below = range(bisect_left(tree.directories, start), bisect_left(tree.directories, stop))
+        if not below and not sizes.any():
+            return slots
+        slots["DIR_FileSize"] = sizes
+        first_cluster = FIRST_CLUSTER + int(self._cluster_starts[-1])
+        clusters = np.where(sizes > 0, self._file_starts[start:stop] + np.uint32(first_cluster), 0)
+        own = np.asarray(tree.directories)[below.start : below.stop] - start
+        starts = self._cluster_starts[below.start : below.stop]
+        clusters[own] = starts + np.uint32(FIRST_CLUSTER)
+        slots["DIR_FstClusHI"] = clusters >> 16
+        slots["DIR_FstClusLO"] = clusters & 0xFFFF
+        return slots
+
+
+def _packed(group: Group, totals: Bytes, short_slots: NDArray[np.void]) -> Bytes:
+    """All slots of the names of a group, a name a row."""
+    longest, count = group.characters.shape
+    # What all names have in common comes with the first one.
+    first = group.characters[:, 0].tobytes().decode()
+    form = b"".join(long_slots([first], [group.slots], b"\0")) + bytes(ENTRY_BYTES)
+    slots = np.empty((count, len(form)), np.uint8)
+    slots[:] = np.frombuffer(form, np.uint8)
+    long_count = group.slots - 1
+    if long_count:
+        for at, column in enumerate(group.characters):
+            if not is_constant(column):
+                slots[:, _place(at, long_count)] = column
+        shortest = longest if isinstance(group.lengths, int) else int(group.lengths.min())
+        for at in range(shortest + 1, min(longest + 1, long_count * UNITS_PER_LONG_ENTRY)):
+            place, is_behind = _place(at, long_count), group.lengths < at
+            slots[is_behind, place] = slots[is_behind, place + 1] = 0xFF
+    for part in range(long_count):
+        slots[:, part * ENTRY_BYTES + _CHECKSUM_PLACE] = totals[group.rows]
+    own = short_slots[group.rows].view(np.uint8).reshape(-1, ENTRY_BYTES)
+    slots[:, -ENTRY_BYTES:] = own
+    return slots
+
+
+def _place(at: int, long_count: int) -> int:
+    """Where a name's character stands in its slots: their last part comes first."""
+    part, unit = divmod(at, UNITS_PER_LONG_ENTRY)
+    return (long_count - 1 - part) * ENTRY_BYTES + PART_PLACES[2 * unit]
+
+
+def stamps(times_ns: Numbers) -> tuple[Numbers | int, Numbers, Numbers]:
+    """Dates, times and hundredths, as `times.stamps` has them of times in UTC."""
+    hundredths = np.clip(times_ns // 10_000_000, _EARLIEST, _LATEST)
+    two_seconds = hundredths // 200
+    hundredths -= two_seconds * 200
+    days = two_seconds // (_DAY_S // 2)
+    of_day = two_seconds - days * (_DAY_S // 2)
+    minutes = of_day // 30
+    hours = minutes // 60
+    times = hours << 11 | (minutes - hours * 60) << 5 | (of_day - minutes * 30)
+    if days.min() == days.max():
+        return _date(int(days[0])), times, hundredths
+    each, places = np.unique(days, return_inverse=True)
+    return np.array([_date(day) for day in each.tolist()])[places], times, hundredths
+
+
+def _date(day: int) -> int:
+    return stamp(day * _DAY_S * 1_000_000_000).date
