@@ -182,7 +182,7 @@ def test_the_fields_are_where_they_are_declared():
     assert bulk.DIRECTORY_ENTRY.itemsize == records.ENTRY_BYTES
     long_name = [field.name for field in records.LONG_NAME_ENTRY.subcons]
     before = records.LONG_NAME_ENTRY.subcons[: long_name.index("LDIR_Chksum")]
-    assert bulk._CHECKSUM_PLACE == sum(field.sizeof() for field in before)
+    assert sum(field.sizeof() for field in before) == bulk._CHECKSUM_PLACE
 
 
 @given(st.lists(times_ns, min_size=1))
