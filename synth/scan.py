@@ -10,20 +10,20 @@ import errno
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..errors import ScanError
 from .grafts import Graft, Part, place_graft
+from .refused import Refused
 from .rows import Rows
-from .scan_options import ScanOptions, Symlinks, may_read
-from .sharing import Forked, may_fork
+from .scan_options import ScanOptions, Symlinks, is_plain, may_read
+from .sharing import may_fork, share_out, split
 from .sources import Place, Sources
-from .tree import Skipped, Tree, home_path, printable, some_paths
+from .tree import Skipped, Tree, home_path, printable
 
 __all__ = ["ScanOptions", "Symlinks", "may_read", "scan"]
 
@@ -37,12 +37,9 @@ _SKIPPED_TYPES = {
 _TYPE_MASK = 0o170000
 # What opening a directory says when somebody took it away, or put something else in its place.
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-_DIRECTORIES_A_PROCESS = 32  # at least, or a fork is not worth it
-
-
-def _is_plain(mode: int) -> bool:
-    """Whether something is a file that all may read, or a directory that all may list."""
-    return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
+# At least, or a fork is not worth it.
+_DIRECTORIES_A_PROCESS = 32
+_ENTRIES_A_PROCESS = 4096
 
 
 class _Share(NamedTuple):
@@ -51,7 +48,7 @@ class _Share(NamedTuple):
     added: dict[str, Any]
     parts: dict[int, list[int]]
     """The homes of directories by ordinal, counted from the share's first."""
-    refused: tuple[list[bytes], ...]
+    refused: Refused
 
 
 class _Listing(NamedTuple):
@@ -82,12 +79,11 @@ class _Scan:
     def __init__(self, options: ScanOptions) -> None:
         self._tree = Tree()
         self._options = options
+        self._processes = options.processes
         self._rows = Rows(self._tree, owners=options.owners)
         self._sources = Sources(self._tree)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
-        self._unreadable: list[bytes] = []
-        self._links: list[bytes] = []
-        self._twice: list[bytes] = []
+        self._refused = Refused([], [], [])
 
     def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
         tree = self._tree
@@ -104,35 +100,26 @@ class _Scan:
             first = 0
             while first < len(tree.directories):  # level by level
                 level = range(first, len(tree.directories))
-                self._scan_shared(level)
+                self._scan_level(level)
                 first = level.stop
         finally:
             self._sources.close()
-        self._refuse()
+        self._refused.complain()
         return tree
 
-    def _scan_shared(self, level: range) -> None:
+    def _scan_level(self, level: range) -> None:
         """Scans directories of one level, in several processes where there are many."""
-        count = min(self._options.processes, len(level) // _DIRECTORIES_A_PROCESS)
         grafts = any(self._parts[ordinal].grafts for ordinal in level)
-        if count < 2 or grafts or not may_fork():
+        count = 1 if grafts else self._process_count(len(level), _DIRECTORIES_A_PROCESS)
+        if count == 1:
             self._scan_all(level)
-            return
-        since = self._tree.lengths()
-        bounds = [level.start + len(level) * number // count for number in range(count + 1)]
-        ranges = [range(*bound) for bound in pairwise(bounds)]
-        children: list[Forked[_Share]] = []
-        try:
-            children += [
-                Forked(partial(self._share, each, since))  # one after the other: a fork may fail
-                for each in ranges[1:]
-            ]
-            self._scan_all(ranges[0])
-            for child in children:
-                self._add(child.result(), since)
-        finally:
-            for child in children:
-                child.discard()
+        else:
+            self._share_out([partial(self._scan_all, each) for each in split(level, count)])
+
+    def _process_count(self, work: int, least: int) -> int:
+        """How many processes are to share some work, at least so much of it each."""
+        count = min(self._processes, work // least)
+        return count if count > 1 and may_fork() else 1
 
     def _scan_all(self, ordinals: range) -> None:
         for ordinal in ordinals:
@@ -140,53 +127,61 @@ class _Scan:
             self._scan_directory(ordinal)
         self._rows.flush()
 
-    def _share(self, ordinals: range, since: dict[str, int]) -> _Share:
-        """What a scan of some directories adds, for another process to add."""
-        refused = (self._unreadable, self._links, self._twice)
-        for paths in refused:
+    def _share_out(self, works: Sequence[Callable[[], None]]) -> None:
+        self._rows.flush()
+        since = self._tree.lengths()
+        count, self._processes = self._processes, 1  # who has a share doesn't share it
+        share_out(works, lambda work: self._share(work, since), lambda each: self._add(each, since))
+        self._processes = count
+
+    def _share(self, work: Callable[[], None], since: dict[str, int]) -> _Share:
+        """What some of the work adds, for another process to add."""
+        for paths in self._refused:
             paths.clear()
-        self._scan_all(ordinals)
+        work()
+        self._rows.flush()
         first = since["directories"]
         parts = {
             ordinal - first: part.homes for ordinal, part in self._parts.items() if ordinal >= first
         }
-        return _Share(self._tree.stretch(since), parts, refused)
+        return _Share(self._tree.stretch(since), parts, self._refused)
 
     def _add(self, share: _Share, since: dict[str, int]) -> None:
+        self._rows.flush()
         now = self._tree.lengths()
         homes = now["home_names"] - since["home_names"]
         for ordinal, own in share.parts.items():
             self._parts[now["directories"] + ordinal] = Part([home + homes for home in own])
-        for mine, theirs in zip(
-            (self._unreadable, self._links, self._twice), share.refused, strict=True
-        ):
+        for mine, theirs in zip(self._refused, share.refused, strict=True):
             mine.extend(theirs)
         self._tree.extend(share.added, since)
-
-    def _refuse(self) -> None:
-        if self._unreadable:
-            raise ScanError(
-                f"may not be read: {some_paths(self._unreadable)}; make it readable, or leave it "
-                "out with --skip-unreadable"
-            )
-        if self._links:
-            raise ScanError(
-                f"symbolic links: {some_paths(self._links)}; --symlinks skip leaves them out, "
-                "--symlinks follow takes what they lead to"
-            )
-        if self._twice:
-            raise ScanError(
-                f"in more than one source: {some_paths(self._twice)}; without --strict the last "
-                "one would be taken"
-            )
 
     def _scan_directory(self, ordinal: int) -> None:
         part = self._parts.pop(ordinal)
         if len(part.homes) != 1 or part.grafts:
             self._scan_merged(ordinal, part)
             return
-        home, first = part.homes[0], len(self._rows)
-        names, statuses, elsewhere = self._list(ordinal, home)
+        home = part.homes[0]
+        try:
+            descriptor, found = self._entries(home)
+            count = self._process_count(len(found), _ENTRIES_A_PROCESS)
+            takes = [
+                partial(self._take, ordinal, home, descriptor, found[each.start : each.stop])
+                for each in split(range(len(found)), count)
+            ]
+            if count == 1:
+                takes[0]()
+            else:
+                self._share_out(takes)
+        except OSError as error:
+            self._not_listed(ordinal, home, error)
+
+    def _take(
+        self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
+    ) -> None:
+        """Adds what belongs into the tree of what was found in a directory of the host."""
+        first = len(self._rows)
+        names, statuses, elsewhere = self._sort_out(ordinal, home, descriptor, found)
         if not names:
             return
         homes = [home] * len(names)
@@ -246,7 +241,7 @@ class _Scan:
         merged, parts = into
         if name in merged and not (part and name in parts):
             if self._options.strict:
-                self._twice.append(self._path(ordinal, name))
+                self._refused.twice.append(self._path(ordinal, name))
             parts.pop(name, None)
         elif name in merged and place.status is None:
             place = merged[name]  # a directory on the way to a graft stays what it was
@@ -259,17 +254,23 @@ class _Scan:
     def _list(self, ordinal: int, home: int) -> _Listing:
         """What a directory of the host holds, less what the tree can't or shouldn't hold."""
         try:
-            descriptor = self._sources.descriptor(home)
-            with os.scandir(descriptor) as entries:
-                found = sorted(entries, key=attrgetter("name"))
-            return self._sort_out(ordinal, home, descriptor, found)
+            return self._sort_out(ordinal, home, *self._entries(home))
         except OSError as error:
-            if error.errno in _GONE and ordinal:
-                path_in_tree = self._tree.path(self._tree.directories[ordinal])
-                self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
-                return _Listing([], [], {})
+            self._not_listed(ordinal, home, error)
+            return _Listing([], [], {})
+
+    def _entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
+        """A directory's descriptor and all that it holds, in order of the names. Raises OSError."""
+        descriptor = self._sources.descriptor(home)
+        with os.scandir(descriptor) as entries:
+            return descriptor, sorted(entries, key=attrgetter("name"))
+
+    def _not_listed(self, ordinal: int, home: int, error: OSError) -> None:
+        if error.errno not in _GONE or not ordinal:
             path = printable(home_path(self._tree, home))
             raise ScanError(f"{path}: can't be scanned: {error.strerror}") from error
+        path_in_tree = self._tree.path(self._tree.directories[ordinal])
+        self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
 
     def _sort_out(
         self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
@@ -282,7 +283,7 @@ class _Scan:
         if not picky:
             with suppress(FileNotFoundError):
                 statuses = [entry.stat(follow_symlinks=False) for entry in found]
-                if all(map(_is_plain, {status.st_mode for status in statuses})):
+                if all(map(is_plain, {status.st_mode for status in statuses})):
                     return _Listing([entry.name for entry in found], statuses, {})
             statuses = []
         for entry in found:
@@ -293,7 +294,7 @@ class _Scan:
                 continue  # gone since the directory was listed: never part of the tree
             mode = status.st_mode
             kind = mode & _TYPE_MASK
-            sure = _is_plain(mode)
+            sure = is_plain(mode)
             if kind not in {stat.S_IFREG, stat.S_IFDIR}:
                 place = self._kept(home, descriptor, name, status)
                 place = place or self._special(ordinal, home, name, kind)
@@ -342,7 +343,7 @@ class _Scan:
         reason = _SKIPPED_TYPES.get(kind, "of an unknown type")
         if kind == stat.S_IFLNK:
             if self._options.symlinks == "refuse":
-                self._links.append(self._path(ordinal, name))
+                self._refused.links.append(self._path(ordinal, name))
                 return None
             if self._options.symlinks.startswith("follow"):
                 anywhere = self._options.symlinks == "follow-all"
@@ -387,7 +388,7 @@ class _Scan:
         if self._options.skip_unreadable:
             self._skip(ordinal, name, "may not be read")
         else:
-            self._unreadable.append(self._path(ordinal, name))
+            self._refused.unreadable.append(self._path(ordinal, name))
         return False
 
     def _skip(self, ordinal: int, name: str, reason: str) -> None:

@@ -16,6 +16,11 @@ def may_read(name: str, directory: int, mode: int) -> bool:
     return os.access(name, need, dir_fd=directory, effective_ids=True, follow_symlinks=False)
 
 
+def is_plain(mode: int) -> bool:
+    """Whether something is a file that all may read, or a directory that all may list."""
+    return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
+
+
 class ScanOptions(NamedTuple):
     """What to do with what the tree can't or shouldn't hold."""
 

@@ -6,11 +6,14 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import pairwise
 from typing import Generic, TypeVar, cast
 
 Result = TypeVar("Result")
+Work = TypeVar("Work", bound=Callable[[], object])
 
 
 def may_fork() -> bool:
@@ -65,6 +68,30 @@ class Forked(Generic[Result]):
             self._receiver = None
             os.kill(self._process_id, signal.SIGKILL)
             os.waitpid(self._process_id, 0)
+
+
+def split(work: range, count: int) -> list[range]:
+    """Some work in so many parts, one after the other."""
+    bounds = [work.start + len(work) * number // count for number in range(count + 1)]
+    return [range(*bound) for bound in pairwise(bounds)]
+
+
+def share_out(
+    works: Sequence[Work], answer: Callable[[Work], Result], take: Callable[[Result], object]
+) -> None:
+    """Does the first work here, and has each other one done by a child of its own.
+
+    `take` gets what `answer` returns for each of the others, in order. Raises what a work raised.
+    """
+    children: list[Forked[Result]] = []
+    try:
+        children += [Forked(partial(answer, work)) for work in works[1:]]
+        works[0]()
+        for child in children:
+            take(child.result())
+    finally:
+        for child in children:
+            child.discard()
 
 
 def _answer(sender: int, work: Callable[[], object]) -> None:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from ..errors import WriteError
 from ..pieces import Export, Hole, HostReadError, HostSlice, Piece
-from .sharing import Forked, may_fork
+from .sharing import may_fork, share_out
 
 try:
     import fcntl
@@ -205,16 +205,11 @@ def _write_shared(
             share = (number, processes)
             _write_share(export, descriptor, partial(count, number), share, sync=sync)
 
-        children: list[Forked[None]] = []
         try:
-            children += [Forked(partial(work, number)) for number in range(1, processes)]
-            work(0)
-            for child in children:
-                child.result()
+            works = [partial(work, number) for number in range(processes)]
+            share_out(works, lambda each: each(), lambda _nothing: None)
             count(0, 0)
         finally:
-            for child in children:
-                child.discard()
             counts.release()
 
 

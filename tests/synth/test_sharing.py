@@ -8,6 +8,7 @@ import threading
 import pytest
 from vfloppy.errors import ScanError
 from vfloppy.synth import scan as scan_module
+from vfloppy.synth import sharing
 from vfloppy.synth.grafts import Graft
 from vfloppy.synth.scan import ScanOptions, scan
 from vfloppy.synth.sharing import Forked, may_fork
@@ -79,7 +80,7 @@ def forks(monkeypatch):
             made.append(work)
             super().__init__(work)
 
-    monkeypatch.setattr(scan_module, "Forked", Counted)
+    monkeypatch.setattr(sharing, "Forked", Counted)
     return made
 
 
@@ -105,6 +106,47 @@ def test_several_processes_find_what_one_finds(wide, forks, processes, options):
         assert shared.host_name(node) == alone.host_name(node)
     for column in ("modes", "sizes", "inodes", "first_children", "directories", "skipped"):
         assert getattr(shared, column) == getattr(alone, column)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"symlinks": "follow"},
+        {"symlinks": "keep", "keep_special_files": True, "owners": True},
+        {"excluded": lambda path: path.endswith("7")},
+    ],
+    ids=["plain", "follow", "keep", "exclude"],
+)
+def test_one_large_directory_is_shared_by_its_entries(tmp_path, forks, monkeypatch, options):
+    monkeypatch.setattr(scan_module, "_ENTRIES_A_PROCESS", 16)
+    large = tmp_path / "large"
+    for number in range(90):
+        folder = large / f"{number:02}-d"
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x" * number)
+        (large / f"{number:02}-file").write_bytes(b"y" * number)
+        (large / f"{number:02}-link").symlink_to(f"{(number + 50) % 90:02}-d")
+        (large / f"{number:02}-to-file").symlink_to(f"{(number + 50) % 90:02}-file")
+        os.mkfifo(large / f"{number:02}-pipe")
+    alone = scan(str(tmp_path), ScanOptions(**options))
+    monkeypatch.setattr(scan_module, "_DIRECTORIES_A_PROCESS", 1000)
+    assert not forks
+    shared = scan(str(tmp_path), ScanOptions(processes=3, **options))
+    assert len(forks) == 2
+    for node in range(len(alone)):
+        assert shared.path(node) == alone.path(node)
+        assert shared.host_name(node) == alone.host_name(node)
+    if options.get("symlinks") != "follow":
+        assert vars(shared) == vars(alone)
+    for column in ("modes", "sizes", "inodes", "first_children", "directories", "skipped"):
+        assert getattr(shared, column) == getattr(alone, column)
+
+
+def test_who_shares_a_level_shares_no_directory(wide, forks, monkeypatch):
+    monkeypatch.setattr(scan_module, "_ENTRIES_A_PROCESS", 1)
+    assert vars(scan(str(wide), ScanOptions(processes=2))) == vars(scan(str(wide)))
+    assert len(forks) == 1 + 3, "one for the root's entries, one for each level"
 
 
 def test_what_followed_links_lead_to_is_read_from_where_it_is(wide, forks):

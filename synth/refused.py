@@ -1,0 +1,34 @@
+"""What a scan may not take, collected so that all of it is told at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import ScanError
+from .tree import some_paths
+
+
+class Refused(NamedTuple):
+    """Paths, relative to the root, by what is wrong with them."""
+
+    unreadable: list[bytes]
+    links: list[bytes]
+    twice: list[bytes]
+
+    def complain(self) -> None:
+        """Raises ScanError if there is anything."""
+        if self.unreadable:
+            raise ScanError(
+                f"may not be read: {some_paths(self.unreadable)}; make it readable, or leave it "
+                "out with --skip-unreadable"
+            )
+        if self.links:
+            raise ScanError(
+                f"symbolic links: {some_paths(self.links)}; --symlinks skip leaves them out, "
+                "--symlinks follow takes what they lead to"
+            )
+        if self.twice:
+            raise ScanError(
+                f"in more than one source: {some_paths(self.twice)}; without --strict the last "
+                "one would be taken"
+            )
