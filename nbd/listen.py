@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
@@ -66,6 +64,10 @@ class Listener:
             for each in self.sockets
             if each.family in {socket.AF_INET, socket.AF_INET6}
         ]
+        if not addresses:
+            return False
+        from ipaddress import ip_address  # noqa: PLC0415  slow to import, and not for Unix sockets
+
         return not all(ip_address(each.partition("%")[0]).is_loopback for each in addresses)
 
     def close(self) -> None:
@@ -194,7 +196,8 @@ def listen_private() -> Listener:
     try:
         listener = listen_unix(os.path.join(directory, "socket"))
     except ListenError:
-        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
         raise
     remove_socket = listener._cleanup
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..pieces import Export
-from . import captive, parking
+from . import parking
 from .connection import HANDSHAKE_TIMEOUT_S, Connection, Security, serve_connection
 from .errors import ProtocolError
 from .exports import ExportTable
@@ -102,6 +102,8 @@ class Server:
         The shell variables nbd, uri, unixsocket, port, exportname and tls tell it where.
         Raises CaptiveError when the server ended before the command did, or failed.
         """
+        from . import captive  # noqa: PLC0415  slow to import, and seldom needed
+
         first = self.listeners[0]
         variables = {
             "nbd": self.uri(),
