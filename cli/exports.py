@@ -24,7 +24,7 @@ from .options import DiskOptions, options_from
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
-_LATE = ("json", "tempfile", "pathspec", f"{__package__}.iso", f"{__package__}.manifest")
+_LATE = ("ipaddress", "json", "pathspec", "tempfile", ".iso", ".manifest", "..nbd.captive")
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
 _COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped"}]
 
@@ -117,7 +117,7 @@ def preload(*, everything: bool) -> None:
     for name in _CODECS:
         codecs.lookup(name)
     for name in _LATE if everything else ():
-        importlib.import_module(name)
+        importlib.import_module(name, __package__)
 
 
 def named_directories(words: Sequence[str]) -> dict[str, str] | None:

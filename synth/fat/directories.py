@@ -94,7 +94,7 @@ class Directories:
         """
         try:
             from .bulk import Bulk  # noqa: PLC0415
-        except ImportError:
+        except (ImportError, OSError):  # not installed, or not for this user to read
             return None
         return Bulk(
             self._tree,
