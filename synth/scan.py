@@ -165,14 +165,12 @@ class _Scan:
         try:
             descriptor, found = self._entries(home)
             count = self._process_count(len(found), _ENTRIES_A_PROCESS)
-            takes = [
-                partial(self._take, ordinal, home, descriptor, found[each.start : each.stop])
-                for each in split(range(len(found)), count)
-            ]
             if count == 1:
-                takes[0]()
+                self._take(ordinal, home, descriptor, found)
             else:
-                self._share_out(takes)
+                take = partial(self._take, ordinal, home, descriptor)
+                shares = split(range(len(found)), count)
+                self._share_out([partial(take, found[each.start : each.stop]) for each in shares])
         except OSError as error:
             self._not_listed(ordinal, home, error)
 
