@@ -27,9 +27,9 @@ _SHORTENED = bytes(
 # The characters of 8.3 names, and zero for the space that fills them, in six bits.
 _IS_SHORT = np.array([bool(re.match(f"[{SHORT_CHARACTERS}]", chr(code))) for code in range(128)])
 _CODES = np.where(_IS_SHORT, np.cumsum(_IS_SHORT), 0).astype(np.uint64)
-_CODE_BITS = np.uint64(6)
+_CODE_BITS = 6
 _KEY_COLUMNS = (0, 1, 2, 3, 4, 5, 8, 9, 10)
-MOST_DIRECTORIES = 1 << 64 - 6 * len(_KEY_COLUMNS)
+MOST_DIRECTORIES = 1 << 64 - _CODE_BITS * len(_KEY_COLUMNS)
 """As many as what is left of a key tells apart."""
 
 
@@ -102,11 +102,13 @@ def add_tails(
     so many digits is given once to what begins alike with that number (see `names`).
     """
     flat, count = shorts.reshape(-1), shorts.shape[1]
-    keys = directories[rows]
+    keys, bits = directories[rows], 0
     for column in _KEY_COLUMNS:
-        keys <<= _CODE_BITS
+        bits += _CODE_BITS
         if not is_constant(shorts[column]):
-            keys |= _CODES[shorts[column][rows]]
+            keys = keys << np.uint64(bits) | _CODES[shorts[column][rows]]
+            bits = 0
+    keys <<= np.uint64(bits)
     for digits in range(1, 7):
         before = _equal_before(keys)
         fits = before < 9 * 10 ** (digits - 1)
@@ -123,7 +125,7 @@ def add_tails(
             return
         # One digit more leaves room for one character less.
         left = ~fits
-        keys, rows = keys[left] & ~np.uint64(63 << 18 + 6 * (digits - 1)), rows[left]
+        keys, rows = keys[left] & ~np.uint64(63 << 18 + _CODE_BITS * (digits - 1)), rows[left]
 
 
 def _equal_before(keys: NDArray[np.uint64]) -> Numbers:
