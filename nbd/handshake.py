@@ -45,7 +45,7 @@ class Agreement(NamedTuple):
     contexts: Mapping[str, int]
 
 
-def transmission_flags(structured: bool, extended: bool = False) -> int:
+def transmission_flags(structured: bool, status_payload: bool = False) -> int:
     """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN."""
     flags = (
         wire.NBD_FLAG_HAS_FLAGS
@@ -56,7 +56,7 @@ def transmission_flags(structured: bool, extended: bool = False) -> int:
     )
     if structured:
         flags |= wire.NBD_FLAG_SEND_DF
-    return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if extended else flags
+    return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if status_payload else flags
 
 
 def negotiate(exports: ExportTable, tls: Tls = "off") -> Talk:
@@ -151,9 +151,11 @@ class _Negotiation:
         self._structured = self._extended = False
         self._contexts, self._contexts_of = {}, None
 
+    def _contexts_for(self, offer: Offer) -> dict[str, int]:
+        return self._contexts if self._contexts_of is offer else {}
+
     def _agree(self, offer: Offer) -> None:
-        same = self._contexts_of is offer
-        contexts = self._contexts if same else {}
+        contexts = self._contexts_for(offer)
         self._agreed = Agreement(offer, self._structured, self._extended, contexts)
 
     def _export_name(self, length: int) -> Step:
@@ -169,7 +171,7 @@ class _Negotiation:
             raise ProtocolError(str(error)) from error
         if offer is None:
             raise ProtocolError(f"an unknown export was asked for: {raw[:80]!r}")
-        flags = self._flags()
+        flags = self._flags(wire.NBD_OPT_EXPORT_NAME, offer)
         zeroes = b"" if self._no_zeroes else bytes(124)
         yield wire.EXPORT_NAME_REPLY.pack(offer.export.size, flags) + zeroes
         self._agree(offer)
@@ -198,8 +200,10 @@ class _Negotiation:
         self._structured = self._extended = True
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
-    def _flags(self) -> int:
-        return transmission_flags(self._structured, self._extended)
+    def _flags(self, option: int, offer: Offer) -> int:
+        """A client that has chosen no contexts has no use for a payload that chooses among them."""
+        chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
+        return transmission_flags(self._structured, self._extended and chosen)
 
     def _info(self, option: int, data: bytes) -> Step:
         """`NBD_OPT_INFO` and `NBD_OPT_GO`, which differ only in what follows."""
@@ -208,7 +212,7 @@ class _Negotiation:
         if offer is None:
             yield _unknown_export(option, request.name)
             return
-        facts = self._facts(offer)
+        facts = self._facts(option, offer)
         for kind in dict.fromkeys((wire.NBD_INFO_EXPORT, *request.wanted)):
             if kind in facts:
                 yield wire.pack_option_reply(option, wire.NBD_REP_INFO, facts[kind])
@@ -216,11 +220,11 @@ class _Negotiation:
         if option == wire.NBD_OPT_GO:
             self._agree(offer)
 
-    def _facts(self, offer: Offer) -> dict[int, bytes]:
+    def _facts(self, option: int, offer: Offer) -> dict[int, bytes]:
         """Doc: `NBD_REP_INFO`."""
         facts = {
             wire.NBD_INFO_EXPORT: wire.INFO_EXPORT.pack(
-                wire.NBD_INFO_EXPORT, offer.export.size, self._flags()
+                wire.NBD_INFO_EXPORT, offer.export.size, self._flags(option, offer)
             ),
             wire.NBD_INFO_NAME: wire.UINT16.pack(wire.NBD_INFO_NAME) + offer.name.encode(),
             wire.NBD_INFO_BLOCK_SIZE: wire.INFO_BLOCK_SIZE.pack(

@@ -350,9 +350,11 @@ class Session:
             raise RefusedError(wire.NBD_EINVAL, "no metadata context was negotiated")
         if not length:
             raise RefusedError(wire.NBD_EINVAL, "block status of no bytes was asked for")
-        ids = tuple(contexts) if wanted is None else tuple(dict.fromkeys(wanted))
+        ids = tuple(contexts) if wanted is None else wanted
         if not ids or not contexts.keys() >= set(ids):
             raise RefusedError(wire.NBD_EINVAL, "a metadata context that was not negotiated")
+        if len(set(ids)) < len(ids):
+            raise RefusedError(wire.NBD_EINVAL, "a metadata context was asked for twice")
         most = 1 if flags & wire.NBD_CMD_FLAG_REQ_ONE else MAXIMUM_EXTENTS // len(ids)
         chunks = []
         for context_id in ids:

@@ -235,10 +235,29 @@ def test_extended_headers_include_structured_replies():
         assert talk.agreement.structured
         assert talk.agreement.extended
         assert set(kinds(talk)) == {wire.NBD_REP_ACK, wire.NBD_REP_INFO}
-    info_export = next(each for each in talk.replies() if each[1] == wire.NBD_REP_INFO)[2]
-    flags = int.from_bytes(info_export[-2:], "big")
-    assert flags & wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD
-    assert flags & wire.NBD_FLAG_SEND_DF
+    assert told_flags(talk) & wire.NBD_FLAG_SEND_DF
+
+
+def told_flags(talk: Talk) -> int:
+    """The transmission flags of the last information about an export."""
+    *_, info_export = (data for _, kind, data in talk.replies() if kind == wire.NBD_REP_INFO)
+    return int.from_bytes(info_export[-2:], "big")
+
+
+@pytest.mark.parametrize(
+    ("options", "offered"),
+    [
+        ((EXTENDED, "base:allocation", GO), True),
+        ((EXTENDED, GO), False),  # no context to choose
+        ((EXTENDED, "base:allocation", "x-other:y", GO), False),
+        ((EXTENDED, option(wire.NBD_OPT_INFO, info())), True),  # there may be one at last
+        ((STRUCTURED, "base:allocation", GO), False),
+    ],
+)
+def test_payloads_are_offered_to_whoever_has_contexts_to_choose(options, offered):
+    stream = [select("", each) if isinstance(each, str) else each for each in options]
+    flags = told_flags(after_flags(*stream))
+    assert bool(flags & wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD) == offered
 
 
 def test_extended_headers_are_agreed_on_once_and_without_data():

@@ -542,6 +542,7 @@ def test_a_payload_chooses_among_the_contexts(export, step):
     [
         (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(500) + wire.UINT32.pack(9)),  # not negotiated
         (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(500)),  # no context
+        (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(500) + wire.UINT32.pack(5) * 2),  # twice
         (STATUS, PAYLOAD, wire.STATUS_PAYLOAD.pack(0) + wire.UINT32.pack(5)),  # no bytes
         (STATUS, PAYLOAD, b"12345"),
         (STATUS, PAYLOAD, bytes(5000)),

@@ -42,7 +42,7 @@ ACK, SERVER, INFO, META = 1, 2, 3, 4
 UNSUP, INVALID, UNKNOWN, EXT_REQD = 0x80000001, 0x80000003, 0x80000006, 0x8000000A
 NAME = f"00000004 {_text('disk')}"
 # Flags: HAS_FLAGS READ_ONLY SEND_FLUSH CAN_MULTI_CONN SEND_CACHE; DF with structured replies,
-# BLOCK_STATUS_PAYLOAD with extended headers.
+# BLOCK_STATUS_PAYLOAD with extended headers and a context.
 EXPORT, EXPORT_DF, EXPORT_EXT = (
     f"0000 0000000000001000 {flags:04x}" for flags in (0x507, 0x587, 0x1587)
 )
@@ -81,6 +81,11 @@ OPTIONS = [
     Vector("structured replies with data", _option(8, "00"), _reply(8, INVALID, WORDS)),
     Vector("extended headers", _option(11), _reply(11, ACK)),
     Vector("extended headers with data", _option(11, "00"), _reply(11, INVALID, WORDS)),
+    Vector(
+        "info with extended headers",
+        _option(11) + _option(6, f"{NAME} 0000"),
+        _reply(11, ACK) + _reply(6, INFO, EXPORT_EXT) + _reply(6, ACK),
+    ),
     Vector("structured replies after extended headers", _option(11) + _option(8), _reply(11, ACK) + _reply(8, EXT_REQD, WORDS)),
     Vector(
         "list all contexts",
@@ -111,7 +116,16 @@ CHOICES = [
     Vector(
         "go with extended headers",
         _option(11) + _option(7, f"{NAME} 0000"),
-        _reply(11, ACK) + _reply(7, INFO, EXPORT_EXT) + _reply(7, ACK),
+        _reply(11, ACK) + _reply(7, INFO, EXPORT_DF) + _reply(7, ACK),
+    ),
+    Vector(
+        "go with extended headers and a context",
+        _option(11) + _option(10, _query(NAME, ALLOCATION)) + _option(7, f"{NAME} 0000"),
+        _reply(11, ACK)
+        + _reply(10, META, f"00000001 {ALLOCATION}")
+        + _reply(10, ACK)
+        + _reply(7, INFO, EXPORT_EXT)
+        + _reply(7, ACK),
     ),
 ]
 
@@ -206,6 +220,11 @@ EXTENDED = [
         "block status with payload",
         _extended(STATUS, 0, 12, 0x20) + f"{2000:016x} 00000001",
         _wide(6, 0, f"00000001 00000002 {0x400:016x} {0:016x} {2000 - 0x400:016x} {3:016x}"),
+    ),
+    Vector(
+        "block status of a context twice",
+        _extended(STATUS, 0, 16, 0x20) + f"{2000:016x} 00000001 00000001",
+        _wide(0x8001, 0, "00000016 " + WORDS),
     ),
     Vector(
         "a payload that is none",
