@@ -64,6 +64,7 @@ $(VENV)/check.stamp: $(BIN)/python pyproject.toml
 
 tools:
 	@sh tests/tools.sh $(TOOLS)
+	@sh tests/newer.sh $(VENV)/newer
 
 bench-tools:
 	@sh tests/tools.sh $(BENCH_TOOLS)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tools import ENVIRONMENT, VFLOPPY, need_tool, output, run, vfloppy
+from tools import ENVIRONMENT, VFLOPPY, need_tool, newer, output, run, vfloppy
 from vfloppy.nbd.system import notify
 
 PATIENCE_S = 30
@@ -380,6 +380,28 @@ def test_tls_is_possible(tree, tmp_path, certificates):
         port = tls_port(server)
         assert not info(f"nbd://127.0.0.1:{port}/")["TLS"]
         assert info(f"nbds://127.0.0.1:{port}/?tls-certificates={certificates}")["TLS"]
+
+
+def test_newer_clients_have_extended_headers_by_tls(tree, tmp_path, certificates):
+    nbdinfo, nbdcopy, qemu_img = newer("nbdinfo"), newer("nbdcopy"), newer("qemu-img")
+    output(*VFLOPPY, "build", "-q", str(tree), str(tmp_path / "built"))
+    creds = f"tls-creds-x509,id=tls0,endpoint=client,dir={certificates}"
+    command = f"""
+        uri="$uri?tls-certificates={certificates}"
+        {nbdinfo} --json "$uri" && {nbdcopy} "$uri" {tmp_path}/0 &&
+        {qemu_img} convert --object {creds} -O raw \
+            --image-opts driver=nbd,host=127.0.0.1,port="$port",tls-creds=tls0 {tmp_path}/1
+    """
+    done = vfloppy(
+        "serve", "-q", "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree,
+        "--run", command,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["TLS"]
+    assert told["extended"]
+    for copy in ("0", "1"):
+        output("cmp", str(tmp_path / copy), str(tmp_path / "built"))
 
 
 def test_nothing_that_came_in_the_clear_counts_behind_tls(tree, tmp_path, certificates):

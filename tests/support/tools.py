@@ -12,6 +12,7 @@ import pytest
 
 ON_CI = bool(os.environ.get("CI"))
 VFLOPPY = [sys.executable, "-m", "vfloppy"]
+_NEWER = Path(__file__).parents[2] / ".venv" / "newer"
 
 # fsck.fat and sfdisk are out of an ordinary user's way.
 _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -34,6 +35,15 @@ def need_tool(*names: str) -> None:
     missing = [name for name in names if shutil.which(name, path=_PATH) is None]
     if missing:
         missing_dependency(f"not installed: {', '.join(missing)} (`make tools` says how)")
+
+
+def newer(name: str) -> str:
+    """The path of a client that tests/newer.sh has fetched; skips as `need_tool` does."""
+    if not (_NEWER / "complete").exists():
+        told = _NEWER / "missing"
+        reason = told.read_text().strip() if told.exists() else "`make tools` was not run"
+        missing_dependency(f"no newer clients: {reason}")
+    return str(_NEWER / "bin" / name)
 
 
 def missing_dependency(reason: str) -> None:
