@@ -72,7 +72,8 @@ def _random(block: str, depth: int, jobs: int = 1) -> Measure:
 
 
 def _rates(floppy: float) -> dict[str, float]:
-    return {"nbdkit floppy": floppy, "nbdkit file": 1.0, "qemu-nbd": 1.0, "C floor": 0.7}
+    floors = {"C floor": 0.7, "C floor, simple": 0.7}
+    return {"nbdkit floppy": floppy, "nbdkit file": 1.0, "qemu-nbd": 1.0, **floors}
 
 
 def _first_byte(title: str, tree: str, ours: str, target: float) -> Case:
