@@ -49,8 +49,8 @@ SERVERS = {
         "qemu-nbd",
         ("qemu-nbd", "-r", "-t", "-e", "8", "-f", "raw", "-k", "{socket}", "{image}"),
     ),
-    # What a server costs that does nothing but read and send, in the style that the client asks for,
-    # and in one that costs the client less.
+    # What a server costs that does nothing but read and send: in the style of reply that the client
+    # asks for, and in one that costs it less.
     "C floor": Server("cc", ("{floor}", "{socket}", "{image}")),
     "C floor, simple": Server("cc", ("{floor}", "{socket}", "{image}", "simple")),
 }
