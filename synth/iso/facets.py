@@ -59,6 +59,7 @@ class Facet(ABC):
     def __init__(self, tree: Tree, rock_ridge: RockRidge | None, cache_bytes: int) -> None:
         self.tree = tree
         self.rock_ridge = rock_ridge
+        self._has_large_files = max(tree.sizes) > MOST_EXTENT_BYTES
         self._kept: Kept[Arrangement] = Kept(
             lambda made: _ENTRY_BYTES * len(made.nodes), cache_bytes
         )
@@ -82,11 +83,13 @@ class Facet(ABC):
             return 1, [], []
         identifiers, bare_lengths, lengths = self._lengths(children)
         header = sum(header_lengths(ordinal, self.rock_ridge is not None))
-        if sum(lengths) <= BLOCK_BYTES - header:
+        has_large_files = self._has_large_files and (
+            max(self.tree.sizes[children.start : children.stop]) > MOST_EXTENT_BYTES
+        )
+        if sum(lengths) <= BLOCK_BYTES - header and not has_large_files:
             return 1, identifiers, bare_lengths
-        sizes = self.tree.sizes[children.start : children.stop]
         length = lengths[0]
-        if self.hidden or min(lengths) != max(lengths) or max(sizes) > MOST_EXTENT_BYTES:
+        if self.hidden or min(lengths) != max(lengths) or has_large_files:
             found = self._arrange(ordinal, identifiers, bare_lengths, lengths)
             return len(found.first_records), identifiers, bare_lengths
         # Whatever their order.

@@ -226,6 +226,26 @@ def test_a_file_of_4_gib_is_several_extents_side_by_side(tmp_path, make, extra):
     check_image(image, whole=False, slices=50)
 
 
+@pytest.mark.parametrize("rock_ridge", [True, False])
+def test_a_file_of_many_extents_has_as_many_blocks_of_records_as_it_needs(
+    tmp_path, make, rock_ridge
+):
+    """Two names have room in one block; the records of 51 extents have not."""
+    most = 0xFFFF_F800
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(50 * most + 1)
+    (tmp_path / "next").write_bytes(b"next")
+    _, layout, image = make(tmp_path, rock_ridge=rock_ridge)
+    for place in (layout.primary_layout, layout.joliet_layout):
+        first, size = place.directory_extent(0)
+        found = records(read(image, first * BLOCK, size))[2:]
+        assert [int.from_bytes(each[10:14], "little") for each in found] == [most] * 50 + [1, 4]
+        assert [each[25] for each in found] == [0x80] * 50 + [0, 0]
+        blocks = [int.from_bytes(each[2:6], "little") for each in found[:51]]
+        assert blocks == [blocks[0] + number * (most // BLOCK) for number in range(51)]
+    check_image(image, whole=False, slices=50)
+
+
 def test_records_never_cross_a_block_and_are_sorted(tmp_path, make):
     for number in range(500):
         (tmp_path / f"{number:03}{'x' * (number % 200)}.{'y' * (number % 9)}").touch()
