@@ -25,6 +25,8 @@ _USUAL_ROOT_ENTRIES = 512
 _MOST_ROOT_ENTRIES = 65_536 - 128  # a 16-bit number that fills whole 4 KiB
 _RESERVED_SECTORS_FAT32 = 32
 MOST_SECTORS = 0xFFFF_FFFF
+_FEWEST_SECTORS = 128
+"""ChaN's FatFs, which is in most small devices, takes less for no volume. An exact size may be."""
 
 # The usual cluster size of FAT32 for so many bytes of data, as Windows chooses it.
 _USUAL_CLUSTER_BYTES = ((8 << 30, 4096), (16 << 30, 8192), (32 << 30, 16384))
@@ -240,7 +242,8 @@ def _measure(fat_bits: int, cluster_bytes: int, needs: Needs, wishes: Wishes) ->
     wanted += -(-wishes.free_bytes // cluster_bytes)
     sectors_per_cluster = cluster_bytes // sector_bytes
     if wishes.volume_sectors is None:
-        count = max(wanted, fewest)
+        at_least = -(-(_FEWEST_SECTORS - reserved - root_sectors) // sectors_per_cluster)
+        count = max(wanted, fewest, at_least)
         table_sectors = _table_sectors(count, fat_bits, sector_bytes)
         volume_sectors = reserved + 2 * table_sectors + root_sectors + count * sectors_per_cluster
     else:

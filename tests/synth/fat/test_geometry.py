@@ -54,6 +54,19 @@ def check(geometry: Geometry, wanted: Needs) -> None:
     assert geometry.volume_sectors <= 0xFFFF_FFFF
 
 
+@pytest.mark.parametrize("sector_bytes", [512, 4096])
+@pytest.mark.parametrize("cluster_bytes", [None, 4096, 65_536])
+def test_without_an_exact_size_no_volume_has_fewer_sectors_than_small_devices_take(
+    sector_bytes, cluster_bytes
+):
+    """ChaN's FatFs knows no volume of less than 128 sectors."""
+    wishes = Wishes(fat_bits=12, cluster_bytes=cluster_bytes, sector_bytes=sector_bytes)
+    geometry = choose(needs(), wishes)
+    check(geometry, needs())
+    assert 128 <= geometry.volume_sectors < 400
+    assert choose(needs(), Wishes(volume_sectors=100)).volume_sectors == 100
+
+
 @given(
     data_bytes=st.one_of(st.integers(0, 64 * MIB), st.integers(0, 2 << 40)),
     root_slots=st.integers(1, 65_536),
