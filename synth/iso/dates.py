@@ -13,6 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_SECOND = int((datetime(1900, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds())
 LAST_SECOND = int((datetime(2156, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) - 1
 _QUARTER_S = 15 * 60
+_LEAST_QUARTERS, _MOST_QUARTERS = -48, 52  # ECMA-119, 9.1.5; Linux takes more for no zone at all
 _MARGIN_S = 24 * 3600  # a zone may move a time into another year
 
 NOT_SET = b"0" * 16 + b"\0"
@@ -47,6 +48,7 @@ def _local(second: int, zone: tzinfo | None) -> tuple[datetime, int]:
         return when, 0
     offset = when.astimezone(zone).utcoffset() or timedelta()
     quarters = int(offset.total_seconds() // _QUARTER_S)
+    quarters = min(max(quarters, _LEAST_QUARTERS), _MOST_QUARTERS)
     return when + timedelta(seconds=quarters * _QUARTER_S), quarters
 
 
