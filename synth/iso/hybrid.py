@@ -5,10 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+from ...errors import PlanError
 from ...pieces import Kind
 from ..image import Fixed, Section, Zeros
 from ..partition import (
     CODE_BYTES,
+    MOST_SECTORS,
     TYPE_EFI_SYSTEM,
     Gpt,
     GptPartition,
@@ -31,21 +33,30 @@ _GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the firs
 
 
 def system_area(layout: Layout) -> Iterator[Section]:
-    """The sections of the first 16 blocks. Raises PlanError when the boot code is none."""
+    """The sections of the first 16 blocks.
+
+    Raises PlanError when the boot code is none, or what it starts is beyond what an MBR reaches.
+    """
     size = SYSTEM_BLOCKS * BLOCK_BYTES
     if not layout.options.hybrid:
         yield Zeros(size, Kind.RESERVED, "system area")
         return
     kind, total = Kind.PARTITION_TABLE, layout.blocks * _SECTORS_A_BLOCK
-    records = [partition_record(_TYPE_HIDDEN, 0, total, active=True)]
+    first, count = _sectors(layout.uefi) if layout.uefi else (0, total)
+    if first + count > MOST_SECTORS:
+        raise PlanError(
+            f"--hybrid needs a partition that ends at {(first + count) * SECTOR_BYTES} bytes; an "
+            f"MBR ends at {MOST_SECTORS * SECTOR_BYTES}"
+        )
     if layout.uefi:
-        first, count = _sectors(layout.uefi)
         records = [
             protective_record(first),
             partition_record(_TYPE_EFI, first, count),
             # Some BIOSes start only what has an active partition: one of no type, of one sector.
             partition_record(0, 0, 1, active=True),
         ]
+    else:
+        records = [partition_record(_TYPE_HIDDEN, 0, total, active=True)]
     signature = int.from_bytes(layout.identity[:4], "little")
     yield Fixed(mbr(_boot_code(layout), signature, records), kind, "master boot record")
     size -= SECTOR_BYTES

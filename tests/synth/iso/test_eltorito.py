@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 from conformance import read
+from vfloppy.errors import PlanError
 from vfloppy.pieces import Kind
 from vfloppy.synth.image import Fixed
 from vfloppy.synth.iso.eltorito import boot_catalogue
@@ -159,3 +160,17 @@ def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
         assert array[:16] == bytes.fromhex("28732ac11ff8d211ba4b00a0c93ec93b")
         assert struct.unpack_from("<QQ", array, 32) == (first, first + count - 1)
         assert not array[128:].strip(b"\0")
+
+
+@pytest.mark.parametrize("program", ["boot_bios", "boot_uefi"])
+def test_a_hybrid_ends_where_an_mbr_does(tmp_path, make, program):
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot" / "program").write_bytes(os.urandom(3000))
+    options = {program: "boot/program", "mbr_code": b"isolinux"}
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate((2 << 40) - (1 << 30))
+        make(tmp_path, hybrid=True, **options)
+        file.truncate(2 << 40)
+        with pytest.raises(PlanError, match="an MBR ends at 2199023255040"):
+            make(tmp_path, hybrid=True, **options)
+        make(tmp_path, **options)
