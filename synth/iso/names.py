@@ -10,7 +10,8 @@ In the primary tree (ECMA-119, 7.5 and 7.6), for each directory on its own:
 
 In Joliet's tree: control characters and * / : ; ? \ , what is no UTF-8 and what is beyond U+FFFF
 become `_`; 64 characters (103 in the long relaxation), at most 16 of an extension kept; of names
-that became one, all but the first get `~2`, `~3`, ... before the extension.
+that became one, one that nothing changed stays, else the first; the others get `~2`, `~3`, ...
+before the extension.
 
 With Rock Ridge, every name is also there byte by byte. All of this takes linear time.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import compress
 
 JOLIET_CHARACTERS = 64  # Joliet, "Allowed Character Set" and what follows
 JOLIET_LONG_CHARACTERS = 103  # as mkisofs and xorriso relax it: a record has no room for more
@@ -107,9 +109,12 @@ def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
     taken = set(names)
     if len(taken) == len(names):
         return names
-    seen: set[str] = set()
+    stay = [new == old for new, old in zip(names, text.split("/"), strict=True)]
+    seen = set(compress(names, stay))
     counters: dict[str, int] = {}
     for position, name in enumerate(names):
+        if stay[position]:
+            continue
         if name not in seen:
             seen.add(name)
             continue

@@ -158,6 +158,16 @@ def test_joliet_numbers_the_later_ones_before_the_extension():
     ]
 
 
+def test_in_joliet_a_name_that_nothing_changed_is_nobody_else_s():
+    """Whoever opens `a_b_` gets that file, not the one that is `a:b?` on the host."""
+    assert joliet("a:b?", "a_b_", "n" * 64, "n" * 65) == [
+        "a_b_~2",
+        "a_b_",
+        "n" * 64,
+        f"{'n' * 62}~2",
+    ]
+
+
 def test_joliet_sorts_by_name_then_by_extension():
     names = ["a.b", "a", "a1.a", "a.a"]
     ordered = sorted(names, key=lambda name: joliet_key(name, is_directory=False))
