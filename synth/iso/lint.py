@@ -15,6 +15,7 @@ from .rockridge import LINUX_NAME_BYTES
 LEVEL_1, LINUX, MACOS, WINDOWS = "level 1", "Linux", "macOS", "Windows"
 READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS)
 _MOST_LEVELS = 8  # of directories, the root included (ECMA-119, 6.8.2.1)
+_LINUX_EXTENTS = 100  # fs/isofs/inode.c: of a file of more, the rest is not there
 _WINDOWS_PATH_UNITS = 259 - len("D:\\")
 
 
@@ -59,6 +60,9 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
         if size > MOST_EXTENT_BYTES:
             text = "4 GiB or more: several extents, of which some readers take the first only"
             yield Finding(path, "trips", text, (LEVEL_1, MACOS))
+        if size > _LINUX_EXTENTS * MOST_EXTENT_BYTES:
+            text = f"in more than {_LINUX_EXTENTS} extents (400 GiB): it reads no further"
+            yield Finding(path, "trips", text, (LINUX,))
         if layout.options.joliet and (child in tree.targets or child in tree.rdevs):
             text = "neither file nor directory: is not in Joliet's tree"
             yield Finding(path, "trips", text, (WINDOWS,))

@@ -55,6 +55,15 @@ def test_linux_is_told_of_names_that_it_cuts(tmp_path, make):
     ]
 
 
+def test_linux_is_told_of_files_that_it_cuts(tmp_path, make):
+    for name, more in (("long", 0), ("too long", 1)):
+        with open(tmp_path / name, "wb") as file:
+            file.truncate(100 * 0xFFFF_F800 + more)
+    assert findings(make, tmp_path, LINUX) == [
+        ("too long", "in more than 100 extents (400 GiB): it reads no further")
+    ]
+
+
 def test_level_1_is_told_of_depth_long_names_and_large_files(tmp_path, make):
     (tmp_path / "/".join("abcdefgh")).mkdir(parents=True)
     (tmp_path / "longer than 8.txt").touch()
