@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from readers import (
     host_tree,
     mtools_tree,
     pyfatfs_tree,
+    seven_zip_tree,
     tar_tree,
     volume_of,
 )
 from tools import need_tool, output, run, vfloppy
+from u_boot import PORTS, answers, checksum, listed, loading
 
 MIB = 1 << 20
 
@@ -127,6 +130,62 @@ def test_mtools_copies_everything_out(built, tree, options, tmp_path):
 @names
 def test_pyfatfs_reads_everything(built, tree, options):
     assert pyfatfs_tree(built[options], offset_of(options)) == host_tree(tree)
+
+
+@names
+def test_7_zip_extracts_everything_with_its_times(built, tree, options, tmp_path):
+    need_tool("7zz")
+    image = built[options]
+    length = size_without_backup(image, options)
+    volume = volume_of(image, tmp_path / "volume", offset_of(options), length)
+    found = seven_zip_tree(volume, "FAT", tmp_path / "out")
+    assert found == host_tree(tree)
+    assert {(tmp_path / "out" / path).stat().st_mtime for path in found} == {1_700_000_000}
+
+
+def test_u_boot_lists_and_loads_everything(built, tree):
+    """Six drives a machine; its disks have sectors of 512 bytes."""
+    expected = host_tree(tree)
+    folders = ["", *(path for path, data in expected.items() if data is None)]
+    files = {path: zlib.crc32(data) for path, data in expected.items() if data}
+    chosen = [each for each in MATRIX if sector_size(each) == 512]
+    for start in range(0, len(chosen), PORTS):
+        drives = chosen[start : start + PORTS]
+        places = [(at, int(partitioning(each) != "none")) for at, each in enumerate(drives)]
+        found = answers(
+            [built[each] for each in drives],
+            [
+                *(f"fatls scsi {at}:{part} /{path}" for at, part in places for path in folders),
+                *(loading(at, part, path) for at, part in places for path in files),
+            ],
+        )
+        for (at, part), options in zip(places, drives, strict=True):
+            paths = {
+                f"{folder}/{name}".lstrip("/"): size
+                for folder in folders
+                for name, size in listed(found[f"fatls scsi {at}:{part} /{folder}"]).items()
+                if name not in {".", ".."}
+            }
+            assert paths == {path: None if data is None else len(data)
+                             for path, data in expected.items()}, options  # fmt: skip
+            loaded = {path: checksum(found[loading(at, part, path)]) for path in files}
+            assert loaded == files, options
+
+
+def test_7_zip_and_u_boot_notice_a_flipped_byte(built, tree, tmp_path):
+    """The comparisons above can fail."""
+    need_tool("7zz")
+    path = "A name longer than 8.3, with spaces.txt"
+    contents = (tree / path).read_bytes()
+    data = bytearray(built["--floppy", "1.44M"].read_bytes())
+    data[data.index(contents[:512]) + 4999] ^= 1
+    image = tmp_path / "damaged"
+    image.write_bytes(data)
+    assert seven_zip_tree(image, "FAT", tmp_path / "out")[path] != contents
+    command, other = loading(0, 0, path), loading(0, 0, "no such file")
+    found = answers([image], [command, other])
+    assert checksum(found[command]) not in {None, zlib.crc32(contents)}
+    assert checksum(found[other]) is None
 
 
 @pytest.mark.parametrize(

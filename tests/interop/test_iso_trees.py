@@ -27,7 +27,7 @@ from iso_readers import (
     without_sockets,
     xorriso_tree,
 )
-from readers import device, guestfish
+from readers import device, grub_reads, guestfish, seven_zip_tree
 from tools import ENVIRONMENT, VFLOPPY, need_tool, output, run, vfloppy
 from trees import MADE, real_tree, real_trees, settle_times
 
@@ -248,6 +248,52 @@ def test_libarchive_reads_joliet_names_as_they_are(isos, name, tmp_path):
     assert {path: found[path].data for path in expected if path in found}.keys() == expected.keys()
     twins = {b"\xc3\xa9.txt"}
     assert all(found[path].data == expected[path] for path in expected.keys() - twins)
+
+
+@pytest.mark.parametrize("options", ["default", "no Joliet"])
+@pytest.mark.parametrize("name", ["sizes", "colliding_names", "deep", "empty_things", "python"])
+def test_7_zip_extracts_every_name_byte_and_time(isos, name, options, tmp_path):
+    """By Joliet, where that is; else by Rock Ridge, but it looks into no continuation area."""
+    need_tool("7zz")
+    seven_zip_tree(isos(name, options).image, "iso", tmp_path / "out")
+    found, expected = host(tmp_path / "out"), host(isos(name, options).directory)
+    assert {path: (each.data, each.mtime) for path, each in found.items()} == {
+        path: (each.data, each.mtime) for path, each in expected.items()
+    }
+
+
+@pytest.mark.parametrize("options", ["default", "no Joliet", "no Rock Ridge"])
+@pytest.mark.parametrize("name", ["sizes", "colliding_names", "long_names", "unicode_names"])
+def test_grub_finds_each_file_by_its_name(isos, name, options):
+    need_tool("grub-fstest")
+    disk = isos(name, options)
+    files = {path.name: path for path in disk.directory.iterdir()}
+    if options == "no Rock Ridge":  # what Joliet holds as it is
+        files = {
+            name: path
+            for name, path in files.items()
+            if len(name) <= 64 and max(name) <= "\uffff" and not re.search(r"[*:;?\\]", name)
+        }
+    assert files
+    unread = [name for name, path in files.items() if not grub_reads(disk.image, "", name, path)]
+    assert not unread
+
+
+def test_a_file_of_many_extents_is_as_long_as_it_was(tmp_path):
+    """Its records take more than a block, though its name is one of two."""
+    need_tool("bsdtar", "xorriso", "7zz")
+    size = 120 * GIB
+    (tmp_path / "tree").mkdir()
+    with open(tmp_path / "tree" / "large", "wb") as file:
+        file.truncate(size)
+    (tmp_path / "tree" / "next").write_bytes(b"next")
+    for options in ((), ("--no-rock-ridge",), ("--no-joliet",)):
+        image = tmp_path / "disk.iso"
+        done = vfloppy("build", "-q", *options, tmp_path / "tree", image)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert f" {size} " in output("bsdtar", "-tvf", str(image))
+        assert f" {size} " in output("xorriso", "-indev", str(image), "-lsl", "/")
+        assert f" {size} " in output("7zz", "l", "-tiso", str(image))
 
 
 @pytest.fixture(scope="module")

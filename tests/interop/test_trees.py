@@ -15,6 +15,7 @@ from readers import (
     host_paths,
     mtools_tree,
     pyfatfs_tree,
+    seven_zip_tree,
     sleuthkit_files,
     sleuthkit_listing,
     tar_times,
@@ -92,6 +93,15 @@ class _AstralAsUnderscores(dict[int, str]):
 @pytest.mark.parametrize("name", READ_WHOLE)
 def test_pyfatfs_reads_every_name_and_byte(made, name):
     assert pyfatfs_tree(made(name).image, MIB) == made(name).expected
+
+
+@pytest.mark.parametrize("name", [name for name in IN_MTOOLS if name in MADE or name == "dates"])
+def test_7_zip_extracts_every_name_byte_and_time(made, name, tmp_path):
+    need_tool("7zz")
+    disk = made(name)
+    found = seven_zip_tree(volume_of(disk.image, tmp_path / "volume", MIB), "FAT", tmp_path / "out")
+    assert found == disk.expected
+    assert {path: (tmp_path / "out" / path).stat().st_mtime for path in found} == disk.times
 
 
 @pytest.mark.parametrize("name", [*IN_SLEUTHKIT, ALL_OF_PYTHON])

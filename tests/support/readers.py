@@ -64,6 +64,18 @@ def mtools_tree(image: Path, offset: int, target: Path) -> Contents:
     return host_tree(target)
 
 
+def seven_zip_tree(image: Path, kind: str, target: Path) -> Contents:
+    """What 7-Zip extracts of a file system; `kind` is FAT or iso."""
+    done = run(
+        "7zz", "x", f"-t{kind}", "-snl", f"-o{target}", str(image), env=ENVIRONMENT | {"TZ": "UTC"}
+    )
+    text = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, text
+    assert "Everything is Ok" in text
+    assert "WARNING" not in text
+    return host_tree(target)
+
+
 def pyfatfs_tree(image: Path, offset: int) -> Contents:
     """What pyfatfs reads from a disk: its parsers, without its search by path for every file."""
     with warnings.catch_warnings():
