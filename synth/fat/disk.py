@@ -5,6 +5,7 @@
 1 MiB +-----------------------------+  -- the volume; with FAT32 it starts like this:
       | boot sector                 |  sector 0, its copy in 6
       | FSInfo                      |  sector 1, its copy in 7
+      | third boot sector           |  sector 2, its copy in 8: no code, the signature only
       | (zero)                      |  up to 32
       +-----------------------------+
       | FAT 1                       |  of such a length that all below is aligned to 4 KiB
@@ -52,6 +53,8 @@ BACKUP_BOOT_SECTOR = 6
 
 # int 18h: no system here, let the BIOS try the next device; then stop
 _NO_SYSTEM = b"\xcd\x18\xf4\xeb\xfd"
+# FATGEN, "BPB_BkBootSec": the boot code may be three sectors long, and all three are signed.
+_THIRD_SECTOR = bytes(510) + b"\x55\xaa"
 _CODE_START = {12: 62, 16: 62, 32: 90}
 
 
@@ -129,7 +132,7 @@ def directories_of(layout: Layout, tree: Tree) -> Directories:
 
 
 def _reserved(layout: Layout) -> list[Section]:
-    """The reserved sectors: boot sector, and with FAT32 FSInfo and the copies of both."""
+    """The reserved sectors: boot sector, and with FAT32 FSInfo, a third one, and their copies."""
     geometry = layout.geometry
     sector_bytes = geometry.sector_bytes
     boot_sector = _boot_sector(layout).ljust(sector_bytes, b"\0")
@@ -142,14 +145,22 @@ def _reserved(layout: Layout) -> list[Section]:
             Fixed(boot_sector, Kind.RESERVED, "boot sector"),
             reserved(geometry.reserved_sectors - 1),
         ]
-    fsinfo = _fsinfo(layout).ljust(sector_bytes, b"\0")
+    fsinfo = _fsinfo(layout)
+    if sector_bytes > len(fsinfo):  # BSD's fsck looks 512 bytes further, whatever a sector has
+        fsinfo += _THIRD_SECTOR
+    third_sector = Fixed(
+        _THIRD_SECTOR.ljust(sector_bytes, b"\0"), Kind.RESERVED, "third boot sector"
+    )
+    fsinfo = fsinfo.ljust(sector_bytes, b"\0")
     return [
         Fixed(boot_sector, Kind.RESERVED, "boot sector"),
         Fixed(fsinfo, Kind.RESERVED, "FSInfo"),
-        reserved(BACKUP_BOOT_SECTOR - FSINFO_SECTOR - 1),
+        third_sector,
+        reserved(BACKUP_BOOT_SECTOR - FSINFO_SECTOR - 2),
         Fixed(boot_sector, Kind.RESERVED, "backup boot sector"),
         Fixed(fsinfo, Kind.RESERVED, "backup FSInfo"),
-        reserved(geometry.reserved_sectors - BACKUP_BOOT_SECTOR - 2),
+        third_sector,
+        reserved(geometry.reserved_sectors - BACKUP_BOOT_SECTOR - 3),
     ]
 
 

@@ -108,6 +108,19 @@ def test_hidden_sectors_are_those_before_the_partition(tmp_path, sector_bytes, p
     assert sector[510:512] == b"\x55\xaa"
 
 
+@pytest.mark.parametrize("sector_bytes", [512, 4096])
+def test_three_boot_sectors_and_their_copies_are_signed(tmp_path, sector_bytes):
+    """BSD's fsck wants 00 00 55 AA 512 bytes behind FSInfo's end mark, in sectors of any size."""
+    image = image_of(tmp_path, fat_bits=32, sector_bytes=sector_bytes, partition="none")
+    for start in (0, 6):
+        for sector in range(start, start + 3):
+            assert read(image, sector * sector_bytes + 510, 2) == b"\x55\xaa"
+        fsinfo = read(image, (start + 1) * sector_bytes, 1024)
+        assert fsinfo[0x1FC:0x200] == fsinfo[0x3FC:] == b"\0\0\x55\xaa"
+        assert not fsinfo[0x200:0x3FC].strip(b"\0")
+    assert not read(image, 9 * sector_bytes, 23 * sector_bytes).strip(b"\0")
+
+
 def test_a_first_cluster_beyond_65535_is_in_two_halves(tmp_path):
     with open(tmp_path / "A", "wb") as file:
         file.truncate(0x12344 * 4096)  # from cluster 3 on
