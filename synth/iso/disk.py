@@ -32,7 +32,7 @@ from ..tree import Tree
 from .directories import Directories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
 from .hybrid import system_area, tail
-from .layout import GPT_TAIL_BLOCKS, Layout
+from .layout import Layout
 from .records import BLOCK_BYTES, PADDING_BLOCKS, TERMINATOR
 from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
@@ -104,7 +104,7 @@ def _sections(
         end += PADDING_BLOCKS
     if options.hybrid:
         yield from tail(layout)
-        end += GPT_TAIL_BLOCKS
+        end += layout.tail_blocks
     assert end == layout.blocks
 
 

@@ -20,7 +20,7 @@ from ..partition import (
     partition_record,
     protective_record,
 )
-from .layout import GPT_TAIL_BLOCKS, Layout, Start
+from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, Layout, Start
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -56,7 +56,8 @@ def system_area(layout: Layout) -> Iterator[Section]:
             partition_record(0, 0, 1, active=True),
         ]
     else:
-        records = [partition_record(_TYPE_HIDDEN, 0, total, active=True)]
+        geometry = HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK
+        records = [partition_record(_TYPE_HIDDEN, 0, total, *geometry, active=True)]
     signature = int.from_bytes(layout.identity[:4], "little")
     yield Fixed(mbr(_boot_code(layout), signature, records), kind, "master boot record")
     size -= SECTOR_BYTES
@@ -70,7 +71,7 @@ def system_area(layout: Layout) -> Iterator[Section]:
 
 def tail(layout: Layout) -> Iterator[Section]:
     """The sections at the end of the image."""
-    size = GPT_TAIL_BLOCKS * BLOCK_BYTES
+    size = layout.tail_blocks * BLOCK_BYTES
     tables = _tables(layout)
     if not tables:
         yield Zeros(size, Kind.RESERVED, "padding")

@@ -16,6 +16,9 @@ from .rockridge import Continuations
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
 GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
+# A hybrid is a disk of whole cylinders, as isohybrid makes it: some BIOSes start no other.
+HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
+CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
 DEFAULT_LABEL = "VFLOPPY"
 DEFAULT_APPLICATION = "VFLOPPY"
 
@@ -111,6 +114,8 @@ class Layout(NamedTuple):
     """Of each node that is another name of a file before it, that one."""
     renamed: Mapping[int, str]
     """The names by node that no facet holds as the host has them."""
+    tail_blocks: int
+    """The end of a hybrid, for which its backup GPT is padded to whole cylinders."""
     blocks: int
     """The length of the whole."""
 

@@ -17,7 +17,14 @@ from ..tree import Tree, printable, some_paths
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
-from .layout import GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoOptions, Layout, Start
+from .layout import (
+    CYLINDER_BLOCKS,
+    GPT_TAIL_BLOCKS,
+    GRUB_BLOCK_LIST,
+    IsoOptions,
+    Layout,
+    Start,
+)
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
 from .records import (
     BLOCK_BYTES,
@@ -110,8 +117,11 @@ class _Plan:
         self._next_block += file_starts[-1]
         if options.padding:
             self._take(PADDING_BLOCKS)
+        tail_blocks = 0
         if options.hybrid:
-            self._take(GPT_TAIL_BLOCKS)
+            tail_blocks = GPT_TAIL_BLOCKS
+            tail_blocks += -(self._next_block + tail_blocks) % CYLINDER_BLOCKS
+            self._take(tail_blocks)
         _check_blocks(self._next_block)
         layout = Layout(
             options=options,
@@ -134,6 +144,7 @@ class _Plan:
             file_sizes=file_sizes,
             leaders=self._leaders,
             renamed=self._renames(),
+            tail_blocks=tail_blocks,
             blocks=self._next_block,
         )
 

@@ -5,7 +5,8 @@ letters, its length, a version, and data. What a record has no room for stands i
 area, one run of entries a node:
 
 - All entries are in the record if it stays within 254 bytes.
-- Otherwise the record has PX, TF and PN, and CE leads to the others: NM and SL.
+- Otherwise the record has PX, TF and PN, and CE leads to the others: NM and SL. If it has room for
+  the name it has NM too, as some readers follow no CE.
 - A run never crosses a block; one that is longer than a block goes on, by CE, in the next one.
 """
 
@@ -142,6 +143,8 @@ class Continuations:
     nodes: array[int] = field(default_factory=partial(array, "I"))
     """Ascending."""
     offsets: array[int] = field(default_factory=partial(array, "Q"))
+    named: set[int] = field(default_factory=set)
+    """Those of the nodes whose names are in their records."""
     end: int = len(ER)
     """The first byte that is free; ER comes first."""
 
@@ -184,9 +187,10 @@ class RockRidge:
         lengths = self._usual_lengths(children, bare_lengths)
         for at, node in self._doubtful(children, lengths):
             length = bare_lengths[at] + self._own_length(node)
-            outgrowing = sum(map(len, self.outgrowing(node)))
-            fits = length + outgrowing <= MOST_RECORD_BYTES
-            lengths[at] = length + (outgrowing + 1 & ~1 if fits else CE.sizeof())
+            entries = self.outgrowing(node)
+            kept = sum(map(len, entries[: _kept_count(length, entries)]))
+            is_all = kept == sum(map(len, entries))
+            lengths[at] = length + kept + (0 if is_all else _CE_BYTES) + 1 & ~1
         return lengths
 
     def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:
@@ -196,9 +200,11 @@ class RockRidge:
             return
         for at, node in self._doubtful(children, self._usual_lengths(children, bare_lengths)):
             entries = self.outgrowing(node)
-            length = bare_lengths[at] + self._own_length(node) + sum(map(len, entries))
-            if length > MOST_RECORD_BYTES:
-                self._continuations.add(node, entries)
+            count = _kept_count(bare_lengths[at] + self._own_length(node), entries)
+            if count < len(entries):
+                if count:
+                    self._continuations.named.add(node)
+                self._continuations.add(node, entries[count:])
 
     def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
         """What the lengths are if everything has room, and nothing is a link or a device."""
@@ -246,11 +252,13 @@ class RockRidge:
             numbers = {"dev_t_high": os.major(rdev), "dev_t_low": os.minor(rdev)}
             own += PN.build(numbers)
         entries = self.outgrowing(node)
-        outgrowing = b"".join(entries)
-        if bare_length + len(own) + len(outgrowing) <= MOST_RECORD_BYTES:
-            return own + outgrowing
+        count = _kept_count(bare_length + len(own), entries)
+        own += b"".join(entries[:count])
+        if count == len(entries):
+            return own
         block, offset = divmod(self._continuations.offset(node), BLOCK_BYTES)
-        return own + _continue_at(area_block + block, offset, _run_bytes(_runs(entries), 0))
+        size = _run_bytes(_runs(entries[count:]), 0)
+        return own + _continue_at(area_block + block, offset, size)
 
     def outgrowing(self, node: int) -> list[bytes]:
         """The entries of a node that its record may have no room for: NM and SL."""
@@ -272,7 +280,7 @@ class RockRidge:
     def area_runs(self, node: int, area_block: int) -> Iterator[tuple[int, bytes]]:
         """A node's entries in the continuation area: offset there, and bytes within a block."""
         start = self._continuations.offset(node)
-        runs = _runs(self.outgrowing(node))
+        runs = _runs(self.outgrowing(node)[node in self._continuations.named :])
         for number, run in enumerate(runs):
             data = b"".join(run)
             if number + 1 < len(runs):
@@ -343,6 +351,14 @@ def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
             if leader != node:
                 leaders[node] = leader
     return leaders, counts
+
+
+def _kept_count(length: int, entries: Sequence[bytes]) -> int:
+    """How many of the entries that may outgrow a record of this length so far stay in it."""
+    if length + sum(map(len, entries)) <= MOST_RECORD_BYTES:
+        return len(entries)
+    is_whole = len(entries) > 1 and entries[1].startswith(b"SL")
+    return int(is_whole and length + len(entries[0]) + _CE_BYTES <= MOST_RECORD_BYTES)
 
 
 def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:

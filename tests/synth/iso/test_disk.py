@@ -381,6 +381,23 @@ def test_any_names_and_links_come_back_byte_by_byte(tmp_path_factory, make, name
     assert found == expected | ({} if link in names else {link: None})
 
 
+def test_a_long_target_leaves_the_name_in_the_record(tmp_path, make):
+    """Not every reader follows CE."""
+    for length in (1, 20, 150, 200, 248):
+        (tmp_path / ("n" * length)).symlink_to("t" * 150)
+    (tmp_path / "short").symlink_to("t")
+    _, layout, image = make(tmp_path)
+    first, size = layout.primary_layout.directory_extent(0)
+    found = {}
+    for record in records(read(image, first * BLOCK, size))[2:]:
+        name, is_link = rock_ridge_name(image, record)
+        assert is_link
+        use = record[33 + record[32] + (1 - record[32] % 2) :]
+        found[len(name)] = (name in use, b"CE\x1c\1" in use)
+    assert found == {1: (True, True), 5: (True, False), 20: (True, True), 150: (False, True),
+                     200: (False, True), 248: (False, True)}  # fmt: skip
+
+
 def rock_ridge_name(image, record: bytes) -> tuple[bytes, bool]:
     """A record's name by NM, and whether it has SL, with all continuations followed."""
     use = record[33 + record[32] + (1 - record[32] % 2) :]

@@ -115,6 +115,10 @@ def test_a_hybrid_for_bios_has_one_partition_over_all(bootable, make):
     assert struct.unpack_from("<Q", sector, 432) == (layout.bios.block * 4,)
     total = image.size // 512
     assert partitions(sector) == [(0x80, 0x17, 0, total), *[(0, 0, 0, 0)] * 3]
+    assert total % (64 * 32) == 0, "whole cylinders"
+    cylinder = total // (64 * 32) - 1
+    assert sector[447:450] == bytes((0, 1, 0))
+    assert sector[451:454] == bytes((63, 32 | cylinder >> 8 << 6, cylinder & 0xFF))
     assert not read(image, 512, 16 * BLOCK - 512).strip(b"\0")
 
 
