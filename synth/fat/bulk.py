@@ -100,17 +100,14 @@ class Bulk:
         self._file_starts = np.asarray(file_starts)
         self._latest_ns = latest_ns
         self._most_rows = _LEAST_ROWS
-        self._made = range(0)
-        self._entries = memoryview(b"")
+        self._kept = (range(0), memoryview(b""))  # together: other threads may look
         self._left = range(0)  # nodes that are not worth it, or can't be made here
 
     def entries(self, ordinal: int, nodes: range) -> bytes | None:
         """All slots of some of a directory's entries; None when they can't be made here."""
-        made = self._made
+        made, slots = self._kept
         if not (made.start <= nodes.start and nodes.stop <= made.stop):
-            if nodes.start in self._left:
-                return None
-            made = self._make(ordinal)
+            made, slots = (range(0), slots) if nodes.start in self._left else self._make(ordinal)
             if not made:
                 return None
         starts = self._slot_starts
@@ -118,13 +115,13 @@ class Bulk:
             (int(starts[node]) - int(starts[made.start])) * ENTRY_BYTES
             for node in (nodes.start, nodes.stop)
         )
-        return bytes(self._entries[start:stop])
+        return bytes(slots[start:stop])
 
-    def _make(self, ordinal: int) -> range:
-        """Makes the entries of a directory and of some that follow it; the nodes that are made."""
+    def _make(self, ordinal: int) -> tuple[range, memoryview]:
+        """The nodes of a directory and of some that follow it, and their slots; maybe none."""
         tree = self._tree
         first = tree.children(ordinal).start
-        follows = first == self._made.stop
+        follows = first == self._kept[0].stop
         self._most_rows = min(2 * self._most_rows, _MOST_ROWS) if follows else _LEAST_ROWS
         last = bisect_right(tree.first_children, first + self._most_rows) - 1
         if tree.children(last).stop > first + self._most_rows:
@@ -137,10 +134,9 @@ class Bulk:
             end, rows = tree.children(last + 1).stop, range(first, tree.children(last).stop)
         if len(rows) < _WORTH_ROWS:
             self._left = range(first, end)
-            return range(0)
-        self._entries = self._slots(rows, range(ordinal, last + 1)).data.cast("B")
-        self._made = rows
-        return rows
+            return range(0), memoryview(b"")
+        self._kept = kept = rows, self._slots(rows, range(ordinal, last + 1)).data.cast("B")
+        return kept
 
     def _first_odd(self, rows: range) -> int:
         """The first node whose name is not for us; the end of the rows if there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta, timezone
 from itertools import pairwise
 from operator import itemgetter
@@ -106,7 +107,7 @@ def test_it_is_numpy_that_makes_them(monkeypatch):
     assert slow._bulk is None
     children = tree.children(1)
     assert fast._bulk.entries(1, children) == entries(slow, 1, children)
-    assert fast._bulk._made == range(children.start, len(tree)), "those that follow come with it"
+    assert fast._bulk._kept[0] == range(children.start, len(tree)), "those that follow come with it"
 
 
 @pytest.mark.parametrize("odd", ["two words", ".hidden", "tail~1", "é", "trailing.", "Twin"])
@@ -138,11 +139,11 @@ def test_stretches_grow_while_reads_follow_each_other(monkeypatch):
     lengths = []
     for ordinal in range(1, 41):
         assert fast._bulk.entries(ordinal, tree.children(ordinal))
-        lengths.append(len(fast._bulk._made))
+        lengths.append(len(fast._bulk._kept[0]))
     assert lengths[:34] == sorted(lengths[:34])
     assert set(lengths) == {900, 1800, 3600, 8100, 16_200, 5400}
     assert fast._bulk.entries(1, tree.children(1))
-    assert len(fast._bulk._made) == 900, "it starts small again"
+    assert len(fast._bulk._kept[0]) == 900, "it starts small again"
 
 
 def test_without_numpy_names_are_made_one_by_one(monkeypatch):
@@ -160,6 +161,25 @@ def test_times_of_another_zone_are_made_one_by_one(monkeypatch):
     tree = made_tree([[("a-long-name.text", 5, NS, 0o644)]])
     fast, _ = both(tree, monkeypatch, zone=timezone(timedelta(hours=2)))
     assert fast._bulk is None
+
+
+def test_threads_get_their_own(monkeypatch):
+    tree = made_tree([
+        [(f"file-number-{number}.text", 0, FIRST_NS + day * 86_400 * NS, 0o644)
+         for number in range(900)] for day in range(20)
+    ])  # fmt: skip
+    fast, slow = both(tree, monkeypatch)
+    ordinals = [1 + number * 7 % 20 for number in range(1500)]
+    wanted = {ordinal: entries(slow, ordinal, tree.children(ordinal)) for ordinal in ordinals}
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # or they hardly ever meet
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = pool.map(lambda each: entries(fast, each, tree.children(each)), ordinals)
+            for ordinal, made in zip(ordinals, found, strict=True):
+                assert made == wanted[ordinal]
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_its_disk_is_what_a_disk_has_to_be(tmp_path, monkeypatch):
