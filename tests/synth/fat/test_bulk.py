@@ -146,6 +146,15 @@ def test_stretches_grow_while_reads_follow_each_other(monkeypatch):
     assert len(fast._bulk._kept[0]) == 900, "it starts small again"
 
 
+def test_more_directories_than_a_key_tells_apart_are_no_stretch(monkeypatch):
+    monkeypatch.setattr(bulk, "_LEAST_ROWS", 1 << 14)
+    tree = made_tree([[(f"collision-{number}", 0, NS, 0o644) for number in range(3)]] * 2500)
+    fast, slow = both(tree, monkeypatch)
+    for ordinal in range(1, 2501):
+        children = tree.children(ordinal)
+        assert entries(fast, ordinal, children) == entries(slow, ordinal, children)
+
+
 def test_without_numpy_names_are_made_one_by_one(monkeypatch):
     tree = made_tree([[("a-long-name.text", 5, NS, 0o644)]])
     for name in ("vfloppy.synth.fat.bulk", "numpy"):
