@@ -131,8 +131,11 @@ class _Scan:
         self._rows.flush()
         since = self._tree.lengths()
         count, self._processes = self._processes, 1  # who has a share doesn't share it
-        share_out(works, lambda work: self._share(work, since), lambda each: self._add(each, since))
-        self._processes = count
+        add = partial(self._add, since=since)
+        try:
+            share_out(works, partial(self._share, since=since), add)
+        finally:
+            self._processes = count
 
     def _share(self, work: Callable[[], None], since: dict[str, int]) -> _Share:
         """What some of the work adds, for another process to add."""
@@ -266,7 +269,7 @@ class _Scan:
     def _not_listed(self, ordinal: int, home: int, error: OSError) -> None:
         if error.errno not in _GONE or not ordinal:
             path = printable(home_path(self._tree, home))
-            raise ScanError(f"{path}: can't be scanned: {error.strerror}") from error
+            raise ScanError(f"{path}: can't be scanned: {error.strerror or error}") from error
         path_in_tree = self._tree.path(self._tree.directories[ordinal])
         self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
 

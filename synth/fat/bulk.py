@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..tree import Tree
 from .bulk_names import (
@@ -30,16 +29,10 @@ from .bulk_names import (
     checksums,
     is_constant,
 )
-from .records import (
-    ATTR_ARCHIVE,
-    ATTR_DIRECTORY,
-    ATTR_READ_ONLY,
-    ENTRY_BYTES,
-    UNITS_PER_LONG_ENTRY,
-)
-from .slots import PART_PLACES, long_slots
+from .records import ENTRY_BYTES, UNITS_PER_LONG_ENTRY
+from .slots import CHECKSUM_PLACE, PART_PLACES, attributes_of, long_slots
 from .table import FIRST_CLUSTER
-from .times import stamp
+from .times import EARLIEST, LATEST_YEAR, stamp
 
 DIRECTORY_ENTRY = np.dtype(
     [
@@ -63,16 +56,12 @@ _LEAST_ROWS = 1 << 10  # of a stretch, which grows while reads follow each other
 _MOST_ROWS = 1 << 14  # all its columns stay in a processor's cache
 _WORTH_ROWS = 256  # fewer take longer here than one by one
 
-_CHECKSUM_PLACE = 13  # LDIR_Chksum
 _PAD, _DOT, _SEPARATOR, _TILDE = b" ./~"
-_MODES = np.arange(1 << 16)
-_ATTRIBUTES = np.where(_MODES & 0o222, ATTR_ARCHIVE, ATTR_ARCHIVE | ATTR_READ_ONLY)
-_ATTRIBUTES = np.where(_MODES & 0o170000 == 0o040000, ATTR_DIRECTORY, _ATTRIBUTES).astype(np.uint8)
 
 _DAY_S = 24 * 60 * 60
 # What entries can say, in hundredths of a second since 1970.
-_EARLIEST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp()) * 100
-_LATEST = int(datetime(2108, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
+_EARLIEST = int(datetime(*EARLIEST, tzinfo=UTC).timestamp()) * 100
+_LATEST = int(datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
 
 
 class Bulk:
@@ -99,6 +88,9 @@ class Bulk:
         self._cluster_starts = np.asarray(cluster_starts)
         self._file_starts = np.asarray(file_starts)
         self._latest_ns = latest_ns
+        self._attributes = np.zeros(1 << 16, np.uint8)  # by st_mode
+        for mode in np.unique(np.asarray(tree.modes)).tolist():
+            self._attributes[mode] = attributes_of(mode)
         self._most_rows = _LEAST_ROWS
         self._kept = (range(0), memoryview(b""))  # together: other threads may look
         self._left = range(0)  # nodes that are not worth it, or can't be made here
@@ -193,21 +185,18 @@ class Bulk:
             has_tail[group.rows] = ~fits
         tailed = np.flatnonzero(has_tail)
         if len(tailed):
-            counts = [len(self._tree.children(ordinal)) for ordinal in directories]
+            firsts = np.asarray(self._tree.first_children)[directories.start : directories.stop]
+            counts = np.diff(firsts, append=rows.stop)
             places = np.repeat(np.arange(len(directories), dtype=np.uint64), counts)
             add_tails(shorts, lengths, places, tailed)
         return shorts
 
-    def _short_slots(self, shorts: Bytes, rows: range) -> NDArray[np.void]:
-        """The 8.3 slots, (rows)."""
+    def _short_slots(self, shorts: Bytes, rows: range) -> Bytes:
+        """The 8.3 slots, (rows, 32)."""
         tree, start, stop = self._tree, rows.start, rows.stop
-        slots = np.empty(len(rows), DIRECTORY_ENTRY)
-        as_bytes = slots.view(np.uint8).reshape(-1, ENTRY_BYTES)
-        as_bytes[:] = np.frombuffer(shorts[:, 0].tobytes().ljust(ENTRY_BYTES, b"\0"), np.uint8)
-        for at, column in enumerate(shorts):
-            if not is_constant(column):
-                as_bytes[:, at] = column
-        slots["DIR_Attr"] = _ATTRIBUTES[np.asarray(tree.modes)[start:stop]]
+        made = _with_columns(shorts[:, 0].tobytes().ljust(ENTRY_BYTES, b"\0"), shorts, range(11))
+        slots = made.view(DIRECTORY_ENTRY)[:, 0]
+        slots["DIR_Attr"] = self._attributes[np.asarray(tree.modes)[start:stop]]
         times_ns = np.asarray(tree.mtimes_ns)[start:stop]
         if self._latest_ns is not None:
             times_ns = np.minimum(times_ns, self._latest_ns)
@@ -217,7 +206,7 @@ class Bulk:
         sizes = np.asarray(tree.sizes)[start:stop]
         below = range(bisect_left(tree.directories, start), bisect_left(tree.directories, stop))
         if not below and not sizes.any():
-            return slots
+            return made
         slots["DIR_FileSize"] = sizes
         first_cluster = FIRST_CLUSTER + int(self._cluster_starts[-1])
         clusters = np.where(sizes > 0, self._file_starts[start:stop] + np.uint32(first_cluster), 0)
@@ -226,31 +215,35 @@ class Bulk:
         clusters[own] = starts + np.uint32(FIRST_CLUSTER)
         slots["DIR_FstClusHI"] = clusters >> 16
         slots["DIR_FstClusLO"] = clusters & 0xFFFF
-        return slots
+        return made
 
 
-def _packed(group: Group, totals: Bytes, short_slots: NDArray[np.void]) -> Bytes:
+def _packed(group: Group, totals: Bytes, short_slots: Bytes) -> Bytes:
     """All slots of the names of a group, a name a row."""
-    longest, count = group.characters.shape
-    # What all names have in common comes with the first one.
+    longest, long_count = len(group.characters), group.slots - 1
     first = group.characters[:, 0].tobytes().decode()
     form = b"".join(long_slots([first], [group.slots], b"\0")) + bytes(ENTRY_BYTES)
-    slots = np.empty((count, len(form)), np.uint8)
-    slots[:] = np.frombuffer(form, np.uint8)
-    long_count = group.slots - 1
+    places = [_place(at, long_count) for at in range(longest)] if long_count else []
+    slots = _with_columns(form, group.characters[: len(places)], places)
     if long_count:
-        for at, column in enumerate(group.characters):
-            if not is_constant(column):
-                slots[:, _place(at, long_count)] = column
         shortest = longest if isinstance(group.lengths, int) else int(group.lengths.min())
         for at in range(shortest + 1, min(longest + 1, long_count * UNITS_PER_LONG_ENTRY)):
             place, is_behind = _place(at, long_count), group.lengths < at
             slots[is_behind, place] = slots[is_behind, place + 1] = 0xFF
     for part in range(long_count):
-        slots[:, part * ENTRY_BYTES + _CHECKSUM_PLACE] = totals[group.rows]
-    own = short_slots[group.rows].view(np.uint8).reshape(-1, ENTRY_BYTES)
-    slots[:, -ENTRY_BYTES:] = own
+        slots[:, part * ENTRY_BYTES + CHECKSUM_PLACE] = totals[group.rows]
+    slots[:, -ENTRY_BYTES:] = short_slots[group.rows]
     return slots
+
+
+def _with_columns(form: bytes, columns: Bytes, places: Sequence[int]) -> Bytes:
+    """Rows like the form, which is the first one, but for the columns at some places."""
+    rows = np.empty((columns.shape[1], len(form)), np.uint8)
+    rows[:] = np.frombuffer(form, np.uint8)
+    for place, column in zip(places, columns, strict=True):
+        if not is_constant(column):
+            rows[:, place] = column
+    return rows
 
 
 def _place(at: int, long_count: int) -> int:

@@ -12,20 +12,18 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .names import SHORT_CHARACTERS
+from .names import LONGEST_SHORT, SHORT_CHARACTERS
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Numbers: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 
-_LONGEST_SHORT = 12  # characters, with the dot
 _PAD, _DOT, _ZERO, _UNDERSCORE, _TILDE = b" .0_~"
+_IS_SHORT = np.array([bool(re.match(f"[{SHORT_CHARACTERS}]", chr(code))) for code in range(128)])
 _SHORTENED = bytes(
-    ord(upper) if re.match(f"[{SHORT_CHARACTERS}]", upper := chr(code).upper()) else _UNDERSCORE
-    for code in range(128)
+    code if _IS_SHORT[code] else _UNDERSCORE for code in bytes(range(128)).upper()
 ).ljust(256, b"_")
 # The characters of 8.3 names, and zero for the space that fills them, in six bits.
-_IS_SHORT = np.array([bool(re.match(f"[{SHORT_CHARACTERS}]", chr(code))) for code in range(128)])
 _CODES = np.where(_IS_SHORT, np.cumsum(_IS_SHORT), 0).astype(np.uint64)
 _CODE_BITS = 6
 _KEY_COLUMNS = (0, 1, 2, 3, 4, 5, 8, 9, 10)
@@ -76,10 +74,10 @@ def bases(group: Group) -> tuple[Bytes, Numbers | int, Flags]:
         basis[at] = np.where(at < first, shortened[at], _PAD)
     for at in range(3):
         basis[8 + at] = _behind(shortened, lengths, last + 1 + at)
-    head, was = shortened[:_LONGEST_SHORT], characters[:_LONGEST_SHORT]
+    head, was = shortened[:LONGEST_SHORT], characters[:LONGEST_SHORT]
     may_be = (head != _UNDERSCORE) | (was == _UNDERSCORE) | (was == _DOT)
     may_be |= np.arange(len(head))[:, None] >= np.asarray(lengths)
-    fits = may_be.all(axis=0) & (lengths <= _LONGEST_SHORT)
+    fits = may_be.all(axis=0) & (lengths <= LONGEST_SHORT)
     fits &= (first <= 8) & (first == last) & (lengths - last <= 4)
     return basis, np.minimum(first, 8), fits
 

@@ -8,7 +8,6 @@ of it is first asked for, and the latest ones are kept.
 
 from __future__ import annotations
 
-import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +20,8 @@ from ..image import Region
 from ..kept import KEPT_BYTES, Kept
 from ..tree import Tree, printable
 from .names import checksums, decode, short_names
-from .records import (
-    ATTR_ARCHIVE,
-    ATTR_DIRECTORY,
-    ATTR_HIDDEN,
-    ATTR_READ_ONLY,
-    ATTR_VOLUME_ID,
-    ENTRY_BYTES,
-)
-from .slots import long_slots, short_slots
+from .records import ATTR_DIRECTORY, ATTR_HIDDEN, ATTR_VOLUME_ID, ENTRY_BYTES
+from .slots import attributes_of, long_slots, short_slots
 from .table import FIRST_CLUSTER
 from .times import FIRST_STAMP, stamps
 
@@ -239,14 +231,7 @@ class Directories:
 
     def _attributes(self, nodes: range, names: Sequence[str]) -> list[int]:
         modes = self._tree.modes[nodes.start : nodes.stop]
-        of_modes = {
-            mode: ATTR_DIRECTORY
-            if stat.S_ISDIR(mode)
-            else ATTR_ARCHIVE
-            if mode & 0o222
-            else ATTR_ARCHIVE | ATTR_READ_ONLY
-            for mode in set(modes)
-        }
+        of_modes = {mode: attributes_of(mode) for mode in set(modes)}
         attributes = [of_modes[mode] for mode in modes]
         if self._hide_dotfiles:
             attributes = [

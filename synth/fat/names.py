@@ -43,7 +43,8 @@ _LONGEST_EXTENSION = 200  # units; what is longer is no extension, and leaves no
 SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
 """Those of 8.3 names, as a regular expression has them in brackets."""
 _IS_SHORT = re.compile(rf"[{SHORT_CHARACTERS}]{{1,8}}(?:\.[{SHORT_CHARACTERS}]{{1,3}})?")
-_LONGEST_SHORT = 12  # characters, with the dot
+LONGEST_SHORT = 12
+"""Characters of an 8.3 name, with the dot."""
 _IS_SHORT_BYTES = re.compile(_IS_SHORT.pattern.encode())
 # An upper-case ASCII name without what 8.3 has no place for; dots and the `/` between names stay.
 _SHORTENED = {
@@ -214,7 +215,7 @@ def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
         is_short = _IS_SHORT_BYTES.fullmatch
         # (length + 12) // 13 + 1, as one division
         counts = [
-            1 if length <= _LONGEST_SHORT and is_short(name) else (length + 25) // 13
+            1 if length <= LONGEST_SHORT and is_short(name) else (length + 25) // 13
             for name, length in zip(names, map(len, names), strict=True)
         ]
         for position, new_name in renamed.items():
@@ -254,7 +255,7 @@ def short_names(names: Sequence[str]) -> list[bytes]:
     for name in names:
         short = None
         if (
-            len(name) <= _LONGEST_SHORT
+            len(name) <= LONGEST_SHORT
             and name.isascii()
             and _IS_SHORT.fullmatch(upper := name.upper())
         ):

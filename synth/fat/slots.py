@@ -5,12 +5,16 @@ An entry is the slots of its long name, the last part first, and then its 8.3 sl
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Sequence
 from operator import mul
 
 from .records import (
+    ATTR_ARCHIVE,
+    ATTR_DIRECTORY,
     ATTR_LONG_NAME,
+    ATTR_READ_ONLY,
     ENTRY_BYTES,
     LAST_LONG_ENTRY,
     MOST_NAME_UNITS,
@@ -20,6 +24,8 @@ from .records import (
 
 PART_PLACES: tuple[int, ...] = (*range(1, 11), *range(14, 26), *range(28, 32))
 """Where the bytes of a name are in a long-name slot: LDIR_Name1, 2 and 3."""
+CHECKSUM_PLACE = 13
+"""LDIR_Chksum."""
 
 _PART_BYTES = 2 * UNITS_PER_LONG_ENTRY
 # What follows a name of so many units, up to the next name.
@@ -27,6 +33,13 @@ _FILLS = tuple(
     "\0" + "\uffff" * (-length % UNITS_PER_LONG_ENTRY - 1) if length % UNITS_PER_LONG_ENTRY else ""
     for length in range(MOST_NAME_UNITS + 1)
 )
+
+
+def attributes_of(mode: int) -> int:
+    """DIR_Attr of what has this st_mode."""
+    if stat.S_ISDIR(mode):
+        return ATTR_DIRECTORY
+    return ATTR_ARCHIVE if mode & 0o222 else ATTR_ARCHIVE | ATTR_READ_ONLY
 
 
 def short_slots(
@@ -71,7 +84,7 @@ def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Se
     slots = bytearray(len(blob) // _PART_BYTES * ENTRY_BYTES)
     slots[0::ENTRY_BYTES] = b"".join(map(orders.__getitem__, long_counts))
     slots[11::ENTRY_BYTES] = bytes((ATTR_LONG_NAME,)) * (len(blob) // _PART_BYTES)
-    slots[13::ENTRY_BYTES] = b"".join(map(mul, each_total, long_counts))
+    slots[CHECKSUM_PLACE::ENTRY_BYTES] = b"".join(map(mul, each_total, long_counts))
     for at, position in enumerate(PART_PLACES):
         slots[position::ENTRY_BYTES] = blob[at - _PART_BYTES :: -_PART_BYTES]
     forms = [f"{count * ENTRY_BYTES}s" for count in range(max(counts))]

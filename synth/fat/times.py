@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _NS = 1_000_000_000
-_EARLIEST = (1980, 1, 1)
-_LATEST_YEAR = 2107
+EARLIEST = (1980, 1, 1)
+LATEST_YEAR = 2107
 
 
 class Stamp(NamedTuple):
@@ -61,9 +61,9 @@ def stamp(time_ns: int, zone: tzinfo | None = UTC) -> Stamp:
         moment = datetime.fromtimestamp(seconds, zone)
     except (OverflowError, ValueError, OSError):
         return FIRST_STAMP if seconds < 0 else LAST_STAMP
-    if (moment.year, moment.month, moment.day) < _EARLIEST:
+    if (moment.year, moment.month, moment.day) < EARLIEST:
         return FIRST_STAMP
-    if moment.year > _LATEST_YEAR:
+    if moment.year > LATEST_YEAR:
         return LAST_STAMP
     return Stamp(
         date=(moment.year - 1980) << 9 | moment.month << 5 | moment.day,

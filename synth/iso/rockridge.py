@@ -188,9 +188,9 @@ class RockRidge:
         for at, node in self._doubtful(children, lengths):
             length = bare_lengths[at] + self._own_length(node)
             entries = self.outgrowing(node)
-            kept = sum(map(len, entries[: _kept_count(length, entries)]))
-            is_all = kept == sum(map(len, entries))
-            lengths[at] = length + kept + (0 if is_all else _CE_BYTES) + 1 & ~1
+            count = _kept_count(length, entries)
+            length += sum(map(len, entries[:count]))
+            lengths[at] = length + (_CE_BYTES if count < len(entries) else 0) + 1 & ~1
         return lengths
 
     def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:

@@ -96,8 +96,7 @@ def assert_same(shared: Tree, alone: Tree, options: dict[str, object]) -> None:
         assert getattr(shared, column) == getattr(alone, column)
 
 
-@pytest.mark.parametrize("processes", [2, 3, 7])
-@pytest.mark.parametrize(
+every_kind = pytest.mark.parametrize(
     "options",
     [
         {},
@@ -107,6 +106,10 @@ def assert_same(shared: Tree, alone: Tree, options: dict[str, object]) -> None:
     ],
     ids=["plain", "follow", "keep", "exclude"],
 )
+
+
+@pytest.mark.parametrize("processes", [2, 3, 7])
+@every_kind
 def test_several_processes_find_what_one_finds(wide, forks, processes, options):
     alone = scan(str(wide), ScanOptions(**options))
     shared = scan(str(wide), ScanOptions(processes=processes, **options))
@@ -114,16 +117,7 @@ def test_several_processes_find_what_one_finds(wide, forks, processes, options):
     assert_same(shared, alone, options)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"symlinks": "follow"},
-        {"symlinks": "keep", "keep_special_files": True, "owners": True},
-        {"excluded": lambda path: path.endswith("7")},
-    ],
-    ids=["plain", "follow", "keep", "exclude"],
-)
+@every_kind
 def test_one_large_directory_is_shared_by_its_entries(tmp_path, forks, monkeypatch, options):
     monkeypatch.setattr(scan_module, "_ENTRIES_A_PROCESS", 16)
     large = tmp_path / "large"
@@ -134,6 +128,7 @@ def test_one_large_directory_is_shared_by_its_entries(tmp_path, forks, monkeypat
         (large / f"{number:02}-file").write_bytes(b"y" * number)
         (large / f"{number:02}-link").symlink_to(f"{(number + 50) % 90:02}-d")
         (large / f"{number:02}-to-file").symlink_to(f"{(number + 50) % 90:02}-file")
+        (large / f"{number:02}-ignored.o").touch()
         os.mkfifo(large / f"{number:02}-pipe")
     alone = scan(str(tmp_path), ScanOptions(**options))
     monkeypatch.setattr(scan_module, "_DIRECTORIES_A_PROCESS", 1000)
@@ -141,6 +136,20 @@ def test_one_large_directory_is_shared_by_its_entries(tmp_path, forks, monkeypat
     shared = scan(str(tmp_path), ScanOptions(processes=3, **options))
     assert len(forks) == 2
     assert_same(shared, alone, options)
+
+
+def test_a_process_that_dies_over_a_large_directory_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_module, "_ENTRIES_A_PROCESS", 2)
+    for number in range(4):
+        (tmp_path / f"{number}").touch()
+    parent, take = os.getpid(), scan_module._Scan._take
+    monkeypatch.setattr(
+        scan_module._Scan,
+        "_take",
+        lambda *given: take(*given) if os.getpid() == parent else os._exit(3),
+    )
+    with pytest.raises(ScanError, match=r"can't be scanned: .* ended with status 3"):
+        scan(str(tmp_path), ScanOptions(processes=2))
 
 
 def test_who_shares_a_level_shares_no_directory(wide, forks, monkeypatch):

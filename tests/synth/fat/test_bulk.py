@@ -15,7 +15,7 @@ import pytest
 from conformance import check_image
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from vfloppy.synth.fat import bulk, bulk_names, directories, records
+from vfloppy.synth.fat import bulk, bulk_names, directories, records, slots
 from vfloppy.synth.fat.directories import Directories
 from vfloppy.synth.fat.disk import directories_of, disk
 from vfloppy.synth.fat.names import checksums, short_names
@@ -211,7 +211,7 @@ def test_the_fields_are_where_they_are_declared():
     assert bulk.DIRECTORY_ENTRY.itemsize == records.ENTRY_BYTES
     long_name = [field.name for field in records.LONG_NAME_ENTRY.subcons]
     before = records.LONG_NAME_ENTRY.subcons[: long_name.index("LDIR_Chksum")]
-    assert sum(field.sizeof() for field in before) == bulk._CHECKSUM_PLACE
+    assert sum(field.sizeof() for field in before) == slots.CHECKSUM_PLACE
 
 
 @given(st.lists(times_ns, min_size=1))
