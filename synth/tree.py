@@ -192,6 +192,11 @@ class Tree:
         first = bisect_left(self.directories, children.start)
         return range(first, bisect_left(self.directories, children.stop, first))
 
+    def directories_among(self, nodes: range) -> array[int]:
+        """Those of some consecutive nodes that are directories."""
+        first = bisect_left(self.directories, nodes.start)
+        return self.directories[first : bisect_left(self.directories, nodes.stop, first)]
+
     def find(self, path: str) -> int | None:
         """The node at a path relative to the root, whose names are joined by `/`."""
         node = 0

@@ -145,8 +145,8 @@ class Facet(ABC):
 
     def _are_directories(self, children: range) -> list[bool]:
         flags = [False] * len(children)
-        for ordinal in self.tree.subdirectories(self.tree.parent(children.start)):
-            flags[self.tree.directories[ordinal] - children.start] = True
+        for node in self.tree.directories_among(children):
+            flags[node - children.start] = True
         return flags
 
 
@@ -216,14 +216,11 @@ class Joliet(Facet):
 
     def identifiers(self, children: range) -> list[bytes]:
         """See `Facet.identifiers`."""
-        names = self.names(children)
-        below = self.tree.subdirectories(self.tree.parent(children.start))
-        if not below:
+        names, flags = self.names(children), self._are_directories(children)
+        if True not in flags:
             text = f"{_VERSION_END.join(names)}{VERSION}"
             if text.isascii():  # then no two characters together look like a slash
                 return text.encode("utf-16-be").split(b"\0/")
-            return [(name + VERSION).encode("utf-16-be") for name in names]
-        flags = self._are_directories(children)
         return [
             (name if flag else name + VERSION).encode("utf-16-be")
             for name, flag in zip(names, flags, strict=True)

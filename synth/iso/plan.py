@@ -294,31 +294,31 @@ def _measure(facet: Facet) -> FacetLayout:
     blocks: list[int] = []
     sorted_ordinals = array("I", [0])  # siblings, which stand side by side, in the disk's order
     identifier_bytes = array("B", [1])
+    ends = array("I", [1])  # where there the directories in each directory end
     for ordinal in range(len(tree.directories)):
         block_count, identifiers, bare_lengths = facet.measure(ordinal)
         blocks.append(block_count)
-        children = tree.children(ordinal)
-        if children and facet.rock_ridge:
-            facet.rock_ridge.continue_all(children, bare_lengths)
-        below = tree.subdirectories(ordinal)
-        if below:
-            first, nodes = children.start, tree.directories
-            sorted_ordinals.extend(
-                sorted(below, key=lambda each: identifiers[nodes[each] - first])
-                if len(below) > 1
-                else below
-            )
-            identifier_bytes.extend([len(identifiers[nodes[each] - first]) for each in below])
+        if identifiers:
+            children = tree.children(ordinal)
+            if facet.rock_ridge:
+                facet.rock_ridge.continue_all(children, bare_lengths)
+            nodes = tree.directories_among(children)
+            if nodes:
+                names = [identifiers[node - children.start] for node in nodes]
+                identifier_bytes.extend(map(len, names))
+                own = range(ends[-1], ends[-1] + len(names))
+                sorted_ordinals.extend(sorted(own, key=lambda each: names[each - own.start]))
+        ends.append(len(sorted_ordinals))
     order = array("I", [0])
     for number, ordinal in enumerate(order, 1):  # it grows meanwhile
-        below = tree.subdirectories(ordinal)
+        below = sorted_ordinals[ends[ordinal] : ends[ordinal + 1]]
         if below and number > MOST_PARENT_NUMBER:
             path = printable(tree.path(tree.directories[ordinal]))
             raise PlanError(
                 f"directory /{path} has directories and is number {number}; a path table counts "
                 f"to {MOST_PARENT_NUMBER}: an ISO 9660 image has no room for so many"
             )
-        order.extend(sorted_ordinals[below.start : below.stop])
+        order.extend(below)
     lengths = (path_record_bytes(identifier_bytes[ordinal]) for ordinal in order)
     return FacetLayout(
         path_order=order,
