@@ -19,8 +19,9 @@ from ..synth.grafts import Graft
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.scan import ScanOptions, scan
+from ..synth.scan_options import as_is
 from ..synth.tree import Tree, printable
-from .fat import fat_disk, from_qemu
+from .fat import fat_disk, fold_of, from_qemu
 from .options import DiskOptions
 
 if TYPE_CHECKING:  # half of the runs need the one, half the other
@@ -146,6 +147,7 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
         owners=options.preserve,
         processes=usual_processes(),
         strict=options.strict,
+        fold=fold_of(options) if options.format == "fat" else as_is,
     )
 
 

@@ -6,6 +6,8 @@ import os
 
 import click
 
+_MOST_NS = (1 << 63) - 1  # as file systems' times are held here: the year 2262
+
 
 def source_date_epoch() -> int | None:
     """The time that none on the disk is later than, by reproducible-builds.org's convention.
@@ -16,7 +18,7 @@ def source_date_epoch() -> int | None:
     if text is None:
         return None
     try:
-        return int(text) * 1_000_000_000
+        return max(-_MOST_NS, min(int(text) * 1_000_000_000, _MOST_NS))
     except ValueError:
         raise click.UsageError(
             f"SOURCE_DATE_EPOCH is {text!r}; expected seconds since 1970"

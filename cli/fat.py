@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
 import click
 
 from ..synth.fat.disk import disk
+from ..synth.fat.names import fold
 from ..synth.fat.plan import FatOptions, Layout, plan
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.tree import Tree
 from .epoch import source_date_epoch
-from .options import DiskOptions, file_bytes
+from .options import NOT_OF_FLOPPIES, DiskOptions, file_bytes
 from .presets import PRESETS
 
 # QEMU's own name for a directory as a disk: fat:[12|16|32:][floppy:][rw:]DIR, in any order.
@@ -51,6 +54,13 @@ def _fat_options(options: DiskOptions) -> FatOptions:
     )
 
 
+def fold_of(options: DiskOptions) -> Callable[[str], str]:
+    """What names share that are one on a FAT disk."""
+    if options.normalize is None:
+        return fold
+    return lambda name: fold(unicodedata.normalize("NFC", name))
+
+
 def from_qemu(
     options: DiskOptions, directories: tuple[str, ...]
 ) -> tuple[DiskOptions, tuple[str, ...]]:
@@ -68,9 +78,13 @@ def from_qemu(
     types = words & {"12", "16", "32"}
     if len(types) > 1:
         raise click.UsageError(f"fat: with {' and '.join(sorted(types))} at once")
-    fat = types.pop() if types else None
+    is_floppy, fat = "floppy" in words, types.pop() if types else None
+    settled = {"preset", "floppy", *(NOT_OF_FLOPPIES if is_floppy else ["fat"] if fat else [])}
+    if twice := sorted(options.given & settled):
+        option = {"preset": "for"}.get(twice[0], twice[0].replace("_", "-"))
+        raise click.UsageError(f"QEMU's {match[0][: match.start(2)]} goes without --{option}")
     values: dict[str, Any] = dict(PRESETS["vvfat"].values)
-    if "floppy" in words:
+    if is_floppy:
         if fat == "32":
             raise click.UsageError("QEMU has no FAT32 floppy, and neither has anybody else")
         del values["size"]
@@ -82,4 +96,5 @@ def from_qemu(
         values["fat"] = fat
         if fat == "12":
             values["size"] = (False, 64 * 16 * 63 * 512)
-    return options._replace(**values), (match[2],)
+    left = {name: value for name, value in values.items() if name not in options.given}
+    return options._replace(**left), (match[2],)

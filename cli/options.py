@@ -70,6 +70,8 @@ class DiskOptions(NamedTuple):
     on_change: Literal["error", "current"]
     cache_size: int
     """Bytes."""
+    given: frozenset[str]
+    """Those that the user gave, and no preset."""
 
 
 def file_bytes(path: str | None) -> bytes | None:
@@ -187,9 +189,8 @@ def _names(options: Iterable[Callable[[click.Command], click.Command]]) -> set[s
 _OPTIONS = (*_COMMON_OPTIONS, *FAT_OPTIONS, *ISO_OPTIONS)
 _FAT_ONLY, _ISO_ONLY = _names(FAT_OPTIONS), _names(ISO_OPTIONS)
 
-_EXCLUSIVE = (
-    ("floppy", ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")),
-)
+NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
+_EXCLUSIVE = (("floppy", NOT_OF_FLOPPIES),)
 
 
 def disk_options(command: Command) -> Command:
@@ -198,7 +199,8 @@ def disk_options(command: Command) -> Command:
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:
         ctx = click.get_current_context()
-        values = {name: given.pop(name) for name in DiskOptions._fields}
+        names = [name for name in DiskOptions._fields if name != "given"]
+        values = {name: given.pop(name) for name in names}
         values["format"] = _format(values["format"], given.get("out"), given.get("image"))
         values |= _preset_values(ctx, values)
         values["sector_size"] = int(values["sector_size"])
@@ -207,7 +209,8 @@ def disk_options(command: Command) -> Command:
             keeps = values["format"] == "iso" and values["rock_ridge"]
             values["symlinks"] = "keep" if keeps else "skip"
         _check_together(ctx, values)
-        return command(options=DiskOptions(**values), **given)
+        own = frozenset(name for name in names if _was_given(ctx, name))
+        return command(options=DiskOptions(**values, given=own), **given)
 
     decorated: Command = with_options
     for option in reversed(_OPTIONS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,16 +27,22 @@ class Part:
 
     homes: list[int] = field(default_factory=list)
     grafts: dict[str, Part] = field(default_factory=dict)
+    """By what their names share with those that the disk takes for the same."""
+    name: str = ""
+    """As it was first given."""
     file: Place | None = None
 
 
-def place_graft(root: Part, graft: Graft, sources: Sources) -> None:
-    """Notes a graft at its place below `root`. Raises ScanError."""
+def place_graft(root: Part, graft: Graft, sources: Sources, fold: Callable[[str], str]) -> None:
+    """Notes a graft at its place below `root`. Raises ScanError.
+
+    Names that are one after `fold` are one.
+    """
     names = [name for name in graft.target.split("/") if name]
     _check_names(graft.target, names)
     at = root
     for name in names:
-        at = at.grafts.setdefault(name, Part())
+        at = at.grafts.setdefault(fold(name), Part(name=name))
     if os.path.isdir(graft.source):
         at.homes.append(sources.root(graft.source))
     elif names:
@@ -44,6 +51,43 @@ def place_graft(root: Part, graft: Graft, sources: Sources) -> None:
         raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
     if _is_file_and_directory(root):
         raise ScanError(f"graft target {graft.target}: a file and a directory at one place")
+
+
+class Merged:
+    """What several sources have in one directory: of two files of one name, the later one.
+
+    Names that are one after `fold` are one, as they were first; but not those of one source.
+    """
+
+    def __init__(self, fold: Callable[[str], str]) -> None:
+        self.places: dict[str, Place] = {}
+        self.parts: dict[str, Part] = {}
+        """Of those that are directories."""
+        self._fold = fold
+
+    def names_of(self, names: Sequence[str]) -> list[str]:
+        """What the names of one more source are here."""
+        places, fold = self.places, self._fold
+        if not places:
+            return list(names)
+        own = set(names)
+        earlier = {fold(name): name for name in reversed(places) if name not in own}
+        return [name if name in places else earlier.pop(fold(name), name) for name in names]
+
+    def add(self, name: str, place: Place, part: Part | None) -> bool:
+        """Adds what a later source has, and tells whether a file has gone for that."""
+        is_there, was_directory = name in self.places, name in self.parts
+        replaces = is_there and not (part and was_directory)
+        if replaces:
+            self.parts.pop(name, None)
+        elif is_there and place.status is None:
+            place = self.places[name]  # a directory on the way to a graft stays what it was
+        if part:
+            whole = self.parts.setdefault(name, Part())
+            whole.homes += part.homes
+            whole.grafts |= part.grafts
+        self.places[name] = place
+        return replaces
 
 
 def _check_names(target: str, names: list[str]) -> None:

@@ -17,7 +17,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..errors import ScanError
-from .grafts import Graft, Part, place_graft
+from .grafts import Graft, Merged, Part, place_graft
 from .refused import Refused
 from .rows import Rows
 from .scan_options import ScanOptions, Symlinks, is_plain, may_read
@@ -92,7 +92,7 @@ class _Scan:
             for source in sources:
                 root.homes.append(self._sources.root(source))
             for graft in grafts:
-                place_graft(root, graft, self._sources)
+                place_graft(root, graft, self._sources, self._options.fold)
             self._add_directory(0, root)
             status = self._sources.status(root.homes[0]) if root.homes else None
             self._rows.append([""], [Place(status, 0, b"").known_status], [0])
@@ -202,55 +202,42 @@ class _Scan:
 
     def _scan_merged(self, ordinal: int, part: Part) -> None:
         """The long way: several sources, or grafts."""
-        merged: dict[str, Place] = {}
-        parts: dict[str, Part] = {}
+        merged = Merged(self._options.fold)
         for home in part.homes:
             listing = self._list(ordinal, home)
-            for name, status in zip(listing.names, listing.statuses, strict=True):
-                place = listing.elsewhere.get(name) or Place(status, home, os.fsencode(name))
+            names = merged.names_of(listing.names)
+            for own_name, name, status in zip(listing.names, names, listing.statuses, strict=True):
+                host_name = os.fsencode(own_name)
+                place = listing.elsewhere.get(own_name) or Place(status, home, host_name)
                 own = Part([self._sources.child(place)]) if place.is_directory else None
-                self._merge(ordinal, name, place, own, (merged, parts))
-        for name, graft in part.grafts.items():
+                self._merge(ordinal, merged, name, place, own)
+        grafts = list(part.grafts.values())
+        names = merged.names_of([graft.name for graft in grafts])
+        for name, graft in zip(names, grafts, strict=True):
             if graft.file:
-                self._merge(ordinal, name, graft.file, None, (merged, parts))
+                self._merge(ordinal, merged, name, graft.file, None)
             else:
                 own_status = self._sources.status(graft.homes[-1]) if graft.homes else None
                 place = Place(own_status, 0, os.fsencode(name))
-                self._merge(ordinal, name, place, graft, (merged, parts))
-        if not merged:
+                self._merge(ordinal, merged, name, place, graft)
+        if not merged.places:
             return
-        names = sorted(merged)
+        names = sorted(merged.places)
         for node, name in enumerate(names, len(self._rows)):
-            if name in parts:
-                self._add_directory(node, parts[name])
+            if name in merged.parts:
+                self._add_directory(node, merged.parts[name])
             else:
-                self._note(node, name, merged[name])
-        places = [merged[name] for name in names]
+                self._note(node, name, merged.places[name])
+        places = [merged.places[name] for name in names]
         self._rows.append(
             names, [place.known_status for place in places], [place.home for place in places]
         )
 
     def _merge(
-        self,
-        ordinal: int,
-        name: str,
-        place: Place,
-        part: Part | None,
-        into: tuple[dict[str, Place], dict[str, Part]],
+        self, ordinal: int, merged: Merged, name: str, place: Place, part: Part | None
     ) -> None:
-        """Adds what a later source has. Directories of one name become one."""
-        merged, parts = into
-        if name in merged and not (part and name in parts):
-            if self._options.strict:
-                self._refused.twice.append(self._path(ordinal, name))
-            parts.pop(name, None)
-        elif name in merged and place.status is None:
-            place = merged[name]  # a directory on the way to a graft stays what it was
-        if part:
-            whole = parts.setdefault(name, Part())
-            whole.homes += part.homes
-            whole.grafts |= part.grafts
-        merged[name] = place
+        if merged.add(name, place, part) and self._options.strict:
+            self._refused.twice.append(self._path(ordinal, name))
 
     def _list(self, ordinal: int, home: int) -> _Listing:
         """What a directory of the host holds, less what the tree can't or shouldn't hold."""

@@ -21,6 +21,11 @@ def is_plain(mode: int) -> bool:
     return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
 
 
+def as_is(name: str) -> str:
+    """A name as it is: where no two are taken for one."""
+    return name
+
+
 class ScanOptions(NamedTuple):
     """What to do with what the tree can't or shouldn't hold."""
 
@@ -40,6 +45,9 @@ class ScanOptions(NamedTuple):
     """Note who owns what."""
     strict: bool = False
     """Refuse two sources that have a file of one name."""
+    fold: Callable[[str], str] = as_is
+    """What names share that are one for the disk's readers. Of different sources they become one;
+    of one source they don't."""
     processes: int = 1
     """How many processes may share the work."""
     may_read: Callable[[str, int, int], bool] = may_read

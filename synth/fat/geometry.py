@@ -27,6 +27,8 @@ _RESERVED_SECTORS_FAT32 = 32
 MOST_SECTORS = 0xFFFF_FFFF
 _FEWEST_SECTORS = 128
 """ChaN's FatFs, which is in most small devices, takes less for no volume. An exact size may be."""
+_SECTORS_PER_TRACK = 63
+_MOST_CYLINDERS = 1024
 
 # The usual cluster size of FAT32 for so many bytes of data, as Windows chooses it.
 _USUAL_CLUSTER_BYTES = ((8 << 30, 4096), (16 << 30, 8192), (32 << 30, 16384))
@@ -85,7 +87,9 @@ class Wishes(NamedTuple):
     free_bytes: int = 0
     """Room to leave free, at least."""
     overhead: int = 0
-    """Bytes of the disk around the volume, for messages about disks."""
+    """Bytes of the disk around the volume."""
+    has_mbr: bool = False
+    """Whether the volume is an MBR's partition, up to the end of the disk."""
 
 
 class Geometry(NamedTuple):
@@ -101,8 +105,9 @@ class Geometry(NamedTuple):
     cluster_count: int
     volume_sectors: int
     media: int = 0xF8
-    sectors_per_track: int = 63
+    sectors_per_track: int = _SECTORS_PER_TRACK
     heads: int = 255
+    """What a BIOS says of the disk, where it is sure; else what is usual."""
 
     @property
     def root_sectors(self) -> int:
@@ -135,8 +140,43 @@ def choose(needs: Needs, wishes: Wishes) -> Geometry:
         for cluster_bytes in _cluster_sizes(fat_bits, needs, wishes):
             geometry = _measure(fat_bits, cluster_bytes, needs, wishes)
             if geometry:
-                return geometry
+                return _in_tracks(geometry, needs, wishes)
     raise PlanError(_refusal(needs, wishes))
+
+
+def _in_tracks(geometry: Geometry, needs: Needs, wishes: Wishes) -> Geometry:
+    """The geometry with tracks and heads as a BIOS has them, for readers that address by them.
+
+    Emulated BIOSes guess them from where the partition ends, and are right if that is the end of a
+    cylinder. A disk of FAT12 or FAT16 and of open size is made so long: DOS's loaders know no other
+    addresses.
+    """
+    if wishes.sector_bytes != 512:
+        return geometry
+    if not wishes.overhead:
+        for model in FLOPPIES.values():
+            if model.sectors == wishes.volume_sectors:
+                return geometry._replace(
+                    media=model.media,
+                    sectors_per_track=model.sectors_per_track,
+                    heads=model.heads,
+                )
+    if not wishes.has_mbr:
+        return geometry
+    sectors = geometry.volume_sectors + wishes.overhead // 512
+    heads = _bios_heads(sectors)
+    missing = -sectors % (heads * _SECTORS_PER_TRACK)
+    if missing and wishes.volume_sectors is None and geometry.fat_bits != 32:
+        wishes = wishes._replace(volume_sectors=geometry.volume_sectors + missing)
+        longer = _measure(geometry.fat_bits, geometry.cluster_bytes, needs, wishes)
+        return longer._replace(heads=heads) if longer else geometry
+    return geometry if missing else geometry._replace(heads=heads)
+
+
+def _bios_heads(sectors: int) -> int:
+    """How many heads a BIOS gives a disk, so that its cylinders can be counted in 10 bits."""
+    least = -(-sectors // (_MOST_CYLINDERS * _SECTORS_PER_TRACK))
+    return next((heads for heads in (16, 32, 64, 128) if least <= heads), 255)
 
 
 def floppy(name: str, needs: Needs) -> Geometry:
@@ -303,13 +343,12 @@ def _refusal(needs: Needs, wishes: Wishes) -> str:
     fat = f"FAT{wishes.fat_bits}" if wishes.fat_bits else "FAT"
     if wishes.cluster_bytes:
         fat += f" with {wishes.cluster_bytes}-byte clusters"
-    open_wishes = Wishes(
-        fat_bits=wishes.fat_bits,
-        cluster_bytes=wishes.cluster_bytes,
-        sector_bytes=wishes.sector_bytes,
-        free_bytes=wishes.free_bytes,
-        overhead=wishes.overhead,
-    )
+    if wishes.fat_bits in {12, 16} and needs.root_slots > _MOST_ROOT_ENTRIES:
+        return (
+            f"the root directory needs {needs.root_slots} entries, long names counted; a {fat} has "
+            f"at most {_MOST_ROOT_ENTRIES}: use a subdirectory, or --fat 32"
+        )
+    open_wishes = wishes._replace(volume_sectors=None)
     smallest = min(
         (
             geometry.volume_sectors * geometry.sector_bytes + wishes.overhead
@@ -319,12 +358,29 @@ def _refusal(needs: Needs, wishes: Wishes) -> str:
         ),
         default=None,
     )
+    remedy = _remedy(needs, wishes)
     if smallest is None:
-        hint = ""
-        if wishes.sector_bytes == 512:
-            hint = "; --sector-size 4096 holds eight times as much"
-        return f"{needs.data_bytes} bytes of files are more than any {fat} volume holds{hint}"
+        return f"{needs.data_bytes} bytes of files are more than any {fat} volume holds{remedy}"
     wished = (_wished_bytes(wishes) or 0) + wishes.overhead
     if wished < smallest:
         return f"a disk of {wished} bytes is too small for {fat}; {smallest} bytes would do"
-    return f"a disk of {wished} bytes is too large for {fat}; {smallest} bytes would do"
+    return f"a disk of {wished} bytes is too large for {fat}{remedy}"
+
+
+def _remedy(needs: Needs, wishes: Wishes) -> str:
+    """The one option that helps, for the end of a message."""
+    volume_bytes = _wished_bytes(wishes)
+    for option, other in (
+        ("--cluster-size 65536", wishes._replace(cluster_bytes=CLUSTER_SIZES[-1])),
+        ("--fat 32", wishes._replace(fat_bits=32)),
+        ("--sector-size 4096", wishes._replace(sector_bytes=4096)),
+    ):
+        if other.cluster_bytes and other.cluster_bytes < other.sector_bytes:
+            continue
+        sectors = None if volume_bytes is None else volume_bytes // other.sector_bytes
+        sized = other._replace(volume_sectors=sectors)
+        for fat_bits in _types(sized):
+            for cluster_bytes in _cluster_sizes(fat_bits, needs, sized):
+                if _measure(fat_bits, cluster_bytes, needs, sized):
+                    return f"; {option} would do"
+    return ""

@@ -2,7 +2,8 @@ r"""Names: which a FAT directory can hold as they are, what the others become, a
 
 The rules, in order, for each directory on its own (FATGEN, "Long Directory Entry Structure"):
 
-1. Bytes that are not UTF-8, control characters and " * : < > ? \\ | become `_`.
+1. Bytes that are not UTF-8, control characters, U+FFFF (which fills the slots of long names) and
+   " * : < > ? \\ | become `_`.
 2. Each dot or space at the end becomes `_`: Win32 cannot open such a name.
 3. A device name (CON, PRN, AUX, NUL, COM1-9, LPT1-9, with any extension) gets `_` after it.
 4. On request, names are composed (Unicode's NFC); else they stay as they are.
@@ -22,12 +23,13 @@ from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
 # What rules 1 to 3 are about, sought in all names of a directory at once, joined by "/".
 _ILLEGAL_BYTES = bytes(range(0x20)) + b'"*:<>?\\|'
+_FILLER = "\uffff".encode()
 _DEVICE_BYTES = re.compile(  # without IGNORECASE, which takes ten times as long
     rb"""/(?: [Cc][Oo][Nn] (?: [Ii][Nn]\$ | [Oo][Uu][Tt]\$ )? | [Pp][Rr][Nn] | [Aa][Uu][Xx]
     | [Nn][Uu][Ll] | (?: [Cc][Oo][Mm] | [Ll][Pp][Tt] ) [1-9] ) \x20* (?: [./] | \Z )""",
     re.VERBOSE,
 )
-_ILLEGAL = re.compile('[\x00-\x1f"*:<>?\\\\|\ud800-\udfff]')
+_ILLEGAL = re.compile('[\x00-\x1f"*:<>?\\\\|\ud800-\udfff\uffff]')
 _TRAILING = re.compile(r"[. ]+\Z")
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|com[1-9\u00b9\u00b2\u00b3]|lpt[1-9\u00b9\u00b2\u00b3]|conin\$|conout\$)"
@@ -123,6 +125,7 @@ def _is_suspect(joined: bytes) -> bool:
         or b"./" in joined
         or b" /" in joined
         or joined.endswith((b".", b" "))
+        or _FILLER in joined
         or _DEVICE_BYTES.search(b"/" + joined) is not None
     )
 
@@ -254,14 +257,11 @@ def short_names(names: Sequence[str]) -> list[bytes]:
     taken: set[bytes] = set()
     for name in names:
         short = None
-        if (
-            len(name) <= LONGEST_SHORT
-            and name.isascii()
-            and _IS_SHORT.fullmatch(upper := name.upper())
-        ):
+        # Few names of other letters are such a name to readers; they keep it from the others.
+        if len(name) <= LONGEST_SHORT and _IS_SHORT.fullmatch(upper := fold(name)):
             base, _, extension = upper.partition(".")
-            short = b"%-8b%-3b" % (base.encode(), extension.encode())
-            taken.add(short)
+            taken.add(form := b"%-8b%-3b" % (base.encode(), extension.encode()))
+            short = form if name.isascii() else None
         shorts.append(short)
     tails = _Tails(taken)
     # A directory has fewer names than there are numeric tails of one basis.

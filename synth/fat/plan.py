@@ -167,6 +167,7 @@ def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Ge
         volume_sectors=volume_sectors,
         free_bytes=options.free,
         overhead=overhead,
+        has_mbr=options.partition == "mbr",
     )
     geometry = choose(needs, wishes)
     end_sector = geometry.volume_sectors + overhead // sector_bytes

@@ -69,6 +69,9 @@ def test_completion(shell):
         (["serve", "-p", "99999", "{tree}"], "99999"),
         (["serve", "fat:rw:{tree}"], "can only be read"),
         (["serve", "fat:12:16:{tree}"], "at once"),
+        (["serve", "--fat", "16", "fat:12:{tree}"], "QEMU's fat:12: goes without --fat"),
+        (["serve", "--size", "1G", "fat:floppy:{tree}"], "fat:floppy: goes without --size"),
+        (["serve", "--for", "dos", "fat:{tree}"], "fat: goes without --for"),
         (["serve"], "no directory"),
     ],
 )
@@ -390,6 +393,35 @@ def test_qemu_s_names_mean_what_they_mean_to_qemu(tree, tmp_path, name, size, fa
     assert len(data) == size
     volume = data if "floppy" in name else data[1 << 20 :]
     assert fat in volume[54:90]
+
+
+def test_what_is_given_counts_more_than_what_qemu_s_names_mean(tree, tmp_path):
+    image = tmp_path / "out.img"
+    given = ("--label", "OTHER", "--size", "64M")
+    assert vfloppy("build", "-q", *given, f"fat:{tree}", image).returncode == 0
+    assert image.stat().st_size == 64 << 20
+    assert image.read_bytes()[(1 << 20) + 43 :][:11] == b"OTHER      "
+
+
+def test_on_fat_a_later_source_s_names_need_not_have_the_same_case(tree, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "HELLO.TXT").write_text("later")
+    sources = (tree, tmp_path / "other")
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    (tree / composed).touch()
+    (tmp_path / "other" / apart).touch()
+    vfloppy("build", "-q", "--normalize", "nfc", *sources, tmp_path / "out.img")
+    listed = output("mdir", "-b", "-i", f"{tmp_path}/out.img@@1M", "::").split()
+    assert set(listed) == {"::/sub/", f"::/{composed}", "::/hello.txt"}
+    assert output("mtype", "-i", f"{tmp_path}/out.img@@1M", "::hello.txt") == "later"
+
+
+@pytest.mark.parametrize("epoch", ["-99999999999999", "99999999999999"])
+def test_an_epoch_may_be_as_far_away_as_anybody_likes(tree, tmp_path, epoch):
+    environment = ENVIRONMENT | {"SOURCE_DATE_EPOCH": epoch}
+    for name in ("out.img", "out.iso"):
+        done = vfloppy("build", "-q", tree, tmp_path / name, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_grafts_excludes_and_merging(tree, tmp_path):

@@ -166,6 +166,44 @@ def test_grafts(trees):
     }
 
 
+def test_names_of_several_sources_that_are_one_for_the_disk_become_one(tmp_path):
+    for path in ("1/EFI/Boot/x.EFI", "1/a", "2/efi/boot/X.efi", "2/efi/grub", "2/A", "2/a", "3/A"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    one, two, three = (str(tmp_path / number) for number in "123")
+    options = ScanOptions(fold=str.upper)
+    assert show(scan([one, two, three], options)) == {
+        "A": b"3/A",  # it is one of two of the second source's
+        "EFI": None,
+        "a": b"2/a",
+        "EFI/Boot": None,
+        "EFI/grub": b"2/efi/grub",
+        "EFI/Boot/x.EFI": b"2/efi/boot/X.efi",
+    }
+    assert show(scan([one, three], options))["a"] == b"3/A"
+    assert "efi" in show(scan([one, two, three]))
+    with pytest.raises(ScanError, match="in more than one source: a, EFI/Boot/x.EFI"):
+        scan([one, two], options._replace(strict=True))
+
+
+def test_grafts_go_to_where_the_disk_finds_their_names(trees):
+    one, two = trees / "one", trees / "two"
+    grafts = [
+        Graft("FILE", str(two / "file")),
+        Graft("Both/New/x", str(two / "file")),
+        Graft("both/NEW/y", str(two / "file")),
+    ]
+    assert show(scan(str(one), ScanOptions(fold=str.upper), grafts)) == {
+        "both": None,
+        "file": b"two",
+        "both/New": None,
+        "both/in one": b"one",
+        "both/New/x": b"two",
+        "both/New/y": b"two",
+    }
+    assert "FILE" in show(scan(str(one), grafts=grafts))
+
+
 def test_a_tree_of_nothing_but_a_graft(trees):
     tree = scan([], grafts=[Graft("EFI/BOOT/BOOTX64.EFI", str(trees / "one" / "file"))])
     assert show(tree) == {"EFI": None, "EFI/BOOT": None, "EFI/BOOT/BOOTX64.EFI": b"one"}

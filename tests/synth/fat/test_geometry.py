@@ -166,9 +166,84 @@ def test_a_size_that_is_too_small_names_the_smallest_that_will_do(fat_bits):
     check(geometry, wanted)
 
 
-def test_a_size_that_is_too_large_for_the_type_is_refused():
-    with pytest.raises(PlanError, match="too large for FAT16"):
-        choose(needs(1), Wishes(fat_bits=16, volume_sectors=8 * GIB // 512))
+@pytest.mark.parametrize(
+    ("wanted", "wishes", "words"),
+    [
+        (
+            needs(1),
+            Wishes(fat_bits=16, volume_sectors=8 * GIB // 512),
+            r"too large for FAT16; --fat 32 would do",
+        ),
+        (
+            needs(1),
+            Wishes(volume_sectors=(3 << 40) // 512),
+            r"too large for FAT; --sector-size 4096 would do",
+        ),
+        (
+            needs(1),
+            Wishes(cluster_bytes=512, volume_sectors=(1 << 40) // 512),
+            r"too large for FAT with 512-byte clusters; --cluster-size 65536 would do",
+        ),
+        (
+            needs(3 * GIB),
+            Wishes(fat_bits=16),
+            r"more than any FAT16 volume holds; --cluster-size 65536 would do",
+        ),
+        (needs(1 * GIB), Wishes(fat_bits=12), "any FAT12 volume holds; --fat 32 would do"),
+        (needs(1 << 60), Wishes(sector_bytes=4096), "more than any FAT volume holds$"),
+        (
+            needs(1, root_slots=65_500),
+            Wishes(fat_bits=16),
+            "needs 65500 entries.* FAT16 has at most 65408: use a subdirectory, or --fat 32",
+        ),
+    ],
+)
+def test_what_no_size_helps_is_refused_with_what_does(wanted, wishes, words):
+    with pytest.raises(PlanError, match=words):
+        choose(wanted, wishes)
+
+
+@pytest.mark.parametrize(
+    ("size", "heads"),
+    [
+        (1024 * 16 * 63 * 512, 16),
+        (1024 * 32 * 63 * 512, 32),
+        (1024 * 64 * 63 * 512, 64),
+        (1024 * 128 * 63 * 512, 128),
+        (1024 * 255 * 63 * 512, 255),
+        (1024 * 16 * 63 * 512 + 512, 255),  # no whole cylinder: a guess from its end would err
+    ],
+)
+def test_a_disk_of_whole_cylinders_has_the_heads_that_a_bios_gives_it(size, heads):
+    wishes = Wishes(overhead=1 * MIB, volume_sectors=(size - 1 * MIB) // 512, has_mbr=True)
+    geometry = choose(needs(1), wishes)
+    check(geometry, needs(1))
+    assert (geometry.sectors_per_track, geometry.heads) == (63, heads)
+    assert choose(needs(1), wishes._replace(has_mbr=False)).heads == 255
+
+
+@pytest.mark.parametrize("fat_bits", [12, 16])
+@pytest.mark.parametrize("data_bytes", [0, 3 * MIB, 600 * MIB, 1500 * MIB])
+def test_a_disk_for_readers_that_count_in_cylinders_ends_with_one(fat_bits, data_bytes):
+    wanted = needs(data_bytes if fat_bits == 16 else data_bytes // 16)
+    wishes = Wishes(fat_bits=fat_bits, overhead=1 * MIB, has_mbr=True)
+    geometry = choose(wanted, wishes)
+    check(geometry, wanted)
+    sectors = geometry.volume_sectors + 1 * MIB // 512
+    assert sectors % (geometry.heads * 63) == 0
+    assert sectors <= 1024 * geometry.heads * 63
+    assert sectors > 1024 * geometry.heads // 2 * 63 or geometry.heads == 16
+    shorter = choose(wanted, wishes._replace(has_mbr=False))
+    assert 0 <= geometry.volume_sectors - shorter.volume_sectors < geometry.heads * 63
+
+
+@pytest.mark.parametrize("name", FLOPPIES)
+def test_a_disk_as_large_as_a_floppy_has_its_tracks(name):
+    model = FLOPPIES[name]
+    geometry = choose(needs(1), Wishes(volume_sectors=model.sectors))
+    assert (geometry.media, geometry.sectors_per_track) == (model.media, model.sectors_per_track)
+    assert geometry.heads == model.heads
+    assert geometry.is_floppy
 
 
 def test_more_than_512_byte_sectors_hold_is_refused_with_a_hint():

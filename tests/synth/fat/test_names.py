@@ -52,6 +52,8 @@ def on_disk(*names: bytes | str, normalize: bool = False) -> list[str]:
         ("conin$", "conin$_"),
         (b"caf\xe9", "caf_"),
         (b"\xed\xa0\x80", "___"),  # a lone surrogate, as if it were UTF-8
+        ("\uffff", "_"),
+        ("a\uffffb", "a_b"),
     ],
 )
 def test_rules(name, becomes):
@@ -222,3 +224,11 @@ def test_checksums_are_those_of_each_name(shorts):
 @given(st.lists(st.text("aBz09.. $_~+,;=[] \x7f", min_size=1, max_size=20), min_size=1))
 def test_a_basis_is_the_same_worked_out_for_one_name_or_for_many(listed):
     assert list(names._bases(listed)) == [names._basis(each) for each in listed]
+
+
+def test_no_short_name_is_what_readers_take_a_long_one_of_other_letters_for():
+    """mtools has the dotless i and the long s for I and S."""
+    taken = [b"IB~1    TXT", b"S~1        "]
+    shorts = short_names(["i b.txt", "\u0131b~1.txt", "\u017f~1", "s+"])
+    assert shorts == [b"IB~2    TXT", b"IB~1~1  TXT", b"S~1~1      ", b"S_~1       "]
+    assert not set(taken) & set(shorts)
