@@ -1,5 +1,16 @@
 """The command line: options, wiring, progress and exit statuses; the only place that prints."""
 
-from .app import main
+from __future__ import annotations
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        from .app import main as run  # noqa: PLC0415  Ctrl-C may come meanwhile
+
+        run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
 
 __all__ = ["main"]

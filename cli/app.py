@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import os
@@ -68,6 +69,8 @@ def _group() -> None:
 def main() -> None:
     """Runs the command line and exits."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _terminated)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names may have what the terminal has not
             stream.reconfigure(errors="backslashreplace")
@@ -83,6 +86,10 @@ def main() -> None:
     except click.ClickException as error:
         complain(error.format_message())
         status = 1
+    except UnicodeEncodeError as error:
+        text = f"{error.object!r} can't be said in this locale's {error.encoding}"
+        complain(f"{text}; LC_ALL=C.UTF-8 helps")
+        status = 1
     except (click.Abort, KeyboardInterrupt):
         status = 128 + signal.SIGINT
     except (VfloppyError, OSError) as error:
@@ -92,24 +99,27 @@ def main() -> None:
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
-    """SIGTERM unwinds like an exit, so that temporary files go."""
+    """A signal unwinds like an exit, so that temporary files go."""
     raise SystemExit(128 + number)
 
 
 def _flushed(status: int | None) -> int | None:
-    """Writes out what standard output still holds; Python would complain of it too late."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not status:
-            complain(f"standard output: {error.strerror}")
-        return status or 1
+    """Writes out what the standard streams still hold; Python would complain of it too late."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout:
+                if not status:
+                    complain(f"standard output: {error.strerror}")
+                status = status or 1
     return status
 
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # all else has a name
+        return f"standard output: {error.strerror}"
     return str(error)

@@ -55,6 +55,10 @@ def command(
     """
     if not directories and not options.graft:
         raise click.UsageError("no directory given, only OUT")
+    if not out:
+        raise click.UsageError("OUT is empty; a file's name is expected")
+    if options.manifest and os.path.realpath(options.manifest) == os.path.realpath(out):
+        raise click.UsageError(f"--manifest {options.manifest} and OUT are one file")
     special = out != "-" and _is_special(out, force)
     disk = open_disk(options, directories, out=None if special else out, tell=complain)
     if not quiet:

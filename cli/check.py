@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 import click
 
@@ -12,6 +13,7 @@ from ..errors import PlanError
 from ..synth.fat import lint as fat
 from ..synth.fat.plan import Layout as FatLayout
 from ..synth.findings import Finding
+from ..synth.tree import printable
 from .console import count
 from .disks import Disk, open_disk
 from .options import DiskOptions, disk_options
@@ -69,9 +71,19 @@ def _findings(options: DiskOptions, directories: tuple[str, ...]) -> Iterator[Fi
         return
     findings, readers = _of_format(disk)
     concerned = _CONCERNED.get(options.preset or "", readers)
-    for each in findings:
+    for each in chain(findings, _of_inner(disk, tuple(concerned))):
         if set(each.readers) & concerned:
             yield each._replace(kind=_kind(each, options))
+
+
+def _of_inner(disk: Disk, readers: tuple[str, ...]) -> Iterator[Finding]:
+    """What of the disks inside is not as the host has it."""
+    for inner in disk.inner:
+        for skipped in inner.tree.skipped:
+            where = f"{inner.option}: {printable(skipped.path)}"
+            yield Finding(where, "skipped", skipped.reason, readers)
+        for path, name, reason in inner.changes:
+            yield Finding(path, "renamed", f"becomes {name!r}: {reason}", readers)
 
 
 def _of_format(disk: Disk) -> tuple[Iterator[Finding], set[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -17,8 +17,12 @@ _MOST_LISTED = 10
 
 
 def complain(message: str) -> None:
-    """One line on standard error."""
-    click.echo(f"vfloppy: {' '.join(message.splitlines())}", err=True)
+    """One line on standard error, without what a terminal would obey."""
+    text = " ".join(message.splitlines())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    with suppress(OSError):  # there is nowhere else to say it
+        click.echo(f"vfloppy: {text}", err=True)
 
 
 def human_size(size: int) -> str:
@@ -47,12 +51,14 @@ def describe(disk: Disk) -> str:
         f"({human_size(sum(tree.sizes))}) as "
         f"{'a' if disk.is_fat else 'an'} {disk.format} disk of {human_size(disk.image.size)}"
     )
-    if tree.skipped:
-        reasons = Counter(reason for _, reason in tree.skipped)
+    skipped = [each.reason for tree in disk.trees for each in tree.skipped]
+    if skipped:
+        reasons = Counter(skipped)
         listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
-        text += f"; skipped {len(tree.skipped)} ({listed})"
-    if disk.layout.renamed:
-        text += f"; renamed {len(disk.layout.renamed)}"
+        text += f"; skipped {len(skipped)} ({listed})"
+    renamed = len(disk.layout.renamed) + sum(len(each.renamed) for each in disk.inner)
+    if renamed:
+        text += f"; renamed {renamed}"
     return text
 
 

@@ -26,6 +26,7 @@ from .options import DiskOptions
 
 if TYPE_CHECKING:  # half of the runs need the one, half the other
     from ..synth.iso.layout import Layout as IsoLayout
+    from .iso import Inner
 
 _DESCRIPTORS_WANTED = 24 << 10
 _MOST_PROCESSES = 4
@@ -38,15 +39,20 @@ class Disk(NamedTuple):
     tree: Tree
     layout: FatLayout | IsoLayout
     image: Image
-    inner_trees: tuple[Tree, ...] = ()
-    """Of images inside the image."""
+    inner: tuple[Inner, ...] = ()
+    """Disks inside the image."""
+
+    @property
+    def trees(self) -> list[Tree]:
+        """The tree, and those of the disks inside."""
+        return [self.tree, *(each.tree for each in self.inner)]
 
     @property
     def roots(self) -> list[bytes]:
         """The directories of the host that it is read from."""
         return [
             name
-            for tree in (self.tree, *self.inner_trees)
+            for tree in self.trees
             for name, parent in zip(tree.home_names, tree.home_parents, strict=True)
             if parent < 0
         ]
@@ -67,10 +73,11 @@ class Disk(NamedTuple):
     def renamed(self) -> list[tuple[str, str, str]]:
         """Path in the tree, name on the disk, and reason of each name that changed."""
         tree = self.tree
-        return [
+        own = [
             (printable(tree.path(node)), name, self._reason(node))
             for node, name in self.layout.renamed.items()
         ]
+        return own + [each for inner in self.inner for each in inner.changes]
 
     def _reason(self, node: int) -> str:
         if self.is_fat:
@@ -80,7 +87,11 @@ class Disk(NamedTuple):
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """Path and reason of each thing that is not on the disk."""
-        return [(printable(path), reason) for path, reason in self.tree.skipped]
+        return [(printable(path), reason) for path, reason in self.tree.skipped] + [
+            (f"{each.option}: {printable(path)}", reason)
+            for each in self.inner
+            for path, reason in each.tree.skipped
+        ]
 
 
 def open_disk(
@@ -106,20 +117,21 @@ def open_disk(
     _raise_descriptor_limit()
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
-        tree = scan(directories, _scan_options(options, out), _grafts(options))
+        scan_options = _scan_options(options, out)
+        tree = scan(directories, scan_options, _grafts(options))
         on_change = tell if options.on_change == "current" else None
         files_of = partial(ScannedFiles, leases=leases, on_change=on_change)
         layout: FatLayout | IsoLayout
-        inner_trees: tuple[Tree, ...] = ()
+        inner: tuple[Inner, ...] = ()
         if options.format == "fat":
             layout, image = fat_disk(options, tree, files_of(tree))
         else:
             from .iso import iso_disk  # noqa: PLC0415
 
-            layout, image, inner_trees = iso_disk(options, tree, files_of)
+            layout, image, inner = iso_disk(options, scan_options, tree, files_of)
     finally:
         gc.enable()
-    disk = Disk(tree, layout, image, inner_trees)
+    disk = Disk(tree, layout, image, inner)
     if options.manifest:
         from .manifest import write_manifest  # noqa: PLC0415  most runs need none
 
@@ -154,8 +166,8 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
 def _excluded(options: DiskOptions) -> Callable[[str], bool] | None:
     patterns = list(options.exclude)
     for path in options.exclude_from:
-        with open(path, encoding="utf-8", errors="surrogateescape") as lines:
-            patterns += lines.read().splitlines()
+        with open(path, "rb") as lines:
+            patterns += os.fsdecode(lines.read()).splitlines()
     if not patterns:
         return None
     from pathspec import GitIgnoreSpec  # noqa: PLC0415  slow to import, and most runs need none

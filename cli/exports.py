@@ -59,7 +59,7 @@ class Source:
             log.error("rescan of %s failed, serving what was: %s", self._title, text)
             return False
         old = self.disk
-        trees = zip((disk.tree, *disk.inner_trees), (old.tree, *old.inner_trees), strict=True)
+        trees = zip(disk.trees, old.trees, strict=True)
         if all(getattr(new, each) == getattr(was, each) for new, was in trees for each in _COLUMNS):
             return False
         self.disk = disk
@@ -167,6 +167,9 @@ def _read_export(path: str, name: str, table: Any) -> tuple[tuple[str, ...], Dis
         directories = [given.pop("directory"), *directories]
     if not isinstance(directories, list) or not all(isinstance(each, str) for each in directories):
         raise click.UsageError(f"{where}: directories is no list of texts")
+    if any("\0" in each for each in directories):
+        raise click.UsageError(f"{where}: a directory's name has a NUL")
+    directories = [os.fsdecode(each.encode()) for each in directories]  # whatever the locale is
     try:
         options = options_from(given)
     except click.UsageError as error:

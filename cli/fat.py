@@ -17,7 +17,8 @@ from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.tree import Tree
 from .epoch import source_date_epoch
-from .options import NOT_OF_FLOPPIES, DiskOptions, file_bytes
+from .fat_options import NOT_OF_FLOPPIES
+from .options import DiskOptions, file_bytes
 from .presets import PRESETS
 
 # QEMU's own name for a directory as a disk: fat:[12|16|32:][floppy:][rw:]DIR, in any order.

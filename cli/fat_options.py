@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Set
+from typing import Any
 
 import click
 
 from ..synth.fat.geometry import CLUSTER_SIZES, FLOPPIES
 
+NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
 FILE = click.Path(exists=True, dir_okay=False)
 _SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -42,6 +45,24 @@ def _volume_id(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     if not match:
         raise click.BadParameter(f"{value!r} is no volume id; expected one like 1234-ABCD")
     return int(match[1] + match[2], 16)
+
+
+def check_fat(values: Mapping[str, Any], given: Set[str]) -> None:
+    """Raises UsageError for options that contradict each other, or those that were given."""
+    if values["floppy"]:
+        for name in NOT_OF_FLOPPIES:
+            if name in given:
+                raise click.UsageError(f"--floppy goes without --{name.replace('_', '-')}")
+    elif values["partition"] == "none":
+        if values["esp"]:
+            raise click.UsageError("--esp marks a partition; it goes without --partition none")
+        if values["mbr_code"]:
+            raise click.UsageError("--mbr-code goes before a partition table; here is none")
+    cluster_size, sector_size = values["cluster_size"], values["sector_size"]
+    if cluster_size and cluster_size < sector_size:
+        raise click.UsageError(
+            f"--cluster-size {cluster_size} is less than one sector of {sector_size} bytes"
+        )
 
 
 FAT_OPTIONS = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
+from typing import NamedTuple
 
 from ..errors import PlanError
 from ..synth.fat.disk import disk as fat_disk
+from ..synth.fat.names import rename_reason
 from ..synth.fat.plan import FatOptions
+from ..synth.fat.plan import Layout as FatLayout
 from ..synth.fat.plan import plan as fat_plan
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
@@ -16,7 +19,7 @@ from ..synth.iso.layout import IsoOptions, Layout, Texts
 from ..synth.iso.plan import Aside, Work, plan
 from ..synth.scan import ScanOptions, scan
 from ..synth.sharing import Forked, may_fork
-from ..synth.tree import Tree
+from ..synth.tree import Tree, printable
 from .epoch import source_date_epoch
 from .options import DiskOptions, file_bytes
 
@@ -24,10 +27,34 @@ _UEFI_LABEL = "EFI"
 _WORTH_A_PROCESS = 20_000  # files
 
 
+class Inner(NamedTuple):
+    """A disk inside the image, and the option that asked for it."""
+
+    option: str
+    tree: Tree
+    renamed: Mapping[int, str]
+    """The names by node that could not stay as the host has them."""
+
+    @property
+    def changes(self) -> list[tuple[str, str, str]]:
+        """Path, name on the disk, and reason of each of those."""
+        return [
+            (
+                f"{self.option}: {printable(self.tree.path(node))}",
+                name,
+                rename_reason(self.tree.name(node)),
+            )
+            for node, name in self.renamed.items()
+        ]
+
+
 def iso_disk(
-    options: DiskOptions, tree: Tree, files_of: Callable[[Tree], ScannedFiles]
-) -> tuple[Layout, Image, tuple[Tree, ...]]:
-    """Lays a tree out as ISO 9660; also returns the trees of images inside.
+    options: DiskOptions,
+    scan_options: ScanOptions,
+    tree: Tree,
+    files_of: Callable[[Tree], ScannedFiles],
+) -> tuple[Layout, Image, tuple[Inner, ...]]:
+    """Lays a tree out as ISO 9660; also returns the disks inside.
 
     `files_of` reads the files of a tree.
 
@@ -36,10 +63,15 @@ def iso_disk(
     if not options.boot_uefi_dir:
         layout = plan(tree, _iso_options(options), aside=_aside(tree))
         return layout, disk(layout, tree, files_of(tree)), ()
-    uefi_tree = scan(options.boot_uefi_dir, ScanOptions(skip_unreadable=options.skip_unreadable))
-    uefi_image = _uefi_image(options.boot_uefi_dir, uefi_tree, options, files_of(uefi_tree))
+    as_fat = scan_options._replace(keep_special_files=False, owners=False)
+    if as_fat.symlinks == "keep":
+        as_fat = as_fat._replace(symlinks="skip")
+    uefi_tree = scan(options.boot_uefi_dir, as_fat)
+    uefi_layout = _uefi_layout(options.boot_uefi_dir, uefi_tree, options)
+    uefi_image = fat_disk(uefi_layout, uefi_tree, files_of(uefi_tree))
     layout = plan(tree, _iso_options(options), uefi_image.size, _aside(tree))
-    return layout, disk(layout, tree, files_of(tree), uefi_image), (uefi_tree,)
+    inner = Inner("--boot-uefi-dir", uefi_tree, uefi_layout.renamed)
+    return layout, disk(layout, tree, files_of(tree), uefi_image), (inner,)
 
 
 def _aside(tree: Tree) -> Aside:
@@ -86,7 +118,7 @@ def _iso_options(options: DiskOptions) -> IsoOptions:
     )
 
 
-def _uefi_image(directory: str, tree: Tree, options: DiskOptions, files: ScannedFiles) -> Image:
+def _uefi_layout(directory: str, tree: Tree, options: DiskOptions) -> FatLayout:
     """A directory as the smallest FAT that holds it, without a partition table."""
     for fat_bits in (12, 16, 32):
         fat_options = FatOptions(
@@ -104,4 +136,4 @@ def _uefi_image(directory: str, tree: Tree, options: DiskOptions, files: Scanned
                 raise PlanError(f"--boot-uefi-dir {directory}: {error}") from error
         else:
             break
-    return fat_disk(layout, tree, files)
+    return layout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,12 +27,17 @@ def _volume_date(_ctx: click.Context, _param: click.Parameter, value: str | None
     raise click.BadParameter(f"{value!r} is no date; expected one like 2026-11-23T10:00:00, in UTC")
 
 
-def check_texts(values: Mapping[str, Any]) -> None:
-    """Raises PlanError for a text that a volume descriptor can't hold, UsageError for the rest."""
+def check_iso(values: Mapping[str, Any], given: Set[str]) -> None:
+    """Raises PlanError for a text that a volume descriptor can't hold, and UsageError for options
+    that contradict each other, or those that were given.
+    """
     from ..synth.iso.volume import check_text  # noqa: PLC0415  needed for this format only
 
     for option, field in _TEXTS.items():
         check_text(field, values[option])
+    for name in ("boot_load_size", "boot_info_table"):
+        if name in given and not values["boot_bios"]:
+            raise click.UsageError(f"--{name.replace('_', '-')} is about --boot-bios PATH")
     if values["boot_uefi"] and values["boot_uefi_dir"]:
         raise click.UsageError("--boot-uefi goes without --boot-uefi-dir: one image is started")
     if values["joliet_long"] and not values["joliet"]:

@@ -12,6 +12,7 @@ from ..synth.fat.disk import directories_of
 from ..synth.fat.names import rename_reason
 from ..synth.fat.plan import Layout as FatLayout
 from ..synth.tree import Tree, host_path
+from .files import write_whole
 
 if TYPE_CHECKING:
     from ..synth.iso.facets import Facet
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
 
 
 def write_manifest(path: str, tree: Tree, layout: FatLayout | IsoLayout) -> None:
-    """Writes one JSON document, a line a file. Raises OSError."""
-    with open(path, "w", encoding="utf-8") as out:
-        out.write('{"files": [')
-        separator = "\n"
-        for entry in entries(tree, layout):
-            out.write(separator + json.dumps(entry))
-            separator = ",\n"
-        skipped = [{"path": os.fsdecode(path), "reason": reason} for path, reason in tree.skipped]
-        out.write(f'\n], "skipped": {json.dumps(skipped)}}}\n')
+    """Writes one JSON document, a line a file. Raises ClickException."""
+    write_whole("--manifest", path, _document(tree, layout))
+
+
+def _document(tree: Tree, layout: FatLayout | IsoLayout) -> Iterator[str]:
+    yield '{"files": ['
+    separator = "\n"
+    for entry in entries(tree, layout):
+        yield separator + json.dumps(entry)
+        separator = ",\n"
+    skipped = [{"path": os.fsdecode(path), "reason": reason} for path, reason in tree.skipped]
+    yield f'\n], "skipped": {json.dumps(skipped)}}}\n'
 
 
 def entries(tree: Tree, layout: FatLayout | IsoLayout) -> Iterator[dict[str, Any]]:

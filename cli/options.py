@@ -13,8 +13,8 @@ from ..errors import PlanError
 from ..synth.fat.plan import DEFAULT_LABEL, Partitioning, check_label
 from ..synth.kept import KEPT_BYTES
 from ..synth.scan import Symlinks
-from .fat_options import FAT_OPTIONS, FILE, byte_count
-from .iso_options import ISO_OPTIONS, check_texts
+from .fat_options import FAT_OPTIONS, FILE, byte_count, check_fat
+from .iso_options import ISO_OPTIONS, check_iso
 from .presets import PRESETS
 
 Command = Callable[..., Any]
@@ -189,9 +189,6 @@ def _names(options: Iterable[Callable[[click.Command], click.Command]]) -> set[s
 _OPTIONS = (*_COMMON_OPTIONS, *FAT_OPTIONS, *ISO_OPTIONS)
 _FAT_ONLY, _ISO_ONLY = _names(FAT_OPTIONS), _names(ISO_OPTIONS)
 
-NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
-_EXCLUSIVE = (("floppy", NOT_OF_FLOPPIES),)
-
 
 def disk_options(command: Command) -> Command:
     """Adds the options; the command gets them as one argument, `options`."""
@@ -208,8 +205,8 @@ def disk_options(command: Command) -> Command:
         if values["symlinks"] is None:
             keeps = values["format"] == "iso" and values["rock_ridge"]
             values["symlinks"] = "keep" if keeps else "skip"
-        _check_together(ctx, values)
         own = frozenset(name for name in names if _was_given(ctx, name))
+        _check_together(ctx, values, own)
         return command(options=DiskOptions(**values, given=own), **given)
 
     decorated: Command = with_options
@@ -260,34 +257,24 @@ def _was_given(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def _check_together(ctx: click.Context, values: dict[str, Any]) -> None:
+def _check_together(ctx: click.Context, values: dict[str, Any], given: frozenset[str]) -> None:
     """Raises UsageError for options that contradict each other."""
     is_iso = values["format"] == "iso"
-    for name in _FAT_ONLY if is_iso else _ISO_ONLY:
-        if _was_given(ctx, name):
-            raise click.UsageError(
-                f"{_spelled(ctx, name)} goes without --format {values['format']}"
-            )
+    for name in sorted(given & (_FAT_ONLY if is_iso else _ISO_ONLY)):
+        right = "fat" if is_iso else "iso"
+        raise click.UsageError(f"{_spelled(ctx, name)} is for --format {right}")
     try:
         if is_iso:
-            check_texts(values)
+            check_iso(values, given)
         else:
             check_label(values["label"])
+            check_fat(values, given)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     if values["symlinks"] == "keep" and not (is_iso and values["rock_ridge"]):
         raise click.UsageError("--symlinks keep needs --format iso with Rock Ridge")
-    for one, others in _EXCLUSIVE:
-        for other in others:
-            if values[one] and _was_given(ctx, other):
-                raise click.UsageError(f"--{one} goes without --{other.replace('_', '-')}")
-    if values["esp"] and values["partition"] == "none":
-        raise click.UsageError("--esp marks a partition; it goes without --partition none")
-    cluster_size, sector_size = values["cluster_size"], values["sector_size"]
-    if cluster_size and cluster_size < sector_size:
-        raise click.UsageError(
-            f"--cluster-size {cluster_size} is less than one sector of {sector_size} bytes"
-        )
+    if values["manifest"] == "-":
+        raise click.UsageError("--manifest wants a file; /dev/stdout is one")
 
 
 def _spelled(ctx: click.Context, name: str) -> str:

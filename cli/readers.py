@@ -17,6 +17,8 @@ import click
 
 from ..errors import VfloppyError
 
+JOLIET_SLASH = "/".encode("utf-16-be")
+"""Between names in Joliet's paths, which are UTF-16."""
 _ISO_MARK = (16 * 2048 + 1, b"CD001")  # ECMA-119, 8.1.2
 _PART_BYTES = 1 << 20
 _SMALL_BASE, _SMALL_EXTENSION = 0x08, 0x10  # bits of DIR_NTRes
@@ -31,7 +33,7 @@ class Found(NamedTuple):
     """A file or directory on an image."""
 
     path: bytes | str
-    """As the format has it: names joined by `/`."""
+    """As the format has it: names joined by `/`, or `JOLIET_SLASH`."""
     is_directory: bool
     size: int
     mtime: datetime
@@ -60,6 +62,21 @@ def format_of(image: str) -> Literal["fat", "iso"]:
     with opened(image) as stream:
         stream.seek(offset)
         return "iso" if stream.read(len(mark)) == mark else "fat"
+
+
+def missing_bytes(image: BinaryIO, *, is_fat: bool) -> int:
+    """How many bytes an image lacks at its end, as its volume says. Raises ReaderError."""
+    if is_fat:
+        offset = _volume_offset(image)
+        image.seek(offset)
+        sector = image.read(512)
+        count_16, count_32 = struct.unpack_from("<H11xI", sector, 19)  # BPB_TotSec16, BPB_TotSec32
+        end = offset + (count_16 or count_32) * int.from_bytes(sector[11:13], "little")
+    else:
+        image.seek(16 * 2048 + 80)  # the volume space size, ECMA-119, 8.4.8
+        end = int.from_bytes(image.read(4), "little") * 2048
+    length = image.seek(0, io.SEEK_END)
+    return max(int(end) - length, 0)
 
 
 def fat_files(image: BinaryIO) -> Iterator[Found]:
@@ -142,14 +159,16 @@ def iso_facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
             facets["Rock Ridge"] = lambda: _iso_files(image, primary, True)
         if iso.has_joliet():
             joliet = iso.joliet_vd.root_directory_record()
-            facets["Joliet"] = lambda: _iso_files(image, joliet, False)
+            facets["Joliet"] = lambda: _iso_files(image, joliet, False, JOLIET_SLASH)
         facets["ISO 9660"] = lambda: _iso_files(image, primary, False)
     except errors as error:
         raise ReaderError(f"pycdlib can't read it: {error}") from error
     return facets
 
 
-def _iso_files(image: BinaryIO, root: Any, rock_ridge: bool) -> Iterator[Found]:
+def _iso_files(
+    image: BinaryIO, root: Any, rock_ridge: bool, slash: bytes = b"/"
+) -> Iterator[Found]:
     """One facet, by pycdlib's records."""
     waiting = [(b"", root)]
     while waiting:
@@ -163,7 +182,7 @@ def _iso_files(image: BinaryIO, root: Any, rock_ridge: bool) -> Iterator[Found]:
                 continue
             name = record.rock_ridge.name() if rock_ridge else record.file_identifier()
             if record.is_dir():
-                waiting.append((folder + name + b"/", record))
+                waiting.append((folder + name + slash, record))
             is_link = rock_ridge and record.rock_ridge.is_symlink()
             length = 0 if record.is_dir() or is_link else record.get_data_length()
             yield Found(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import socket
 import stat
 import sys
@@ -21,6 +22,7 @@ from .accounts import become
 from .console import complain, describe, report_changes
 from .disks import Disk
 from .exports import Source, Sources, named_directories, preload, read_config
+from .files import write_whole
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
@@ -60,6 +62,8 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
     errors, never wrong bytes. It is scanned again when somebody connects while nobody else is.
     """
     parent = os.getppid()
+    if not serving.single:  # it asks for a scan: one is made anyway
+        signal.signal(signal.SIGHUP, lambda *_: None)
     log_to_stderr(serving.log_level, serving.log_format)
     security = _security(serving)
     preload(everything=serving.user is not None)
@@ -146,6 +150,9 @@ def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeO
     if serving.config:
         if directories:
             raise click.UsageError("--config names the directories; none may stand beside it")
+        if options.given:
+            option = "--" + min(options.given).replace("_", "-")
+            raise click.UsageError(f"--config names each disk's options; {option} belongs there")
         wanted = read_config(serving.config)
     else:
         named = named_directories(directories)
@@ -198,21 +205,11 @@ def _pidfile(path: str | None) -> Iterator[Any]:
         yield lambda: None
         return
     owner = os.getpid()
-
-    def write() -> None:
-        temporary = f"{path}.{os.getpid()}"
-        try:
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
-            os.replace(temporary, path)  # never half a number
-        except OSError as error:
-            raise click.ClickException(f"--pidfile {path}: {error.strerror}") from error
-
     try:
-        yield write
+        yield lambda: write_whole("--pidfile", path, [f"{os.getpid()}\n"])
     finally:
         if os.getpid() == owner:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(path)
 
 
@@ -222,9 +219,12 @@ def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
     device = "if=virtio" if disk.is_fat else "media=cdrom"
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
     click.echo(f"serving {what} at {uri}")
+    if not uri.startswith(("nbd:", "nbd+unix:")):  # QEMU's and guestfish's URIs go no further
+        click.echo(f"  nbdinfo {shlex.quote(uri)}")
+        return
+    as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
     click.echo(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
-    click.echo(f"  guestfish --ro --format=raw -a {shlex.quote(uri)} -m {_mountable(disk)}")
-    sys.stdout.flush()
+    click.echo(f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}")
 
 
 def _mountable(disk: Disk) -> str:

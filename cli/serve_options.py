@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +15,22 @@ from .logs import LEVELS
 
 _MOST_NAME_BYTES = 4096
 _MODE = re.compile(r"0?[0-7]{3}")
+_MOST_SECONDS = 1e9
+
+
+class _Seconds(click.FloatRange):
+    """A time in seconds that a clock holds."""
+
+    name = "seconds"
+
+    def __init__(self, least: float) -> None:
+        super().__init__(least, _MOST_SECONDS)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):  # which is in no range, nor out of one
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 class ServeOptions(NamedTuple):
@@ -86,7 +103,7 @@ _OPTIONS = (
         "--insecure", is_flag=True, help="Let other computers in although --tls isn't required."
     ),
     click.option("--single", is_flag=True, help="Serve one client on standard input and output."),
-    click.option("--export-name", default="", metavar="NAME", help="The name of the export."),
+    click.option("-e", "--export-name", default="", metavar="NAME", help="The name of the export."),
     click.option("--default-export", metavar="NAME", help="Which of several; else the first."),
     click.option(
         "--config",
@@ -138,7 +155,7 @@ _OPTIONS = (
     ),
     click.option(
         "--handshake-timeout",
-        type=click.FloatRange(0.01),
+        type=_Seconds(0.01),
         default=30.0,
         show_default=True,
         metavar="SECONDS",
@@ -146,7 +163,7 @@ _OPTIONS = (
     ),
     click.option(
         "--idle-exit",
-        type=click.FloatRange(0),
+        type=_Seconds(0),
         metavar="SECONDS",
         help="End when nobody was connected for so long.",
     ),
@@ -190,7 +207,9 @@ def check_export_name(name: str) -> None:
         raise click.UsageError(
             "the name of an export is no UTF-8; NBD holds nothing else"
         ) from None
-    if len(raw) > _MOST_NAME_BYTES or b"\0" in raw:
+    if b"\0" in raw:
+        raise click.UsageError("the name of an export has a NUL; NBD holds none")
+    if len(raw) > _MOST_NAME_BYTES:
         raise click.UsageError(
             f"the name of an export has {len(raw)} bytes; NBD holds at most {_MOST_NAME_BYTES}"
         )
@@ -198,6 +217,8 @@ def check_export_name(name: str) -> None:
 
 def _check(serving: ServeOptions) -> None:
     """Raises UsageError for options that contradict each other."""
+    if serving.unix == "":
+        raise click.UsageError("--unix is empty; a path, or `-`, is expected")
     if serving.unix is not None and (serving.port is not None or serving.ip):
         raise click.UsageError("--unix goes without --port and --ip: it is no TCP")
     if serving.single and (serving.names_a_socket or serving.captive is not None):
@@ -212,7 +233,9 @@ def _check(serving: ServeOptions) -> None:
     if serving.single and serving.pidfile:
         raise click.UsageError("--single goes without --pidfile: it listens nowhere")
     with_keys = bool(serving.tls_cert_dir) + bool(serving.tls_psk)
-    if serving.tls != "off" and with_keys != 1:
+    if with_keys > 1:
+        raise click.UsageError("--tls-cert-dir goes without --tls-psk: it is one or the other")
+    if serving.tls != "off" and not with_keys:
         raise click.UsageError(f"--tls {serving.tls} needs --tls-cert-dir DIR, or --tls-psk FILE")
     if serving.tls == "off" and (with_keys or serving.tls_verify_peer):
         raise click.UsageError("certificates and keys are for --tls on or --tls require")

@@ -20,7 +20,7 @@ from .console import count, human_size, progress_bar
 from .disks import Disk, open_disk
 from .epoch import source_date_epoch
 from .options import DiskOptions, disk_options
-from .readers import Found, ReaderError, fat_files, iso_facets, opened
+from .readers import JOLIET_SLASH, Found, ReaderError, fat_files, iso_facets, missing_bytes, opened
 
 _EPILOG = """\b
 Examples:
@@ -111,6 +111,7 @@ class _Comparison:
         self._disk = disk
         self._tree = disk.tree
         self._files = ScannedFiles(disk.tree)
+        self._is_joliet = False
         self._with_times = times
         self._earliest, self._latest, self._step = _TIMES[options.format]
         fat_zone: tzinfo | None = UTC if options.utc else None
@@ -121,6 +122,9 @@ class _Comparison:
 
     def run(self, image: BinaryIO, progress: Callable[[int], None]) -> Iterator[Difference]:
         """Everything that differs. Raises ReaderError."""
+        missing = missing_bytes(image, is_fat=self._disk.is_fat)
+        if missing:
+            yield Difference("/", "size", f"the image ends {missing} bytes before its volume does")
         if isinstance(self._disk.layout, FatLayout):
             yield from self._compare(self._fat_names(), fat_files(image), "", progress)
             return
@@ -130,6 +134,7 @@ class _Comparison:
         for name in facets:
             if name not in expected:
                 continue
+            self._is_joliet = name == "Joliet"
             label = "" if first else f" in {name}"
             yield from self._compare(
                 expected[name], facets[name](), label, progress if first else None
@@ -151,7 +156,8 @@ class _Comparison:
         for facet in filter(None, (layout.joliet, layout.primary)):
             # Rock Ridge's names are those of the primary tree: that one is compared once.
             if facet is layout.joliet or not layout.options.rock_ridge:
-                names[facet.name] = self._paths(facet.identifier, b"/", facet.hidden)
+                slash = JOLIET_SLASH if facet is layout.joliet else b"/"
+                names[facet.name] = self._paths(facet.identifier, slash, facet.hidden)
         return names
 
     def _paths(
@@ -185,16 +191,16 @@ class _Comparison:
             wanted = expected.pop(each.path, None)
             if wanted is None:
                 text = f"on the disk, and not in the directory{label}"
-                yield Difference(_shown(each.path), "unexpected", text)
+                yield Difference(self._shown(each.path), "unexpected", text)
                 continue
             yield from self._of_entry(wanted, each, label)
             if progress and not each.is_directory and each.size == wanted.size:
                 yield from self._bytes_of(wanted.node, each, progress)
         for path in expected:
-            yield Difference(_shown(path), "missing", f"not on the disk{label}")
+            yield Difference(self._shown(path), "missing", f"not on the disk{label}")
 
     def _of_entry(self, wanted: _Expected, found: Found, label: str) -> Iterator[Difference]:
-        path = _shown(found.path)
+        path = self._shown(found.path)
         if found.is_directory != wanted.is_directory:
             kinds = ("a file", "a directory")
             text = f"{kinds[found.is_directory]}, {kinds[wanted.is_directory]} expected{label}"
@@ -203,7 +209,9 @@ class _Comparison:
             text = f"{found.size} bytes, {wanted.size} expected{label}"
             yield Difference(path, "size", text)
         if found.target is not None and found.target != wanted.target:
-            text = f"leads to {_shown(found.target)}, {_shown(wanted.target or b'')} expected"
+            text = (
+                f"leads to {_printable(found.target)}, {_printable(wanted.target or b'')} expected"
+            )
             yield Difference(path, "target", text)
         expected = self._time_of(wanted.node)
         if self._with_times and found.mtime != expected:
@@ -235,17 +243,17 @@ class _Comparison:
                 data = self._files.read(node, position, len(part))
                 if data != part and (at := self._first_difference(node, position, data, part)) >= 0:
                     text = f"differ from byte {at} on"
-                    yield Difference(_shown(found.path), "bytes", text)
+                    yield Difference(self._shown(found.path), "bytes", text)
                     return
                 position += len(part)
                 self.bytes += len(part)
                 progress(len(part))
         except HostReadError as error:
-            yield Difference(_shown(found.path), "unreadable", str(error))
+            yield Difference(self._shown(found.path), "unreadable", str(error))
             return
         if position != found.size:
             text = f"end after {position} bytes of {found.size}"
-            yield Difference(_shown(found.path), "bytes", text)
+            yield Difference(self._shown(found.path), "bytes", text)
 
     def _first_difference(self, node: int, start: int, one: bytes, other: bytes) -> int:
         """The offset in the file; -1 if only what --boot-bios patches differs."""
@@ -254,8 +262,14 @@ class _Comparison:
                 return number
         return -1
 
+    def _shown(self, path: bytes | str) -> str:
+        """A path for people, from how the facet at hand spells it."""
+        if isinstance(path, bytes) and self._is_joliet:
+            path = path.decode("utf-16-be", "replace")
+        return _printable(path)
 
-def _shown(path: bytes | str) -> str:
+
+def _printable(path: bytes | str) -> str:
     if isinstance(path, str):
         path = path.encode("utf-8", "surrogatepass")
     return printable(path) or "/"

@@ -66,8 +66,8 @@ def _serve(serve: Callable[[int], None], lifeline: int, held: int) -> int:
     os.setpgid(0, 0)
     try:
         serve(lifeline)
-    except Exception:
-        log.exception("the server failed")
+    except Exception as error:  # whatever it is, the command's end tells no more
+        log.error("the server failed: %s", str(error) or type(error).__name__)
         return 1
     return 0
 

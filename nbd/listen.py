@@ -45,7 +45,7 @@ class Listener:
         """The address of export `name`, as libnbd and qemu read it."""
         export, scheme = quote(name, safe=""), "nbds" if secure else "nbd"
         if self.path is not None:
-            return f"{scheme}+unix:///{export}?socket={quote(self.path, safe='/')}"
+            return f"{scheme}+unix:///{export}?socket={quote(os.fsencode(self.path), safe='/')}"
         if self.is_vsock:
             return f"{scheme}+vsock://2:{self.port}/{export}"  # 2: the host, for its guests
         return f"{scheme}://{_uri_host(self.host)}:{self.port}/{export}"
@@ -160,8 +160,10 @@ def listen_unix(
     _check_length(name)
     _remove_stale(name)
     listening = socket.socket(socket.AF_UNIX)
+    is_bound = False
     try:
         listening.bind(name)
+        is_bound = True
         if owner is not None:
             os.chown(name, *owner)
         if mode is not None:
@@ -169,6 +171,9 @@ def listen_unix(
         listening.listen(BACKLOG)  # nobody gets in before
     except OSError as error:
         listening.close()
+        if is_bound:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
         raise ListenError(f"Cannot listen on {name}: {_reason(error)}.") from error
     made = os.stat(name)
     absolute = os.path.abspath(name)

@@ -43,6 +43,8 @@ def key_context(path: str) -> ssl.SSLContext:
             for line in filter(None, map(str.strip, lines)):
                 name, _, key = line.partition(":")
                 keys[name] = bytes.fromhex(key)
+        if not keys or not all(keys) or not all(keys.values()):
+            raise ValueError("a name and a key are expected in every line")
     except (OSError, ValueError) as error:
         raise TlsError(f"{path}: no list of `name:hex` keys: {error}") from error
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # Python's keys stop there

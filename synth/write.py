@@ -125,12 +125,15 @@ def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
     try:
         descriptor, is_nameless = _temporary(folder, temporary)
     except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            reason = f"no new file can be made in {folder}: {error.strerror}"
+            raise WriteError(f"{path}: can't be written: {reason}") from error
         raise _failure(path, size, error) from error
     try:
         try:
             yield descriptor
             with suppress(FileNotFoundError):
-                os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
+                _keep_owner_and_mode(descriptor, os.stat(path))
             if sync:
                 os.fsync(descriptor)
             if is_nameless:
@@ -147,6 +150,13 @@ def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
         if isinstance(error, OSError) and not isinstance(error, HostReadError):
             raise _failure(path, size, error) from error
         raise
+
+
+def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
+    """Makes a file as far as may be that of who had the one before it."""
+    with suppress(PermissionError):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _temporary(folder: str, path: str) -> tuple[int, bool]:

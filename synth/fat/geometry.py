@@ -360,7 +360,8 @@ def _refusal(needs: Needs, wishes: Wishes) -> str:
     )
     remedy = _remedy(needs, wishes)
     if smallest is None:
-        return f"{needs.data_bytes} bytes of files are more than any {fat} volume holds{remedy}"
+        room = f", and {wishes.free_bytes} free," if wishes.free_bytes else ""
+        return f"{needs.data_bytes} bytes of files{room} are more than any {fat} holds{remedy}"
     wished = (_wished_bytes(wishes) or 0) + wishes.overhead
     if wished < smallest:
         return f"a disk of {wished} bytes is too small for {fat}; {smallest} bytes would do"

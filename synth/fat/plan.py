@@ -159,7 +159,7 @@ def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Ge
             raise PlanError(
                 f"a disk of {options.size} bytes has no whole number of {sector_bytes}-byte sectors"
             )
-        volume_sectors = max(options.size - overhead, 0) // sector_bytes
+        volume_sectors = (options.size - overhead) // sector_bytes
     wishes = Wishes(
         fat_bits=options.fat_bits,
         cluster_bytes=options.cluster_bytes,

@@ -52,9 +52,10 @@ def test_links_and_pipes_are_kept_with_rock_ridge_only(tree):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        (("--fat", "16"), "--fat goes without --format iso"),
-        (("--partition", "gpt"), "--partition goes without --format iso"),
-        (("--normalize", "nfc"), "--normalize goes without --format iso"),
+        (("--fat", "16"), "--fat is for --format fat"),
+        (("--partition", "gpt"), "--partition is for --format fat"),
+        (("--normalize", "nfc"), "--normalize is for --format fat"),
+        (("--boot-load-size", "8"), "--boot-load-size is about --boot-bios PATH"),
         (("--label", "x" * 33), "has 33 characters"),
         (("--publisher", "ü"), "printable ASCII"),
         (("--boot-uefi", "x", "--boot-uefi-dir", "."), "--boot-uefi goes without"),
@@ -84,7 +85,7 @@ def test_wrong_usage(tree, options, what):
 def test_iso_options_are_refused_for_fat(tree, option):
     done = vfloppy("map", *option, tree)
     assert done.returncode == 2
-    assert "goes without --format fat" in done.stderr.decode()
+    assert "is for --format iso" in done.stderr.decode()
 
 
 def test_every_option_of_one_format_exists():
@@ -129,17 +130,43 @@ def test_an_image_for_uefi_takes_the_smallest_fat_that_holds_it(tree, tmp_path):
     for size in (1, 300 << 20, 5 << 30):
         with open(esp / "file", "wb") as file:
             file.truncate(size)
-        options = ("--skip-large",) if size >> 32 else ()
-        status, out, text = run(
-            "map", "--json", "--format", "iso", *options, "--boot-uefi-dir", esp, tree
-        )
+        command = ("map", "--json", "--format", "iso", "--boot-uefi-dir", esp, tree)
+        status, out, text = run(*command)
         if size >> 32:
             assert status == 1
             assert "--boot-uefi-dir" in text
+            skipped = json.loads(run(*command, "--skip-large")[1])["skipped"]
+            assert "--boot-uefi-dir: file" in [each["path"] for each in skipped]
         else:
             sizes[size] = json.loads(out)["size"]
     assert sizes[1] < 4 << 20
     assert 300 << 20 < sizes[300 << 20] < 330 << 20
+
+
+def test_what_is_lost_of_the_disk_inside_is_told(tree, tmp_path):
+    esp = tmp_path / "esp"
+    (esp / "EFI").mkdir(parents=True)
+    (esp / "EFI" / "a:b").touch()
+    (esp / "EFI" / "grub.efi").touch()
+    (esp / "EFI" / "link").symlink_to("grub.efi")
+    inside = ("--format", "iso", "--boot-uefi-dir", esp, tree)
+    document = json.loads(run("map", "--json", *inside)[1])
+    lost = ("skipped", "renamed")
+    assert [each["path"] for kind in lost for each in document[kind]] == [
+        "--boot-uefi-dir: EFI/link",
+        "--boot-uefi-dir: EFI/a:b",
+    ]
+    status, out, _ = run("check", "--for", "ovmf", *inside)
+    assert status == 1
+    assert "skipped: --boot-uefi-dir: EFI/link: symbolic link" in out
+    assert "renamed: --boot-uefi-dir: EFI/a:b: becomes 'a_b'" in out
+    options = ("--symlinks", "follow", "--exclude", "a:b")
+    document = json.loads(run("map", "--json", *options, *inside)[1])
+    assert document["renamed"] == []
+    assert [each["path"] for each in document["skipped"] if "uefi" in each["path"]] == [
+        "--boot-uefi-dir: EFI/a:b"
+    ]
+    assert "--strict refuses" in run("map", "--strict", *inside)[2]
 
 
 def test_check_speaks_of_windows_linux_and_macos(tree):

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 
+import click
 import pytest
 from click.testing import CliRunner
 from tools import vfloppy
 from vfloppy.cli.app import _group
 from vfloppy.cli.console import count, human_size
+from vfloppy.cli.files import write_whole
 from vfloppy.cli.presets import PRESETS
 
 MIB = 1 << 20
@@ -131,7 +133,7 @@ def test_patterns_are_those_of_gitignore(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "given"),
     [("floppy", ["--size", "64M"]), ("floppy", ["--fat", "16"]), ("floppy", ["--partition", "gpt"]),
-     ("superfloppy", ["--esp"])],
+     ("superfloppy", ["--esp"]), ("superfloppy", ["--mbr-code", __file__])],
     ids=str,
 )  # fmt: skip
 def test_what_is_given_beside_a_preset_counts_or_is_refused(tree, preset, given):
@@ -152,9 +154,11 @@ def test_every_preset_makes_a_disk(tree, preset):
     ).items()
 
 
-def test_an_empty_directory_name_is_not_the_current_directory(tmp_path):
+def test_an_empty_name_is_not_the_current_directory(tree, tmp_path):
     """As in `vfloppy build "$UNSET" out.img`."""
     failure(vfloppy("map", "", cwd=tmp_path), 1)
+    assert "OUT is empty" in failure(vfloppy("build", tree, "", cwd=tmp_path), 2)
+    assert "--unix is empty" in failure(vfloppy("serve", "-U", "", tree, cwd=tmp_path), 2)
 
 
 def test_out_in_a_directory_of_the_tree_is_not_swallowed(tree):
@@ -171,6 +175,43 @@ def test_the_manifest_is_no_part_of_the_disk_that_it_lists(tree):
     for _ in range(2):
         vfloppy("build", "-q", "--manifest", manifest, tree, tree / "out.img")
         assert [each["path"] for each in json.loads(manifest.read_text())["files"]] == ["hello.txt"]
+
+
+def test_a_manifest_is_written_whole_or_not_at_all(tree, tmp_path):
+    out = tmp_path / "out.img"
+    assert "--manifest wants a file" in failure(vfloppy("map", "--manifest", "-", tree), 2)
+    done = vfloppy("build", "--manifest", out, tree, f"{tmp_path}/./out.img")
+    assert f"--manifest {out} and OUT are one file" in failure(done, 2)
+    done = vfloppy("build", "--manifest", "/dev/full/x", tree, out)
+    assert "--manifest /dev/full/x: Not a directory" in failure(done, 1)
+    (tmp_path / "old").mkdir()
+    done = vfloppy("map", "--manifest", tmp_path / "old", tree)
+    assert f"--manifest {tmp_path}/old: Is a directory" in failure(done, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "tree"]
+
+
+def test_a_file_that_fails_half_way_leaves_what_was_there(tmp_path):
+    def parts():
+        yield "begin"
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "old").write_text("what was there")
+    with pytest.raises(click.ClickException, match=r"--manifest .*old: No space left"):
+        write_whole("--manifest", str(tmp_path / "old"), parts())
+    assert (tmp_path / "old").read_text() == "what was there"
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
+
+
+@pytest.mark.parametrize("option", ["--idle-exit", "--handshake-timeout"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e12", "-1"])
+def test_seconds_that_no_clock_holds(tree, option, seconds):
+    assert option in failure(vfloppy("serve", "-U", "-", option, seconds, tree), 2)
+
+
+def test_a_size_of_less_than_its_partition_table_is_named_as_it_is(tree):
+    assert "a disk of 102400 bytes is too small" in failure(
+        vfloppy("map", "--size", "100k", tree), 1
+    )
 
 
 @pytest.mark.parametrize(

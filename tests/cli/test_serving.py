@@ -122,6 +122,9 @@ def test_each_name_is_a_disk(tree, tmp_path):
         ((SAMPLE, "-i", "0.0.0.0", "-p", "0"), "--insecure"),
         ((SAMPLE, "-i", "::", "-p", "0"), "--insecure"),
         ((SAMPLE, "--config", __file__), "none may stand beside"),
+        (("--exclude", "*", "--config", __file__), "--exclude belongs there"),
+        ((SAMPLE, "--tls", "on", "--tls-psk", __file__, "--tls-cert-dir", "/"), "one or the other"),
+        ((SAMPLE, "-e", "a\udcff"), "no UTF-8"),
     ],
 )
 def test_what_contradicts_itself(arguments, what):
@@ -160,6 +163,8 @@ def test_a_configuration_file_gives_each_export_its_options(tree, tmp_path):
         ("[export.a]", "export.a: directories is missing"),
         ("[export.a]\ndirectories = []", "export.a: directories is missing"),
         (f"[export.a]\ndirectory = '{SAMPLE}'\nlabel = true", "label is a text or a number"),
+        ('[export.a]\ndirectory = "a\\u0000b"', "directory's name has a NUL"),
+        (f'[export."a\\u0000b"]\ndirectory = "{SAMPLE}"', "has a NUL; NBD holds none"),
         (f"[export.{'a' * 4097}]\ndirectory = '{SAMPLE}'", "has 4097 bytes; NBD holds"),
     ],
 )
@@ -472,6 +477,38 @@ def test_a_pidfile_is_there_while_it_serves(tree, tmp_path):
     assert not (tmp_path / "pid").exists()
 
 
+def test_a_pidfile_that_cannot_be_leaves_nothing_and_says_so(tree, tmp_path):
+    (tmp_path / "pid").mkdir()
+    for more in ((), ("--run", "sleep 1")):
+        done = vfloppy("serve", "-q", "-U", "-", "--pidfile", tmp_path / "pid", tree, *more)
+        assert done.returncode == 1
+        assert f"--pidfile {tmp_path}/pid: Is a directory".encode() in done.stderr
+        assert b"Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path != tree] == ["pid"]
+
+
+def test_a_hangup_while_it_scans_ends_nobody(tmp_path):
+    """It asks for a scan, and one is made."""
+    for number in range(200):
+        (tmp_path / "tree" / f"{number}").mkdir(parents=True)
+    path = tmp_path / "s"
+    for wait in range(12):
+        process = subprocess.Popen(
+            [*VFLOPPY, "serve", "-U", str(path), str(tmp_path / "tree")],
+            stdout=subprocess.PIPE, cwd="/",
+        )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE_S
+        while not path.exists():
+            assert time.monotonic() < deadline
+        time.sleep(wait / 200)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline().startswith(b"serving ")
+        process.terminate()
+        assert process.wait(PATIENCE_S) is not None
+        process.stdout.close()
+        assert not path.exists()
+
+
 def test_systemd_is_told(tree, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
         told.bind(str(tmp_path / "notify"))
@@ -708,3 +745,26 @@ def test_a_user_who_is_not_there_is_refused(tmp_path, user, what):
     assert done.returncode == 2
     assert what in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
+
+
+# --- what to paste ---
+
+
+def announced(tmp_path: Path, *arguments: object) -> str:
+    """What a server says on standard output until it is ready."""
+    done = vfloppy("serve", "--idle-exit", "0.1", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
+
+
+def test_the_lines_to_paste_are_those_that_each_program_takes(tree, tmp_path, certificates):
+    path = tmp_path / "a socket"
+    lines = announced(tmp_path, "-U", path, tree)
+    quoted = str(path).replace(" ", "%20")
+    assert f"file=nbd+unix:///?socket={quoted},format=raw" in lines
+    assert f"guestfish --ro --format=raw -a 'nbd:///?socket={quoted}' -m /dev/sda1" in lines
+    tls = ("-p", "0", "--tls", "require", "--tls-cert-dir", certificates)
+    assert "nbdinfo nbds://" in (lines := announced(tmp_path, *tls, tree))
+    assert "qemu" not in lines
+    path = tmp_path / "\udcff"
+    assert "socket=" in announced(tmp_path, "-U", path, tree)

@@ -44,6 +44,20 @@ def test_a_build_to_a_closed_standard_output_is_one_line(tree):
     assert done.stderr.startswith(b"vfloppy: ")
 
 
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "2>/dev/full", "<&- >&- 2>&-"])
+def test_a_server_without_a_stream_serves(tree, tmp_path, streams):
+    done = shell(streams, "serve", "-U", tmp_path / "socket", "--idle-exit", "0.1", tree)
+    assert done.returncode == 0, done.stderr
+    assert b"serving " in done.stdout or ">&-" in streams
+    assert b"Traceback" not in done.stderr
+
+
+def test_what_a_terminal_would_obey_is_escaped(tmp_path):
+    name = "\x1b[31m\u202e\udcff"
+    done = vfloppy("map", tmp_path / name)
+    assert done.stderr.endswith(b"/\\x1b[31m\\u202e\\udcff: no such directory\n")
+
+
 def test_a_map_without_standard_error_is_the_same_map(tree):
     assert shell("2>&-", "map", tree).stdout == vfloppy("map", tree).stdout
 
@@ -69,7 +83,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(tree, arguments):
     paths = [tree] if arguments[0] in ("map", "check") else []
     done = shell("> /dev/full", *arguments, *paths)
     assert done.returncode == 1
-    assert done.stderr == b"vfloppy: [Errno 28] No space left on device\n"
+    assert done.stderr == b"vfloppy: standard output: No space left on device\n"
 
 
 def test_quiet_is_silent(tree, tmp_path):

@@ -102,6 +102,33 @@ def test_what_changed_in_the_directory_is_told(tmp_path, tree, name):
     assert [each for each in differences(image, tree, "--no-times") if each[0] == "time"] == []
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ((), 4 << 20),
+        (("--partition", "gpt", "--sector-size", "4096"), 5 << 20),
+        (("--partition", "none", "--fat", "16"), 4 << 20),
+        (("--floppy", "2.88M", "--exclude", "large.bin"), 2 << 20),
+        (("--format", "iso"), -2048),
+    ],
+    ids=str,
+)
+def test_an_image_that_was_cut_off_is_not_the_same(tmp_path, tree, options, kept):
+    image = built(tmp_path, tree, *options)
+    os.truncate(image, kept if kept > 0 else image.stat().st_size + kept)
+    found = vfloppy("verify", *options, image, tree)
+    assert found.returncode == 1
+    assert b"size: /: the image ends " in found.stdout
+
+
+def test_paths_in_joliet_s_tree_can_be_read(tmp_path, tree):
+    image = built(tmp_path, tree, "--no-rock-ridge", name="disk.iso")
+    (tree / "sub" / "deeper" / "\u012f").touch()  # whose UTF-16 has a slash
+    found = differences(image, tree, "--no-rock-ridge", "--no-times")
+    assert ("missing", "sub/deeper/\u012f;1") in found
+    assert all(kind == "missing" for kind, _ in found)
+
+
 def test_links_are_compared_by_where_they_lead(tmp_path, tree):
     image = built(tmp_path, tree, name="disk.iso")
     (tree / "link").unlink()

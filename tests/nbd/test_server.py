@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -253,6 +254,16 @@ def test_another_server_s_socket_is_not_removed_at_the_end(tmp_path):
     assert path.exists()
     second.close()
     assert not path.exists()
+
+
+def test_a_socket_that_cannot_be_given_to_its_owner_is_not_left_behind(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(ListenError, match="Operation not permitted"):
+        listen_unix(tmp_path / "socket", owner=(0, 0))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_directory(tmp_path):

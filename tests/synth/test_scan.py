@@ -182,7 +182,7 @@ def test_names_of_several_sources_that_are_one_for_the_disk_become_one(tmp_path)
     }
     assert show(scan([one, three], options))["a"] == b"3/A"
     assert "efi" in show(scan([one, two, three]))
-    with pytest.raises(ScanError, match="in more than one source: a, EFI/Boot/x.EFI"):
+    with pytest.raises(ScanError, match=r"in more than one source: a, EFI/Boot/x\.EFI"):
         scan([one, two], options._replace(strict=True))
 
 

@@ -278,6 +278,22 @@ def test_the_mode_of_the_old_file_is_kept(image, folder, mode):
     assert stat.S_IMODE((folder / "a.img").stat().st_mode) == mode
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_owner_of_the_old_file_is_kept_where_it_may_be(image, folder, monkeypatch):
+    (folder / "a.img").touch()
+    os.chown(folder / "a.img", 1234, 5678)
+    write_file(image, str(folder / "a.img"))
+    status = (folder / "a.img").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 5678)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    write_file(image, str(folder / "a.img"))
+    assert (folder / "a.img").stat().st_uid == 0
+
+
 def test_a_new_file_has_the_mode_that_the_umask_leaves(image, folder):
     before = os.umask(0o027)
     try:

@@ -187,10 +187,10 @@ def test_a_size_that_is_too_small_names_the_smallest_that_will_do(fat_bits):
         (
             needs(3 * GIB),
             Wishes(fat_bits=16),
-            r"more than any FAT16 volume holds; --cluster-size 65536 would do",
+            r"more than any FAT16 holds; --cluster-size 65536 would do",
         ),
-        (needs(1 * GIB), Wishes(fat_bits=12), "any FAT12 volume holds; --fat 32 would do"),
-        (needs(1 << 60), Wishes(sector_bytes=4096), "more than any FAT volume holds$"),
+        (needs(1 * GIB), Wishes(fat_bits=12), "any FAT12 holds; --fat 32 would do"),
+        (needs(1 << 60), Wishes(sector_bytes=4096), "more than any FAT holds$"),
         (
             needs(1, root_slots=65_500),
             Wishes(fat_bits=16),
