@@ -84,6 +84,28 @@ class Fixed:
         yield Region(0, self.size, self._kind, self._name)
 
 
+class Stretch:
+    """A part of a section, as a section: where others stand between its parts."""
+
+    def __init__(self, section: Section, start: int, size: int) -> None:
+        self.size = size
+        self._section = section
+        self._start = start
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        return self._section.pieces(self._start + offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        return self._section.extents(self._start + offset, length)
+
+    def regions(self) -> Iterator[Region]:
+        for region in self._section.regions():
+            start = max(region.offset - self._start, 0)
+            end = min(region.offset - self._start + region.length, self.size)
+            if start < end:
+                yield region._replace(offset=start, length=end - start)
+
+
 class Image:
     """Sections in a row, without gaps or overlaps: each starts where the one before it ends.
 

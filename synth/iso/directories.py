@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ...pieces import Extent, Kind, Piece
 from ..image import Region
 from ..tree import printable
+from .continuations import Continuations
 from .dates import NodeDates
 from .facets import Facet, header_lengths
 from .records import (
@@ -37,6 +38,8 @@ class FacetLayout(NamedTuple):
     """Where each record of a path table starts, in that order, and where the last one ends."""
     directory_starts: array[int]
     """The blocks of all directories before each one, by ordinal, and of all."""
+    continuations: Continuations | None
+    """The continuation area, which stands between the directories; None without Rock Ridge."""
     first_directory_block: int
     little_table_block: int
     big_table_block: int
@@ -51,18 +54,26 @@ class FacetLayout(NamedTuple):
         """The blocks of each path table."""
         return -(-self.path_table_bytes // BLOCK_BYTES)
 
+    @property
+    def directory_blocks(self) -> int:
+        """The blocks of all directories, with the continuation area."""
+        blocks = self.directory_starts[-1]
+        return blocks + self.continuations.blocks if self.continuations else blocks
+
     def directory_extent(self, ordinal: int) -> tuple[int, int]:
         """The first block of a directory, and its length in bytes."""
         starts = self.directory_starts
-        blocks = starts[ordinal + 1] - starts[ordinal]
-        return self.first_directory_block + starts[ordinal], blocks * BLOCK_BYTES
+        block, blocks = starts[ordinal], starts[ordinal + 1] - starts[ordinal]
+        if self.continuations:
+            block = self.continuations.directory_place(block)
+        return self.first_directory_block + block, blocks * BLOCK_BYTES
 
 
 class Directories:
-    """The section of a facet's directories, each in a run of whole blocks, by ordinal.
+    """A facet's directories, each in a run of whole blocks, by ordinal, as if nothing stood between
+    them.
 
-    `file_block` tells the first block of a file that isn't empty. With Rock Ridge, the
-    continuation area starts at `area_block`.
+    `file_block` tells the first block of a file that isn't empty.
     """
 
     def __init__(
@@ -71,7 +82,6 @@ class Directories:
         layout: FacetLayout,
         dates: NodeDates,
         file_block: Callable[[int], int],
-        area_block: int = 0,
     ) -> None:
         self.size = layout.directory_starts[-1] * BLOCK_BYTES
         self._facet = facet
@@ -79,7 +89,6 @@ class Directories:
         self._layout = layout
         self._dates = dates
         self._file_block = file_block
-        self._area_block = area_block
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         first = offset >> _BLOCK_SHIFT
@@ -124,7 +133,7 @@ class Directories:
             use = b""
             if rock_ridge:
                 bare = found.bare_lengths[node - start]
-                use = rock_ridge.system_use(node, bare, self._area_block)
+                use = rock_ridge.system_use(node, bare, self._layout.first_directory_block)
             flags = 0
             if self._tree.is_directory(node):
                 at, length = self._layout.directory_extent(self._tree.ordinal(node))
@@ -152,7 +161,8 @@ class Directories:
             other_node = self._tree.directories[other]
             if rock_ridge:
                 is_first = identifier == SELF and not ordinal
-                use = rock_ridge.header_use(other_node, self._area_block if is_first else None)
+                first_block = self._layout.first_directory_block if is_first else None
+                use = rock_ridge.header_use(other_node, first_block)
             extent = self._layout.directory_extent(other)
             date = self._dates.date(other_node)
             records.append(pack_directory_record(identifier, *extent, date, FLAG_DIRECTORY, use))

@@ -7,8 +7,8 @@ block 0 +-----------------------------+
         | boot catalogue              |
         +-----------------------------+
         | path tables                 |  L and M of each facet
-        | directories                 |  each a run of blocks: the root, then level by level
-        | continuation area           |  what Rock Ridge has no room for in directory records
+        | directories                 |  each a run of blocks: the root, then level by level, each
+        |   with continuation areas   |  with what Rock Ridge has no room for in directory records
         | Joliet's directories        |
         +-----------------------------+
         | boot file, image for UEFI   |  those that are no plain files of the tree
@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from ...pieces import Kind
 from ..contents import Contents
 from ..host import ScannedFiles
-from ..image import Fixed, Image, Section, Zeros
+from ..image import Fixed, Image, Section, Stretch, Zeros
 from ..tree import Tree
 from .directories import Directories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
@@ -52,12 +52,11 @@ def _sections(
     layout: Layout, tree: Tree, files: ScannedFiles, uefi_image: Section | None
 ) -> Iterator[Section]:
     options = layout.options
-    facets = [(layout.primary, layout.primary_layout, layout.area_block)]
+    facets = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:
-        facets.append((layout.joliet, layout.joliet_layout, 0))
+        facets.append((layout.joliet, layout.joliet_layout))
     directories = [
-        Directories(facet, place, layout.dates, layout.file_block, area_block)
-        for facet, place, area_block in facets
+        Directories(facet, place, layout.dates, layout.file_block) for facet, place in facets
     ]
     yield from system_area(layout)
     yield Fixed(primary_descriptor(layout, directories[0]), Kind.RESERVED, "primary descriptor")
@@ -70,17 +69,14 @@ def _sections(
     if layout.catalogue_block:
         catalogue = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size)
         yield Fixed(catalogue, Kind.TABLE, "boot catalogue")
-    for facet, place, _ in facets:
+    for facet, place in facets:
         yield PathTable(facet, place, big_endian=False)
         yield PathTable(facet, place, big_endian=True)
-    yield directories[0]
-    end = layout.primary_layout.first_directory_block + layout.primary_layout.directory_starts[-1]
-    if layout.primary.rock_ridge:
-        yield ContinuationArea(layout.primary.rock_ridge, layout.continuations, layout.area_block)
-        end += layout.continuations.blocks
+    yield from _with_continuations(layout, directories[0])
+    end = layout.primary_layout.first_directory_block + layout.primary_layout.directory_blocks
     if layout.joliet_layout:
         yield directories[1]
-        end += layout.joliet_layout.directory_starts[-1]
+        end += layout.joliet_layout.directory_blocks
     if layout.boot_file is not None and layout.bios:
         yield _gap(layout.bios.block - end)
         yield BootFile(
@@ -106,6 +102,18 @@ def _sections(
         yield from tail(layout)
         end += layout.tail_blocks
     assert end == layout.blocks
+
+
+def _with_continuations(layout: Layout, directories: Directories) -> Iterator[Section]:
+    """The primary tree's directories, and the runs of the continuation area between them."""
+    place, rock_ridge = layout.primary_layout, layout.primary.rock_ridge
+    if not rock_ridge:
+        yield directories
+        return
+    area = ContinuationArea(rock_ridge, place.first_directory_block)
+    for own, continued in rock_ridge.continuations.runs(place.directory_starts[-1]):
+        for section, blocks in ((directories, own), (area, continued)):
+            yield Stretch(section, blocks.start * BLOCK_BYTES, len(blocks) * BLOCK_BYTES)
 
 
 def _gap(blocks: int) -> Zeros:

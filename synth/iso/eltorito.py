@@ -84,6 +84,7 @@ class BootFile:
         self.files = files
         self._node = node
         self._start = start
+        self._grub_block_list = grub_block_list
         self._patches: list[tuple[int, int, Callable[[], bytes]]] = []
         if info:
             self._patches.append((BOOT_INFO_OFFSET, BOOT_INFO_END, self._table))
@@ -124,6 +125,13 @@ class BootFile:
         sector = self._start.block * (BLOCK_BYTES // _SECTOR_BYTES) + _GRUB_REST_SECTORS
         return sector.to_bytes(8, "little")
 
+    def _as_patched(self, data: bytes) -> bytes:
+        """The file's beginning with the list of blocks, which the checksum counts."""
+        start, stop = GRUB_BLOCK_LIST
+        if not self._grub_block_list:
+            return data
+        return data[:start] + self._block_list() + data[stop:]
+
     def _table(self) -> bytes:
         if self._info is None:
             total = 0
@@ -131,7 +139,7 @@ class BootFile:
                 share = min(_CHUNK_BYTES, self._start.size - offset)
                 data = self.files.read(self._node, offset, share)
                 if not offset:
-                    data = data[BOOT_INFO_END:]
+                    data = self._as_patched(data)[BOOT_INFO_END:]
                 data += bytes(-len(data) % 4)
                 total += sum(word for (word,) in _WORD.iter_unpack(data))
             self._info = BOOT_INFO_TABLE.build(

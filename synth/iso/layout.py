@@ -11,7 +11,6 @@ from ..kept import KEPT_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
-from .rockridge import Continuations
 
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
@@ -95,8 +94,6 @@ class Layout(NamedTuple):
     primary_layout: FacetLayout
     joliet: Facet | None
     joliet_layout: FacetLayout | None
-    continuations: Continuations
-    area_block: int
     catalogue_block: int
     """Of the boot catalogue; 0 if there is none."""
     boot_file: int | None

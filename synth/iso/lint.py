@@ -12,10 +12,11 @@ from .layout import Layout
 from .records import MOST_EXTENT_BYTES
 from .rockridge import LINUX_NAME_BYTES
 
-LEVEL_1, LINUX, MACOS, WINDOWS = "level 1", "Linux", "macOS", "Windows"
-READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS)
+LEVEL_1, LINUX, MACOS, WINDOWS, XORRISO = "level 1", "Linux", "macOS", "Windows", "xorriso"
+READERS = ALL = (LEVEL_1, LINUX, MACOS, WINDOWS, XORRISO)
 _MOST_LEVELS = 8  # of directories, the root included (ECMA-119, 6.8.2.1)
 _LINUX_EXTENTS = 100  # fs/isofs/inode.c: of a file of more, the rest is not there
+_XORRISO_TARGET_BYTES = 1023  # of a link that leads further, libisofs reads no image
 _WINDOWS_PATH_UNITS = 259 - len("D:\\")
 
 
@@ -63,6 +64,10 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
         if size > _LINUX_EXTENTS * MOST_EXTENT_BYTES:
             text = f"in more than {_LINUX_EXTENTS} extents (400 GiB): it reads no further"
             yield Finding(path, "trips", text, (LINUX,))
+        target = len(tree.targets.get(child, b""))
+        if layout.options.rock_ridge and target > _XORRISO_TARGET_BYTES:
+            text = f"a link of {target} bytes; with more than {_XORRISO_TARGET_BYTES} it reads none"
+            yield Finding(path, "trips", f"{text} of the image", (XORRISO,))
         if layout.options.joliet and (child in tree.targets or child in tree.rdevs):
             text = "neither file nor directory: is not in Joliet's tree"
             yield Finding(path, "trips", text, (WINDOWS,))

@@ -9,9 +9,9 @@ In the primary tree (ECMA-119, 7.5 and 7.6), for each directory on its own:
 3. Of names that became one, the first in byte order stays, the others' ends become numbers.
 
 In Joliet's tree: control characters and * / : ; ? \ , what is no UTF-8 and what is beyond U+FFFF
-become `_`; 64 characters (103 in the long relaxation), at most 16 of an extension kept; of names
-that became one, one that nothing changed stays, else the first; the others get `~2`, `~3`, ...
-before the extension.
+become `_`, as do dots and spaces at the end, which readers drop; 64 characters (103 in the long
+relaxation), at most 16 of an extension kept; of names that became one, one that nothing changed
+stays, else the first; the others get `~2`, `~3`, ... before the extension.
 
 With Rock Ridge, every name is also there byte by byte. All of this takes linear time.
 """
@@ -36,6 +36,7 @@ _LONGEST_PLAIN_FILE = 31
 _VERSION_END = f"{VERSION}/"
 _NO_CAPITAL = re.compile("[^A-Z0-9_./]")
 _NOT_JOLIET = re.compile("[\x00-\x1f*:;?\\\\\ud800-\udfff\U00010000-\U0010ffff]")
+_TRAILING = re.compile(r"[. ]+(?=/|\Z)")
 _LONGEST_JOLIET_EXTENSION = 16
 
 
@@ -103,7 +104,7 @@ def _make_unique(stems: list[str], extensions: list[str], most: int | None) -> N
 def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
     """The names of a directory's entries in Joliet's tree, without version."""
     text = joined.decode("utf-8", "surrogateescape")
-    names = _NOT_JOLIET.sub("_", text).split("/")
+    names = _fill_ends(_NOT_JOLIET.sub("_", text)).split("/")
     if max(map(len, names)) > most:
         names = [name if len(name) <= most else _cut(name, most) for name in names]
     taken = set(names)
@@ -127,12 +128,20 @@ def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
     return names
 
 
+def _fill_ends(text: str) -> str:
+    """Names joined by `/`, with `_` for what readers drop from their ends."""
+    if "./" in text or " /" in text or text.endswith((".", " ")):
+        return _TRAILING.sub(lambda match: "_" * len(match[0]), text)
+    return text
+
+
 def _cut(name: str, most: int, tail: str = "") -> str:
     """A name with `tail` before its extension, the stem cut so that all has `most` characters."""
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension) > _LONGEST_JOLIET_EXTENSION:
         stem, dot, extension = name, "", ""
-    return stem[: most - len(tail) - len(dot) - len(extension)] + tail + dot + extension
+    room = most - len(tail) - len(dot) - len(extension)
+    return _fill_ends(stem[:room] + tail + dot + extension)
 
 
 def joliet_key(name: str, *, is_directory: bool) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from ...errors import PlanError
 from ..tree import Tree, printable, some_paths
+from .continuations import Continuations
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
@@ -35,7 +36,7 @@ from .records import (
     PADDING_BLOCKS,
     SYSTEM_BLOCKS,
 )
-from .rockridge import Attributes, Continuations, RockRidge, hard_links
+from .rockridge import ER, Attributes, RockRidge, hard_links
 
 _BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
 _PAGE_BYTES = 4096  # what host file systems count in, and so what they can share
@@ -76,11 +77,10 @@ class _Plan:
             tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
         )
         self._leaders, counts = hard_links(tree)
-        self._continuations = Continuations()
         rock_ridge = None
         if options.rock_ridge:
             attributes = Attributes(tree, self._dates, options.preserve, self._leaders, counts)
-            rock_ridge = RockRidge(attributes, self._continuations)
+            rock_ridge = RockRidge(attributes, Continuations(end=len(ER)))
         self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes)
         self._joliet: Joliet | None = None
         if options.joliet:
@@ -102,9 +102,8 @@ class _Plan:
             (self._take(each.path_table_blocks), self._take(each.path_table_blocks))
             for each in filter(None, (primary, joliet))
         ]
-        primary_directories = self._take(primary.directory_starts[-1])
-        area_block = self._take(self._continuations.blocks) if options.rock_ridge else 0
-        joliet_directories = self._take(joliet.directory_starts[-1]) if joliet else 0
+        primary_directories = self._take(primary.directory_blocks)
+        joliet_directories = self._take(joliet.directory_blocks) if joliet else 0
         self._next_block += self._next_block & 1  # to a whole page, from here on
         bios = None
         if boot_file is not None:
@@ -132,8 +131,6 @@ class _Plan:
             primary_layout=_placed(primary, primary_directories, tables[0]),
             joliet=self._joliet,
             joliet_layout=_placed(joliet, joliet_directories, tables[-1]) if joliet else None,
-            continuations=self._continuations,
-            area_block=area_block,
             catalogue_block=catalogue_block,
             boot_file=boot_file,
             bios=bios,
@@ -240,7 +237,9 @@ class _Plan:
 
     def _identity(self) -> bytes:
         tree, options = self._tree, self._options
-        given = options._replace(zone=None, latest_ns=None, created_ns=None)
+        given = options._replace(
+            zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
+        )
         digest = hashlib.blake2b(repr(given).encode(), digest_size=36)
         digest.update(tree.names)
         digest.update(tree.sizes.tobytes())
@@ -290,18 +289,23 @@ def _placed(layout: FacetLayout, directories: int, tables: tuple[int, int]) -> F
 
 def _measure(facet: Facet) -> FacetLayout:
     """The sizes of a facet's directories and path tables; where they are is not known yet."""
-    tree = facet.tree
+    tree, rock_ridge = facet.tree, facet.rock_ridge
+    level_end = 1
     blocks: list[int] = []
     sorted_ordinals = array("I", [0])  # siblings, which stand side by side, in the disk's order
     identifier_bytes = array("B", [1])
     ends = array("I", [1])  # where there the directories in each directory end
     for ordinal in range(len(tree.directories)):
+        if ordinal == level_end:
+            level_end = len(sorted_ordinals)
+            if rock_ridge:
+                rock_ridge.continuations.end_level(sum(blocks))
         block_count, identifiers, bare_lengths = facet.measure(ordinal)
         blocks.append(block_count)
         if identifiers:
             children = tree.children(ordinal)
-            if facet.rock_ridge:
-                facet.rock_ridge.continue_all(children, bare_lengths)
+            if rock_ridge:
+                rock_ridge.continue_all(children, bare_lengths)
             nodes = tree.directories_among(children)
             if nodes:
                 names = [identifiers[node - children.start] for node in nodes]
@@ -309,6 +313,8 @@ def _measure(facet: Facet) -> FacetLayout:
                 own = range(ends[-1], ends[-1] + len(names))
                 sorted_ordinals.extend(sorted(own, key=lambda each: names[each - own.start]))
         ends.append(len(sorted_ordinals))
+    if rock_ridge:
+        rock_ridge.continuations.end_level(sum(blocks))
     order = array("I", [0])
     for number, ordinal in enumerate(order, 1):  # it grows meanwhile
         below = sorted_ordinals[ends[ordinal] : ends[ordinal + 1]]
@@ -324,6 +330,7 @@ def _measure(facet: Facet) -> FacetLayout:
         path_order=order,
         path_offsets=array("I", accumulate(lengths, initial=0)),
         directory_starts=array("I", accumulate(blocks, initial=0)),
+        continuations=rock_ridge.continuations if rock_ridge else None,
         first_directory_block=0,
         little_table_block=0,
         big_table_block=0,

@@ -2,23 +2,20 @@
 
 Specifications: SUSP 1.12 (IEEE P1281), RRIP 1.12 (IEEE P1282). An entry is a signature of two
 letters, its length, a version, and data. What a record has no room for stands in the continuation
-area, one run of entries a node:
+area (see `continuations`), one part of entries a node:
 
 - All entries are in the record if it stays within 254 bytes.
 - Otherwise the record has PX, TF and PN, and CE leads to the others: NM and SL. If it has room for
   the name it has NM too, as some readers follow no CE.
-- A run never crosses a block; one that is longer than a block goes on, by CE, in the next one.
+- A part never crosses a block; what is longer than a block goes on, by CE, in the next one.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from operator import sub
 from typing import NamedTuple
 
@@ -27,6 +24,7 @@ from construct import Bytes, Const, Construct, Int8ul, Struct
 from ...pieces import Extent, Kind, Piece
 from ..image import Region
 from ..tree import Tree
+from .continuations import Continuations
 from .dates import NodeDates
 from .records import (
     BLOCK_BYTES,
@@ -136,46 +134,13 @@ class Attributes(NamedTuple):
         return self.leaders.get(node, node) + 1
 
 
-@dataclass
-class Continuations:
-    """Which nodes have entries in the continuation area, and where there. Offsets in bytes."""
-
-    nodes: array[int] = field(default_factory=partial(array, "I"))
-    """Ascending."""
-    offsets: array[int] = field(default_factory=partial(array, "Q"))
-    named: set[int] = field(default_factory=set)
-    """Those of the nodes whose names are in their records."""
-    end: int = len(ER)
-    """The first byte that is free; ER comes first."""
-
-    def add(self, node: int, entries: Sequence[bytes]) -> None:
-        """Finds a place for a node's entries. Nodes come in order."""
-        total = sum(map(len, entries))
-        start = self.end
-        if start % BLOCK_BYTES + total > BLOCK_BYTES:
-            start = -(-start // BLOCK_BYTES) * BLOCK_BYTES
-        self.nodes.append(node)
-        self.offsets.append(start)
-        runs = _runs(entries)
-        self.end = start + (len(runs) - 1) * BLOCK_BYTES + sum(map(len, runs[-1]))
-
-    def offset(self, node: int) -> int:
-        """Where a node's entries start; it must have some."""
-        return self.offsets[bisect_left(self.nodes, node)]
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks the area takes."""
-        return -(-self.end // BLOCK_BYTES)
-
-
 class RockRidge:
     """The system use fields of a tree's directory records."""
 
     def __init__(self, attributes: Attributes, continuations: Continuations) -> None:
         self._attributes = attributes
         self._tree = attributes.tree
-        self._continuations = continuations
+        self.continuations = continuations
         self._posix: dict[tuple[int, int, int], bytes] = {}
         self._devices = {
             node: number for node, number in self._tree.rdevs.items() if attributes.is_device(node)
@@ -203,8 +168,8 @@ class RockRidge:
             count = _kept_count(bare_lengths[at] + self._own_length(node), entries)
             if count < len(entries):
                 if count:
-                    self._continuations.named.add(node)
-                self._continuations.add(node, entries[count:])
+                    self.continuations.named.add(node)
+                self.continuations.add(node, _parts(entries[count:]))
 
     def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
         """What the lengths are if everything has room, and nothing is a link or a device."""
@@ -233,15 +198,20 @@ class RockRidge:
     def _own_length(self, node: int) -> int:
         return _ALWAYS_BYTES + (_PN_BYTES if node in self._devices else 0)
 
-    def header_use(self, node: int, area_block: int | None) -> bytes:
-        """What `.` and `..` have; with the `area_block`, it is the root's `.`."""
-        if area_block is None:
+    def header_use(self, node: int, first_block: int | None) -> bytes:
+        """What `.` and `..` have; with the `first_block` of directories and area, it is the root's
+        `.`.
+        """
+        if first_block is None:
             return self._always(node)
         sp: bytes = SP.build({})
-        return sp + self._always(node) + _continue_at(area_block, 0, len(ER))
+        block = first_block + self.continuations.area_place(0)
+        return sp + self._always(node) + _continue_at(block, 0, len(ER))
 
-    def system_use(self, node: int, bare_length: int, area_block: int) -> bytes:
-        """All that a node's record has; the continuation area starts at `area_block`."""
+    def system_use(self, node: int, bare_length: int, first_block: int) -> bytes:
+        """All that a node's record has; directories and continuation area start at
+        `first_block`.
+        """
         own = self._always(node)
         if node not in self._unusual:
             name = self._tree.name(node)
@@ -249,16 +219,15 @@ class RockRidge:
                 return own + b"NM" + bytes((_NM_HEADER + len(name), 1, 0)) + name
         rdev = self._devices.get(node)
         if rdev is not None:
-            numbers = {"dev_t_high": os.major(rdev), "dev_t_low": os.minor(rdev)}
-            own += PN.build(numbers)
+            own += PN.build(_device(rdev))
         entries = self.outgrowing(node)
         count = _kept_count(bare_length + len(own), entries)
         own += b"".join(entries[:count])
         if count == len(entries):
             return own
-        block, offset = divmod(self._continuations.offset(node), BLOCK_BYTES)
-        size = _run_bytes(_runs(entries[count:]), 0)
-        return own + _continue_at(area_block + block, offset, size)
+        block, offset = divmod(self.continuations.offset(node), BLOCK_BYTES)
+        size = _part_bytes(_parts(entries[count:]), 0)
+        return own + _continue_at(first_block + self.continuations.area_place(block), offset, size)
 
     def outgrowing(self, node: int) -> list[bytes]:
         """The entries of a node that its record may have no room for: NM and SL."""
@@ -277,15 +246,15 @@ class RockRidge:
             entries += link_entries(target)
         return entries
 
-    def area_runs(self, node: int, area_block: int) -> Iterator[tuple[int, bytes]]:
+    def area_parts(self, node: int, first_block: int) -> Iterator[tuple[int, bytes]]:
         """A node's entries in the continuation area: offset there, and bytes within a block."""
-        start = self._continuations.offset(node)
-        runs = _runs(self.outgrowing(node)[node in self._continuations.named :])
-        for number, run in enumerate(runs):
-            data = b"".join(run)
-            if number + 1 < len(runs):
-                block = start // BLOCK_BYTES + number + 1
-                data += _continue_at(area_block + block, 0, _run_bytes(runs, number + 1))
+        start = self.continuations.offset(node)
+        parts = _parts(self.outgrowing(node)[node in self.continuations.named :])
+        for number, part in enumerate(parts):
+            data = b"".join(part)
+            if number + 1 < len(parts):
+                block = self.continuations.area_place(start // BLOCK_BYTES + number + 1)
+                data += _continue_at(first_block + block, 0, _part_bytes(parts, number + 1))
             yield start + number * BLOCK_BYTES, data
 
     def _always(self, node: int) -> bytes:
@@ -305,14 +274,14 @@ class RockRidge:
 
 
 class ContinuationArea:
-    """The section of what directory records have no room for; rendered block by block."""
+    """What directory records have no room for, rendered block by block, as if it were in one piece.
 
-    def __init__(
-        self, rock_ridge: RockRidge, continuations: Continuations, first_block: int
-    ) -> None:
-        self.size = continuations.blocks * BLOCK_BYTES
+    Directories and the area start at `first_block`.
+    """
+
+    def __init__(self, rock_ridge: RockRidge, first_block: int) -> None:
+        self.size = rock_ridge.continuations.blocks * BLOCK_BYTES
         self._rock_ridge = rock_ridge
-        self._continuations = continuations
         self._first_block = first_block
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
@@ -321,11 +290,12 @@ class ContinuationArea:
         buffer = bytearray(-(-end // BLOCK_BYTES) * BLOCK_BYTES - first)
         if first == 0:
             buffer[: len(ER)] = ER
-        offsets, nodes = self._continuations.offsets, self._continuations.nodes
-        # One back: a run that is longer than a block may have started before.
+        continuations = self._rock_ridge.continuations
+        offsets, nodes = continuations.offsets, continuations.nodes
+        # One back: what is longer than a block may have started before.
         at = max(bisect_right(offsets, first) - 1, 0)
         while at < len(nodes) and offsets[at] < end:
-            for start, data in self._rock_ridge.area_runs(nodes[at], self._first_block):
+            for start, data in self._rock_ridge.area_parts(nodes[at], self._first_block):
                 if first <= start < end:
                     buffer[start - first : start - first + len(data)] = data
             at += 1
@@ -353,6 +323,19 @@ def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
     return leaders, counts
 
 
+def _device(number: int) -> dict[str, int]:
+    """A device's number in the fields of PN (RRIP, 4.1.2).
+
+    They are the halves of 64 bits, where the smaller of Linux's numbers are major << 8 | minor:
+    all readers take these. What doesn't fit there has major and minor in the fields, as mkisofs
+    has it for all of them, and only Linux takes that.
+    """
+    major, minor = os.major(number), os.minor(number)
+    if 0 < major < 1 << 12 and minor < 1 << 8:
+        return {"dev_t_high": 0, "dev_t_low": major << 8 | minor}
+    return {"dev_t_high": major, "dev_t_low": minor}
+
+
 def _kept_count(length: int, entries: Sequence[bytes]) -> int:
     """How many of the entries that may outgrow a record of this length so far stay in it."""
     if length + sum(map(len, entries)) <= MOST_RECORD_BYTES:
@@ -361,23 +344,23 @@ def _kept_count(length: int, entries: Sequence[bytes]) -> int:
     return int(is_whole and length + len(entries[0]) + _CE_BYTES <= MOST_RECORD_BYTES)
 
 
-def _runs(entries: Sequence[bytes]) -> list[list[bytes]]:
-    """Entries as they stand in blocks: one run, or several that leave room for a CE each."""
+def _parts(entries: Sequence[bytes]) -> list[list[bytes]]:
+    """Entries as they stand in blocks: one part, or several that leave room for a CE each."""
     if sum(map(len, entries)) <= BLOCK_BYTES:
         return [list(entries)]
-    runs: list[list[bytes]] = [[]]
+    parts: list[list[bytes]] = [[]]
     room = BLOCK_BYTES - CE.sizeof()
     for entry in entries:
-        if sum(map(len, runs[-1])) + len(entry) > room:
-            runs.append([])
-        runs[-1].append(entry)
-    return runs
+        if sum(map(len, parts[-1])) + len(entry) > room:
+            parts.append([])
+        parts[-1].append(entry)
+    return parts
 
 
-def _run_bytes(runs: Sequence[Sequence[bytes]], number: int) -> int:
-    """The length of a run, with the CE that leads to the next one."""
-    size = sum(map(len, runs[number]))
-    return size + _CE_BYTES if number + 1 < len(runs) else size
+def _part_bytes(parts: Sequence[Sequence[bytes]], number: int) -> int:
+    """The length of a part, with the CE that leads to the next one."""
+    size = sum(map(len, parts[number]))
+    return size + _CE_BYTES if number + 1 < len(parts) else size
 
 
 def _continue_at(block: int, offset: int, length: int) -> bytes:

@@ -79,6 +79,16 @@ def kinds(root: Path) -> None:
     (root / "private").mkdir(mode=0o700)
 
 
+def long_directories(root: Path) -> None:
+    """Names that records have no room for, of directories on several levels."""
+    for name in ("資料" * 22, "空" * 50, "plain"):
+        for below in ("資" * 60, "empty" * 40, "b"):
+            (root / name / below).mkdir(parents=True)
+        (root / name / ("資" * 60) / ("last" * 50)).mkdir()
+        (root / name / ("資" * 60) / ("last" * 50) / "file").write_bytes(name.encode())
+        (root / name / ("資" * 60) / "file").write_bytes(name.encode())
+
+
 def raw_names(root: Path) -> None:
     """Names that are no text, and of every byte that there is."""
     every = bytes(byte for byte in range(1, 256) if byte != 0x2F)
@@ -106,7 +116,7 @@ def large(root: Path) -> None:
 
 
 OWN: dict[str, Callable[[Path], None]] = {
-    maker.__name__: maker for maker in (links, kinds, raw_names, large)
+    maker.__name__: maker for maker in (links, kinds, long_directories, raw_names, large)
 }
 WHOLE = [
     *real_trees(),
@@ -168,7 +178,9 @@ def isos(tmp_path_factory):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("name", ["sizes", "deep", "links", "kinds", "raw_names", "long_names"])
+@pytest.mark.parametrize(
+    "name", ["sizes", "deep", "links", "kinds", "long_directories", "raw_names"]
+)
 def test_a_strict_reader_has_no_complaint(isos, name, options):
     level = 1 if options == "level 1" else 3
     iso_strict.check(isos(name, options).image, level=level)
@@ -248,6 +260,39 @@ def test_libarchive_reads_joliet_names_as_they_are(isos, name, tmp_path):
     assert {path: found[path].data for path in expected if path in found}.keys() == expected.keys()
     twins = {b"\xc3\xa9.txt"}
     assert all(found[path].data == expected[path] for path in expected.keys() - twins)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_all_readers_find_the_numbers_of_devices(tmp_path):
+    need_tool("bsdtar", "xorriso")
+    (tmp_path / "tree").mkdir()
+    numbers = {"null": (1, 3), "disk": (8, 1), "last": (259, 255)}
+    for name, number in numbers.items():
+        os.mknod(tmp_path / "tree" / name, 0o20666, os.makedev(*number))
+    image = tmp_path / "disk.iso"
+    assert vfloppy("build", "-q", tmp_path / "tree", image).returncode == 0
+    listed = (
+        output("bsdtar", "-tvf", str(image)),
+        output("xorriso", "-indev", str(image), "-lsl", "/"),
+    )
+    for text in listed:
+        found = re.findall(r"^c.* (\d+),(\d+) .*?(\w+)'?$", text, re.MULTILINE)
+        assert {name: (int(major), int(minor)) for major, minor, name in found} == numbers
+
+
+@pytest.mark.parametrize("options", [(), ("--no-joliet", "--no-rock-ridge"), ("--no-padding",)])
+def test_a_sum_for_checking_the_media_can_be_implanted(tmp_path, options):
+    need_tool("implantisomd5", "checkisomd5")
+    image = tmp_path / "disk.iso"
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file").write_bytes(os.urandom(1 << 20))
+    assert vfloppy("build", "-q", *options, tmp_path / "tree", image).returncode == 0
+    output("implantisomd5", str(image))
+    assert run("checkisomd5", str(image)).returncode == 0
+    with open(image, "r+b") as file:
+        file.seek(600_000)
+        file.write(b"damage")
+    assert run("checkisomd5", str(image)).returncode == 1
 
 
 @pytest.mark.parametrize("options", ["default", "no Joliet"])

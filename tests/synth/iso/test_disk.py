@@ -333,6 +333,17 @@ def test_an_image_of_more_blocks_than_32_bits_is_refused(tmp_path):
         plan(tree)
 
 
+def test_what_a_server_may_keep_is_no_part_of_the_bytes(tmp_path, make):
+    (tmp_path / "boot").write_bytes(os.urandom(3000))
+    options = {"boot_bios": "boot", "boot_uefi": "boot", "hybrid": True, "mbr_code": b"code"}
+    images = [
+        make(tmp_path, **options, **more)[2]
+        for more in ({}, {"cache_bytes": 1}, {"strict": True}, {"level": 2})
+    ]
+    first, *others = [read(image, 0, image.size) for image in images]
+    assert [other == first for other in others] == [True, True, False]
+
+
 def test_a_tree_elsewhere_in_another_order_gives_the_same_bytes(tmp_path, make):
     images = []
     for name, order in (("one", 1), ("two", -1)):

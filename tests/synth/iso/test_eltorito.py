@@ -130,6 +130,9 @@ def test_grubs_code_goes_on_behind_the_first_block_of_its_image(bootable, make):
     served = read(image, layout.bios.block * BLOCK, len(host))
     rest = struct.pack("<Q", layout.bios.block * 4 + 5)
     assert served[64:] == host[64:2548] + rest + host[2556:]
+    padded = served[64:] + bytes(-len(served) % 4)
+    total = sum(struct.unpack(f"<{len(padded) // 4}I", padded)) & 0xFFFF_FFFF
+    assert struct.unpack_from("<I", served, 20) == (total,), "the sum counts the list of blocks"
     for offset in (7, 8, 30, 63, 64, 2547, 2548, 2550, 2555, 2556):
         for length in (1, 2, 57, 2500):
             found = read(image, layout.bios.block * BLOCK + offset, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from vfloppy.synth.iso.lint import LEVEL_1, LINUX, MACOS, WINDOWS, lint
+from vfloppy.synth.iso.lint import LEVEL_1, LINUX, MACOS, WINDOWS, XORRISO, lint
 
 
 def findings(make, root, reader, **options) -> list[tuple[str, str]]:
@@ -102,3 +102,11 @@ def test_renamed_clamped_and_skipped_are_for_all(tmp_path, make):
     assert ("link", "symbolic link") in found
     if os.stat(tmp_path / "old").st_mtime < -(2 << 30):
         assert ("old", "its time is outside of 1900 to 2155") in found
+
+
+def test_xorriso_is_told_of_links_that_lead_too_far(tmp_path, make):
+    for length in (1023, 1024):
+        (tmp_path / f"{length}").symlink_to("t" * length)
+    assert findings(make, tmp_path, XORRISO) == [
+        ("1024", "a link of 1024 bytes; with more than 1023 it reads none of the image")
+    ]

@@ -168,6 +168,14 @@ def test_in_joliet_a_name_that_nothing_changed_is_nobody_else_s():
     ]
 
 
+def test_in_joliet_nothing_stands_at_the_end_that_readers_drop():
+    """Linux and 7-Zip drop dots, Windows spaces as well."""
+    assert joliet("v", "v.", "v..", "a . ", "b. c") == ["v", "v_", "v__", "a___", "b. c"]
+    assert joliet("x" * 63 + ".y", most=64) == ["x" * 62 + ".y"]
+    assert joliet("x" * 63 + " and more", most=64) == ["x" * 63 + "_"]
+    assert joliet("v.", "v_", "w.") == ["v_~2", "v_", "w_"]
+
+
 def test_joliet_sorts_by_name_then_by_extension():
     names = ["a.b", "a", "a1.a", "a.a"]
     ordered = sorted(names, key=lambda name: joliet_key(name, is_directory=False))

@@ -56,7 +56,7 @@ def test_system_use_is_as_declared(tmp_path, make):
     tree, layout, _ = make(tmp_path)
     rock_ridge: RockRidge = layout.primary.rock_ridge
     node = tree.find("x")
-    use = rock_ridge.system_use(node, 38, layout.area_block)
+    use = rock_ridge.system_use(node, 38, layout.primary_layout.first_directory_block)
     px = PX.parse(use)
     assert (px.st_mode, px.st_nlink, px.st_uid, px.st_gid) == (0o100444, 1, 0, 0)
     tf = TF.parse(use[PX.sizeof() :])

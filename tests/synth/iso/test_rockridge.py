@@ -8,11 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vfloppy.synth.iso.rockridge import (
-    ER,
-    Continuations,
-    _runs,
-)
+from vfloppy.synth.iso.continuations import Continuations
+from vfloppy.synth.iso.rockridge import ER, _parts
 from vfloppy.synth.iso.symlinks import link_entries
 
 BLOCK = 2048
@@ -69,21 +66,45 @@ def test_any_link_is_read_as_it_is(names):
 
 
 @given(st.lists(st.lists(st.integers(5, 255), min_size=1, max_size=40), max_size=40))
-def test_areas_stay_within_blocks_and_never_overlap(lengths):
-    area = Continuations()
+def test_entries_stay_within_blocks_and_never_overlap(lengths):
+    area = Continuations(end=len(ER))
     taken = [(0, len(ER))]
     for node, entry_lengths in enumerate(lengths):
-        entries = [bytes(length) for length in entry_lengths]
-        area.add(node, entries)
-        runs = _runs(entries)
-        for number, run in enumerate(runs):
-            size = sum(map(len, run)) + (28 if number + 1 < len(runs) else 0)
+        parts = _parts([bytes(length) for length in entry_lengths])
+        area.add(node, parts)
+        for number, part in enumerate(parts):
+            size = sum(map(len, part)) + (28 if number + 1 < len(parts) else 0)
             start = area.offset(node) + number * BLOCK
             assert start % BLOCK + size <= BLOCK
             assert not number or start % BLOCK == 0
             taken.append((start, start + size))
     assert all(end <= start for (_, end), (start, _) in pairwise(taken))
     assert taken[-1][1] <= area.end <= area.blocks * BLOCK
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), min_size=1, max_size=9))
+def test_the_area_stands_behind_the_directories_of_each_level(levels):
+    """Levels have directories of so many blocks in all, and so many entries of half a block."""
+    area = Continuations(end=len(ER))
+    directories, nodes, row = 0, 0, []
+    for blocks, entries in levels:
+        row += [("directory", directories + number) for number in range(blocks)]
+        directories += blocks
+        before = area.area_ends[-1] if area.area_ends else 0
+        for _ in range(entries):
+            area.add(nodes, _parts([bytes(250)] * 4))
+            nodes += 1
+        area.end_level(directories)
+        row += [("area", number) for number in range(before, area.blocks)]
+    places = {"directory": area.directory_place, "area": area.area_place}
+    assert [places[kind](number) for kind, number in row] == list(range(len(row)))
+    runs = [
+        (kind, block)
+        for own, continued in area.runs(directories)
+        for kind, blocks in (("directory", own), ("area", continued))
+        for block in blocks
+    ]
+    assert runs == row
 
 
 def test_neutral_modes_let_all_read_and_nobody_write(tmp_path, make):
