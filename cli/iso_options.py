@@ -35,9 +35,13 @@ def check_iso(values: Mapping[str, Any], given: Set[str]) -> None:
 
     for option, field in _TEXTS.items():
         check_text(field, values[option])
-    for name in ("boot_load_size", "boot_info_table"):
+    for name in ("boot_load_size", "boot_info_table", "boot_floppy"):
         if name in given and not values["boot_bios"]:
             raise click.UsageError(f"--{name.replace('_', '-')} is about --boot-bios PATH")
+        if name in given and name != "boot_floppy" and values["boot_floppy"]:
+            raise click.UsageError(f"--boot-floppy goes without --{name.replace('_', '-')}")
+    if values["boot_floppy"] and values["mbr_code"]:
+        raise click.UsageError("--boot-floppy goes without --mbr-code, which starts no diskette")
     if values["boot_uefi"] and values["boot_uefi_dir"]:
         raise click.UsageError("--boot-uefi goes without --boot-uefi-dir: one image is started")
     if values["joliet_long"] and not values["joliet"]:
@@ -111,6 +115,11 @@ ISO_OPTIONS = (
     ),
     click.option(
         "--boot-bios", metavar="PATH", help="What a BIOS starts: isolinux.bin, say, in the tree."
+    ),
+    click.option(
+        "--boot-floppy",
+        is_flag=True,
+        help="That is the image of a diskette (1.2M, 1.44M or 2.88M), which the BIOS emulates.",
     ),
     click.option(
         "--boot-load-size",

@@ -62,6 +62,7 @@ class DiskOptions(NamedTuple):
     """In nanoseconds since 1970."""
     padding: bool
     boot_bios: str | None
+    boot_floppy: bool
     boot_load_size: int
     boot_info_table: bool
     boot_uefi: str | None

@@ -117,7 +117,7 @@ class _Comparison:
         fat_zone: tzinfo | None = UTC if options.utc else None
         self._zone = fat_zone if disk.is_fat else UTC
         self._latest_ns = source_date_epoch()
-        boots = options.boot_bios and options.boot_info_table
+        boots = options.boot_bios and options.boot_info_table and not options.boot_floppy
         self._patched = disk.tree.find(options.boot_bios) if boots and options.boot_bios else None
 
     def run(self, image: BinaryIO, progress: Callable[[int], None]) -> Iterator[Difference]:

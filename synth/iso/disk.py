@@ -33,7 +33,7 @@ from .directories import Directories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
 from .hybrid import system_area, tail
 from .layout import Layout
-from .records import BLOCK_BYTES, PADDING_BLOCKS, TERMINATOR
+from .records import BLOCK_BYTES, FLOPPY_MEDIA, PADDING_BLOCKS, TERMINATOR
 from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
 
@@ -67,7 +67,8 @@ def _sections(
         yield Fixed(descriptor, Kind.RESERVED, "Joliet's descriptor")
     yield Fixed(TERMINATOR, Kind.RESERVED, "terminator")
     if layout.catalogue_block:
-        catalogue = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size)
+        media = FLOPPY_MEDIA[layout.bios.size] if options.boot_floppy and layout.bios else 0
+        catalogue = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size, media)
         yield Fixed(catalogue, Kind.TABLE, "boot catalogue")
     for facet, place in facets:
         yield PathTable(facet, place, big_endian=False)

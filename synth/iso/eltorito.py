@@ -17,6 +17,7 @@ from .records import (
     BOOT_INFO_TABLE,
     BOOT_RECORD,
     LAST_SECTION_HEADER,
+    NO_EMULATION,
     PLATFORM_BIOS,
     PLATFORM_UEFI,
     SECTION_HEADER,
@@ -37,15 +38,19 @@ def boot_record(catalogue_block: int) -> bytes:
     return record
 
 
-def boot_catalogue(bios: Start | None, uefi: Start | None, load_size: int) -> bytes:
-    """The catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes."""
+def boot_catalogue(
+    bios: Start | None, uefi: Start | None, load_size: int, media: int = NO_EMULATION
+) -> bytes:
+    """The catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes, and
+    `media` what it emulates.
+    """
     # A length that its field can't hold is 0: up to the end of the medium, say UEFI's loaders.
     uefi_sectors = -(-uefi.size // _SECTOR_BYTES) if uefi else 0
     if uefi_sectors > _MOST_SECTORS:
         uefi_sectors = 0
     entries: list[bytes] = []
     if bios:
-        entries += [_validation(PLATFORM_BIOS), _boot_entry(load_size, bios.block)]
+        entries += [_validation(PLATFORM_BIOS), _boot_entry(load_size, bios.block, media)]
     elif uefi:
         entries += [_validation(PLATFORM_UEFI), _boot_entry(uefi_sectors, uefi.block)]
     if bios and uefi:
@@ -65,8 +70,9 @@ def _validation(platform: int) -> bytes:
     return entry
 
 
-def _boot_entry(sectors: int, block: int) -> bytes:
-    entry: bytes = BOOT_ENTRY.build({"SectorCount": sectors, "LoadRBA": block})
+def _boot_entry(sectors: int, block: int, media: int = NO_EMULATION) -> bytes:
+    fields = {"BootMediaType": media, "SectorCount": sectors, "LoadRBA": block}
+    entry: bytes = BOOT_ENTRY.build(fields)
     return entry
 
 

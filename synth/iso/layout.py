@@ -56,6 +56,8 @@ class IsoOptions(NamedTuple):
     """The path in the tree of what a BIOS starts."""
     boot_load_size: int = 4
     """How much of that a BIOS loads, in units of 512 bytes."""
+    boot_floppy: bool = False
+    """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
     """Tell that program where it is."""
     boot_uefi: str | None = None

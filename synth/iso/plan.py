@@ -30,6 +30,7 @@ from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
 from .records import (
     BLOCK_BYTES,
     BOOT_INFO_END,
+    FLOPPY_MEDIA,
     MOST_BLOCKS,
     MOST_EXTENT_BYTES,
     MOST_PARENT_NUMBER,
@@ -158,6 +159,14 @@ class _Plan:
         options = self._options
         bios_node = self._boot_node(options.boot_bios, "--boot-bios")
         uefi_node = self._boot_node(options.boot_uefi, "--boot-uefi")
+        if options.boot_floppy and bios_node is not None:
+            size = self._tree.sizes[bios_node]
+            if size not in FLOPPY_MEDIA:
+                sizes = ", ".join(map(str, FLOPPY_MEDIA))
+                raise PlanError(
+                    f"--boot-bios {options.boot_bios} has {size} bytes; the diskettes of "
+                    f"--boot-floppy have {sizes}"
+                )
         needed = 0
         if options.boot_info_table:
             needed, what = BOOT_INFO_END, "takes a boot info table"

@@ -151,7 +151,7 @@ VALIDATION_ENTRY = Struct(
 )
 BOOT_ENTRY = Struct(
     "BootIndicator" / Const(0x88, Int8ul),
-    "BootMediaType" / Const(0, Int8ul),  # no emulation
+    "BootMediaType" / Int8ul,
     "LoadSegment" / Const(0, Int16ul),
     "SystemType" / Const(0, Int8ul),
     Padding(1),
@@ -159,6 +159,9 @@ BOOT_ENTRY = Struct(
     "LoadRBA" / Int32ul,
     Padding(20),
 )
+NO_EMULATION = 0
+FLOPPY_MEDIA = {1200 << 10: 1, 1440 << 10: 2, 2880 << 10: 3}
+"""The media types of diskettes that a BIOS emulates, by their length in bytes."""
 SECTION_HEADER = Struct(
     "HeaderIndicator" / Int8ul,
     "PlatformID" / Int8ul,

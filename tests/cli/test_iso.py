@@ -56,6 +56,15 @@ def test_links_and_pipes_are_kept_with_rock_ridge_only(tree):
         (("--partition", "gpt"), "--partition is for --format fat"),
         (("--normalize", "nfc"), "--normalize is for --format fat"),
         (("--boot-load-size", "8"), "--boot-load-size is about --boot-bios PATH"),
+        (("--boot-floppy",), "--boot-floppy is about --boot-bios PATH"),
+        (
+            ("--boot-bios", "x", "--boot-floppy", "--boot-load-size", "4"),
+            "--boot-floppy goes without --boot-load-size",
+        ),
+        (
+            ("--boot-bios", "x", "--boot-floppy", "--hybrid", "--mbr-code", __file__),
+            "--boot-floppy goes without --mbr-code",
+        ),
         (("--label", "x" * 33), "has 33 characters"),
         (("--publisher", "ü"), "printable ASCII"),
         (("--boot-uefi", "x", "--boot-uefi-dir", "."), "--boot-uefi goes without"),
@@ -141,6 +150,13 @@ def test_an_image_for_uefi_takes_the_smallest_fat_that_holds_it(tree, tmp_path):
             sizes[size] = json.loads(out)["size"]
     assert sizes[1] < 4 << 20
     assert 300 << 20 < sizes[300 << 20] < 330 << 20
+
+
+def test_a_diskette_to_emulate_has_the_length_of_one(tree):
+    options = ("--format", "iso", "--boot-bios", "boot/isolinux.bin", "--boot-floppy")
+    status, _, text = run("map", *options, tree)
+    assert status == 1
+    assert "has 3000 bytes; the diskettes of --boot-floppy have 1228800, 1474560, 2949120" in text
 
 
 def test_what_is_lost_of_the_disk_inside_is_told(tree, tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from tools import ENVIRONMENT, VFLOPPY, need_tool, run
+from tools import ENVIRONMENT, VFLOPPY, need_tool, run, vfloppy
 
 _PRINT_AND_RESET = """
     73 03 be fe 7d          jnc print; mov si, 7dfe
@@ -35,6 +37,13 @@ BOOT_CODE = f"""
 def machine_code(listing: str) -> bytes:
     """The bytes of a listing: what stands before the wide gap of each line."""
     return b"".join(bytes.fromhex(line.strip().partition("  ")[0]) for line in listing.splitlines())
+
+
+def boot_sector(path: Path) -> Path:
+    """The boot code, as a boot sector in a file."""
+    sector = b"\xeb\x3c\x90".ljust(62, b"\0") + machine_code(BOOT_CODE)
+    path.write_bytes(sector.ljust(510, b"\0") + b"\x55\xaa")
+    return path
 
 
 def start(drive: str, *arguments: str) -> str:
@@ -85,12 +94,24 @@ def test_the_partition_begins_where_the_table_says_by_cylinder(options, tmp_path
     ids=" ".join,
 )
 def test_the_root_directory_is_where_the_boot_sector_says_by_track(arguments, tmp_path):
-    code, root = tmp_path / "code", tmp_path / "tree"
-    code.write_bytes(b"\xeb\x3c\x90".ljust(62, b"\0") + machine_code(BOOT_CODE).ljust(448, b"\0"))
-    with code.open("ab") as file:
-        file.write(b"\x55\xaa")
+    code, root = boot_sector(tmp_path / "code"), tmp_path / "tree"
     root.mkdir()
     (root / "file").write_bytes(b"x")
     words = [word.replace("{}", str(root)) for word in arguments]
     printed = start("floppy", "--boot-sector", str(code), "--label", "FROM TRACKS", *words)
     assert printed.endswith("FROM TRACKS")
+
+
+@pytest.mark.parametrize("model", ["1.2M", "1.44M", "2.88M"])
+@pytest.mark.parametrize("more", [(), ("--boot-uefi-dir",)], ids=["bios", "bios and uefi"])
+def test_a_diskette_that_is_emulated_from_a_cd(model, more, tmp_path):
+    code, root = boot_sector(tmp_path / "code"), tmp_path / "tree"
+    (tmp_path / "drivers").mkdir()
+    (tmp_path / "drivers" / "file").write_bytes(b"x")
+    root.mkdir()
+    floppy = ("--floppy", model, "--boot-sector", code, "--label", "FROM A CD")
+    done = vfloppy("build", "-q", *floppy, tmp_path / "drivers", root / "floppy.img")
+    assert done.returncode == 0, done.stderr
+    words = ["--format", "iso", "--boot-bios", "floppy.img", "--boot-floppy"]
+    words += [str(word) for each in more for word in (each, tmp_path / "drivers")]
+    assert start("ide,media=cdrom", *words, str(root)).endswith("FROM A CD  ")

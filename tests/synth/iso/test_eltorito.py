@@ -13,6 +13,7 @@ from vfloppy.pieces import Kind
 from vfloppy.synth.image import Fixed
 from vfloppy.synth.iso.eltorito import boot_catalogue
 from vfloppy.synth.iso.layout import Start
+from vfloppy.synth.iso.records import FLOPPY_MEDIA
 
 BLOCK = 2048
 
@@ -46,6 +47,13 @@ def test_a_catalogue_for_both_has_bios_first():
     assert header[:4] == b"\x91\xef\1\0"
     assert uefi[:12] == struct.pack("<BBHBBHI", 0x88, 0, 0, 0, 0, 2, 200)
     assert not catalogue[128:].strip(b"\0")
+
+
+def test_a_catalogue_of_a_diskette_says_which():
+    for size, media in ((1_228_800, 1), (1_474_560, 2), (2_949_120, 3)):
+        assert FLOPPY_MEDIA[size] == media
+        _, bios, *_ = entries(boot_catalogue(Start(100, size), None, 1, media))
+        assert bios[:12] == struct.pack("<BBHBxHI", 0x88, media, 0, 0, 1, 100)
 
 
 def test_a_catalogue_for_uefi_alone_says_so():
