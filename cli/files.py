@@ -12,16 +12,21 @@ import click
 def write_whole(option: str, path: str, parts: Iterable[str]) -> None:
     """Writes a text file that takes the place of what is there when it is complete.
 
-    Raises ClickException, with the option that names it, and then leaves what was there.
+    A link to a file stays one; a device or a pipe is written to. Raises ClickException, with the
+    option that names it, and then leaves what was there.
     """
-    temporary = f"{path}.{os.getpid()}"
+    target = os.path.realpath(path)
+    is_other = os.path.exists(path) and not os.path.isfile(path)
+    temporary = f"{target}.{os.getpid()}"
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(path if is_other else temporary, "w", encoding="utf-8") as file:
             file.writelines(parts)
-        os.replace(temporary, path)
+        if not is_other:
+            os.replace(temporary, target)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        if not is_other:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
         if isinstance(error, OSError):
             raise click.ClickException(f"{option} {path}: {error.strerror}") from error
         raise

@@ -190,6 +190,17 @@ def test_a_manifest_is_written_whole_or_not_at_all(tree, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "tree"]
 
 
+def test_a_manifest_may_go_through_a_link_or_to_a_pipe(tree, tmp_path):
+    (tmp_path / "real").touch()
+    (tmp_path / "link").symlink_to("real")
+    assert vfloppy("build", "--manifest", tmp_path / "link", tree, tmp_path / "o").returncode == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "real").read_text())["files"][0]["path"] == "hello.txt"
+    done = vfloppy("build", "-q", "--manifest", "/dev/stdout", tree, tmp_path / "o")
+    assert json.loads(done.stdout)["files"][0]["path"] == "hello.txt"
+    assert os.path.islink("/dev/stdout")
+
+
 def test_a_file_that_fails_half_way_leaves_what_was_there(tmp_path):
     def parts():
         yield "begin"
