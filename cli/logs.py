@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import select
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 LEVELS = ("error", "warning", "info", "debug")
 
@@ -31,9 +33,40 @@ class _Json(logging.Formatter):
         )
 
 
+class _Patient(logging.StreamHandler[TextIO]):
+    """Writes where there is room. A reader that has stopped reading must not stop the server."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lost = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            has_room = bool(select.select([], [self.stream], [], 0)[1])
+        except (OSError, ValueError):  # no descriptor behind it, or too large a one
+            has_room = True
+        if not has_room:
+            self._lost += 1
+            return
+        super().emit(record)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            text = "%d lines were lost before: nobody read them"
+            super().emit(
+                logging.makeLogRecord(
+                    {
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": text,
+                        "args": (lost,),
+                    }
+                )
+            )
+
+
 def log_to_stderr(level: str, style: str) -> None:
     """Sends what the server has to say to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Patient(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

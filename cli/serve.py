@@ -193,8 +193,11 @@ def _standard_connection() -> Any:
     """Standard input and output as the connection; inetd gives one socket for both."""
     if sys.stdin is None or sys.stdout is None:
         raise click.UsageError("--single needs standard input and output")
-    if stat.S_ISSOCK(os.fstat(0).st_mode):
+    status = os.fstat(0)
+    if stat.S_ISSOCK(status.st_mode) and os.path.samestat(status, os.fstat(1)):
         return socket.socket(fileno=os.dup(0))
+    for descriptor in (0, 1):
+        os.set_blocking(descriptor, True)
     return StdioConnection(0, 1)
 
 

@@ -228,10 +228,16 @@ def _check(serving: ServeOptions) -> None:
     if serving.socket_mode and not _MODE.fullmatch(serving.socket_mode):
         raise click.UsageError(f"--socket-mode {serving.socket_mode}: one like 660 is expected")
     check_export_name(serving.export_name)
+    if serving.captive is not None and serving.idle_exit is not None:
+        raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
     if serving.export_name and serving.config:
         raise click.UsageError("--export-name goes without --config, which names the exports")
     if serving.single and serving.pidfile:
         raise click.UsageError("--single goes without --pidfile: it listens nowhere")
+    _check_tls(serving)
+
+
+def _check_tls(serving: ServeOptions) -> None:
     with_keys = bool(serving.tls_cert_dir) + bool(serving.tls_psk)
     if with_keys > 1:
         raise click.UsageError("--tls-cert-dir goes without --tls-psk: it is one or the other")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +18,7 @@ from .reading import Lent
 from .sending import Sender
 from .session import Session
 from .stdio import StdioConnection
+from .waiting import Waiting, woken_by_signals
 
 if TYPE_CHECKING:  # slow to import, and most servers need none
     import ssl
@@ -49,21 +49,22 @@ def serve_connection(
     *,
     resumed: Parked | None = None,
     park_after_s: float | None = None,
+    has_company: bool = True,
 ) -> Parked | None:
     """Returns None when the client is done. Raises ProtocolError, and OSError when it is just gone.
 
     `report` gets a level of `logging` and a text. With `park_after_s`, a client that says nothing
     for so long between two requests may be left: what is returned then, another call takes as
-    `resumed` and goes on.
+    `resumed` and goes on. With `has_company`, the client may connect again beside itself.
     """
     agreement = resumed.agreement if resumed else None
     if agreement is None:
-        talk = negotiate(exports, security.mode)
+        talk = negotiate(exports, security.mode, has_company=has_company)
         connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
         if agreement is None:
             return None
         report(logging.INFO, f"opened: {_describe(agreement, connection)}")
-    _tune(connection, park_after_s)
+    _tune(connection)
     sender = Sender(connection)
     session = Session(
         agreement.offer.export,
@@ -77,8 +78,11 @@ def serve_connection(
     if resumed:
         adopt(agreement.offer.export, resumed.descriptors)
     may_park = partial(has_few_open, agreement.offer.export)
-    if _transmit(connection, session, sender, may_park):
-        return Parked(agreement, release(agreement.offer.export))
+    with woken_by_signals() as wakeup:
+        patience_s = park_after_s if _is_plain(connection) else None
+        wait = Waiting(connection.fileno(), wakeup, patience_s)
+        if _transmit(connection, session, sender, wait, may_park):
+            return Parked(agreement, release(agreement.offer.export))
     return None
 
 
@@ -95,13 +99,9 @@ def _describe(agreement: Agreement, connection: Connection) -> str:
     return " ".join(f"{name}={value}" for name, value in words.items())
 
 
-def _tune(connection: Connection, park_after_s: float | None) -> None:
+def _tune(connection: Connection) -> None:
     """What was measured to help; none of it is needed."""
     connection.settimeout(None)
-    if park_after_s is not None and _is_plain(connection):
-        microseconds = round(park_after_s * 1e6)
-        time_value = struct.pack("@ll", *divmod(microseconds, 1_000_000))  # struct timeval
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, time_value)
     if connection.family == socket.AF_UNIX:
         # Half as much again for reads of 256 KiB. TCP does better when it sizes its own.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -160,15 +160,19 @@ def _receive_exactly(connection: Connection, count: int, deadline: float) -> byt
 
 
 def _transmit(
-    connection: Connection, session: Session, sender: Sender, may_park: Callable[[], bool]
+    connection: Connection,
+    session: Session,
+    sender: Sender,
+    wait: Waiting,
+    may_park: Callable[[], bool],
 ) -> bool:
-    """Serves until the client is done, or silent for as long as `_tune` allowed: True."""
+    """Serves until the client is done, or silent for as long as `wait` waits: True."""
     space, received = session.space, session.received
     receive = _receive if _is_plain(connection) else _receive_simply
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
     while not session.closed:
         try:
-            count = receive(connection, space())
+            count = receive(connection, space(), wait)
         except BlockingIOError:
             if session.at_rest and may_park():
                 return True
@@ -190,11 +194,13 @@ def _is_plain(connection: Connection) -> bool:
     return type(connection) is socket.socket
 
 
-def _receive_simply(connection: Connection, space: memoryview) -> int:
+def _receive_simply(connection: Connection, space: memoryview, wait: Waiting) -> int:
+    if not getattr(connection, "pending", int)():  # TLS may have more than the socket shows
+        wait()
     return connection.recv_into(space)
 
 
-def _receive(connection: Connection, space: memoryview) -> int:
+def _receive(connection: Connection, space: memoryview, wait: Waiting) -> int:
     """Looks for a moment before it sleeps: waking up takes longer than most clients do.
 
     With one read in flight, this doubles the reads a second. Raises BlockingIOError after silence.
@@ -205,5 +211,6 @@ def _receive(connection: Connection, space: memoryview) -> int:
             return connection.recv_into(space, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                return connection.recv_into(space)
-            _yield_processor()
+                wait()
+            else:
+                _yield_processor()

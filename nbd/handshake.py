@@ -22,6 +22,7 @@ from .exports import ExportTable, Offer
 from .status import CONTEXT_IDS, matching_contexts
 
 MAXIMUM_OPTIONS = 64
+OPTIONS_AN_EXPORT = 4  # and these: who lists all exports may ask about each
 MAXIMUM_OPTION_BYTES = 64 << 10
 
 
@@ -45,30 +46,36 @@ class Agreement(NamedTuple):
     contexts: Mapping[str, int]
 
 
-def transmission_flags(structured: bool, status_payload: bool = False) -> int:
-    """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN."""
+def transmission_flags(
+    structured: bool, status_payload: bool = False, *, has_company: bool = True
+) -> int:
+    """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN, unless
+    there is one connection only: a client would wait for a second one for ever.
+    """
     flags = (
         wire.NBD_FLAG_HAS_FLAGS
         | wire.NBD_FLAG_READ_ONLY
         | wire.NBD_FLAG_SEND_FLUSH
-        | wire.NBD_FLAG_CAN_MULTI_CONN
         | wire.NBD_FLAG_SEND_CACHE
     )
+    if has_company:
+        flags |= wire.NBD_FLAG_CAN_MULTI_CONN
     if structured:
         flags |= wire.NBD_FLAG_SEND_DF
     return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if status_payload else flags
 
 
-def negotiate(exports: ExportTable, tls: Tls = "off") -> Talk:
+def negotiate(exports: ExportTable, tls: Tls = "off", *, has_company: bool = True) -> Talk:
     """The whole handshake. Raises ProtocolError when the connection must be dropped."""
-    return (yield from _Negotiation(exports, tls).run())
+    return (yield from _Negotiation(exports, tls, has_company).run())
 
 
 class _Negotiation:
     """One client's haggling: what it has asked for so far."""
 
-    def __init__(self, exports: ExportTable, tls: Tls) -> None:
+    def __init__(self, exports: ExportTable, tls: Tls, has_company: bool) -> None:
         self._exports = exports
+        self._has_company = has_company
         self._tls = tls
         self._is_secure = False
         self._no_zeroes = False
@@ -91,7 +98,8 @@ class _Negotiation:
 
     def run(self) -> Talk:
         yield from self._greet()
-        for _ in range(MAXIMUM_OPTIONS):
+        most = MAXIMUM_OPTIONS + OPTIONS_AN_EXPORT * len(self._exports)
+        for _ in range(most):
             magic, option, length = wire.OPTION.unpack((yield wire.OPTION.size))
             if magic != wire.IHAVEOPT:
                 raise ProtocolError(f"option magic {magic:#x} found, {wire.IHAVEOPT:#x} expected")
@@ -105,7 +113,7 @@ class _Negotiation:
                 yield from self._answer(option, length)
             if self._agreed is not None:
                 return self._agreed
-        raise ProtocolError(f"more than {MAXIMUM_OPTIONS} options sent without choosing an export")
+        raise ProtocolError(f"more than {most} options sent without choosing an export")
 
     def _greet(self) -> Step:
         offered = wire.NBD_FLAG_FIXED_NEWSTYLE | wire.NBD_FLAG_NO_ZEROES
@@ -203,7 +211,9 @@ class _Negotiation:
     def _flags(self, option: int, offer: Offer) -> int:
         """A client that has chosen no contexts has no use for a payload that chooses among them."""
         chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
-        return transmission_flags(self._structured, self._extended and chosen)
+        return transmission_flags(
+            self._structured, self._extended and chosen, has_company=self._has_company
+        )
 
     def _info(self, option: int, data: bytes) -> Step:
         """`NBD_OPT_INFO` and `NBD_OPT_GO`, which differ only in what follows."""

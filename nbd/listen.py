@@ -292,6 +292,5 @@ def _reason(error: OSError) -> str:
 
 def _uri_host(host: str) -> str:
     """What a client on this computer calls `host`."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104
-        return "localhost"
+    host = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host

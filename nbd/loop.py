@@ -186,10 +186,10 @@ class Loop:
         try:
             client.channel, theirs = socket.socketpair()
             with theirs:
-                # Ctrl-C reaches the whole process group; the parent decides what it means.
+                # These reach the whole process group; the parent decides what they mean.
                 process_id = processes.fork(
                     partial(self._serve, client, others, theirs if may_park else None),
-                    ignore={signal.SIGINT},
+                    ignore={signal.SIGINT, signal.SIGHUP},
                 )
         except OSError as error:
             self._pause(f"cannot start a process for {client.label}: {error}")

@@ -63,7 +63,8 @@ class Sender:
         """What the kernel takes at once. It looks at the bytes, and nobody else."""
         assert isinstance(self._connection, socket.socket)
         try:
-            lent.sent = self._connection.sendmsg(lent.buffers, (), socket.MSG_DONTWAIT)
+            first = lent.buffers[:IOV_MAX]
+            lent.sent = self._connection.sendmsg(first, (), socket.MSG_DONTWAIT)
         except OSError as error:
             # EFAULT: a page of a mapped file can't be had; reading it will tell why.
             if error.errno not in {errno.EAGAIN, errno.EFAULT}:

@@ -153,6 +153,7 @@ class Server:
                 self._security,
                 resumed=resumed,
                 park_after_s=self.limits.park_after_s if channel else None,
+                has_company=self.limits.connections != 1,
             )
             if parked and channel:
                 parking.hand_over(channel, parked, self._exports)

@@ -54,5 +54,5 @@ class StdioConnection:
         return os.writev(self._target, list(buffers))
 
     def fileno(self) -> int:
-        """Where bytes go."""
-        return self._target
+        """Where bytes come from."""
+        return self._source

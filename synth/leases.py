@@ -21,6 +21,7 @@ import fcntl
 import mmap
 import os
 import signal
+import weakref
 from types import FrameType
 
 # Others may be written to by another machine or by a process behind the file system.
@@ -134,13 +135,15 @@ class Leases:
         """Whether this process hears of broken leases: a child does not inherit that."""
         if self._process != os.getpid():
             try:
-                signal.signal(signal.SIGIO, self._on_break)
+                signal.signal(signal.SIGIO, _alarm)
             except ValueError:  # not in the main thread
                 return False
+            _alarm.listeners.add(self)
             self._process = os.getpid()
         return True
 
-    def _on_break(self, _number: int, _frame: FrameType | None) -> None:
+    def answer(self) -> None:
+        """Gives back what is wanted back."""
         for key, descriptor in list(self.held.items()):
             if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
                 del self.held[key]
@@ -150,6 +153,31 @@ class Leases:
                     self._due.append(descriptor)
                 else:
                     _give_back(descriptor)
+
+
+class _Alarm:
+    """What hears the signal for all leases of the process: one of them is wanted back.
+
+    A lease that is given back lets its writer go on, to the next file perhaps, and so there may be
+    another signal before all were asked. It is noted, and then all are asked once more.
+    """
+
+    def __init__(self) -> None:
+        self.listeners: weakref.WeakSet[Leases] = weakref.WeakSet()
+        self._is_wanted = self._is_busy = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_wanted = True
+        while self._is_wanted and not self._is_busy:
+            self._is_busy, self._is_wanted = True, False
+            try:
+                for each in list(self.listeners):
+                    each.answer()
+            finally:
+                self._is_busy = False
+
+
+_alarm = _Alarm()
 
 
 def _give_back(descriptor: int) -> None:

@@ -21,7 +21,6 @@ _BARE_HEADER_BYTES = RECORD_BYTES + 1
 _HEADER_BYTES: int = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
 _ROOT_HEADER_BYTES: int = (_HEADER_BYTES + SP.sizeof() + CE.sizeof() + 1) & ~1
 _VERSION = VERSION.encode("ascii")
-_VERSION_END = f"{VERSION}/"
 
 
 class Arrangement(NamedTuple):
@@ -189,7 +188,10 @@ class Primary(Facet):
 
 
 class Joliet(Facet):
-    """Joliet's tree, for Windows and whoever has no Rock Ridge."""
+    """Joliet's tree, for Windows and whoever has no Rock Ridge.
+
+    Files have no version: no mastering tool writes one, and there are readers that would show it.
+    """
 
     name = "Joliet"
 
@@ -216,21 +218,17 @@ class Joliet(Facet):
 
     def identifiers(self, children: range) -> list[bytes]:
         """See `Facet.identifiers`."""
-        names, flags = self.names(children), self._are_directories(children)
-        if True not in flags:
-            text = f"{_VERSION_END.join(names)}{VERSION}"
-            if text.isascii():  # then no two characters together look like a slash
-                return text.encode("utf-16-be").split(b"\0/")
-        return [
-            (name if flag else name + VERSION).encode("utf-16-be")
-            for name, flag in zip(names, flags, strict=True)
-        ]
+        names = self.names(children)
+        text = "/".join(names)
+        if text.isascii():  # then no two characters together look like a slash
+            return text.encode("utf-16-be").split(b"\0/")
+        return [name.encode("utf-16-be") for name in names]
 
     def _sort_keys(
         self, children: range, identifiers: Sequence[bytes]
     ) -> Sequence[tuple[str, str]]:
         flags = self._are_directories(children)
         return [
-            joliet_key(each.decode("utf-16-be").removesuffix(VERSION), is_directory=flag)
+            joliet_key(each.decode("utf-16-be"), is_directory=flag)
             for each, flag in zip(identifiers, flags, strict=True)
         ]

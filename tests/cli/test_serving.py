@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 from tools import ENVIRONMENT, VFLOPPY, need_tool, newer, output, run, vfloppy
+from vfloppy.nbd.client import Client
+from vfloppy.nbd.errors import ClientError
 from vfloppy.nbd.system import notify
 
 PATIENCE_S = 30
@@ -125,6 +127,7 @@ def test_each_name_is_a_disk(tree, tmp_path):
         (("--exclude", "*", "--config", __file__), "--exclude belongs there"),
         ((SAMPLE, "--tls", "on", "--tls-psk", __file__, "--tls-cert-dir", "/"), "one or the other"),
         ((SAMPLE, "-e", "a\udcff"), "no UTF-8"),
+        ((SAMPLE, "--run", "true", "--idle-exit", "1"), "--run goes without --idle-exit"),
     ],
 )
 def test_what_contradicts_itself(arguments, what):
@@ -273,6 +276,34 @@ def test_one_client_on_standard_input_and_output(tree):
     assert answer[:16] == bytes.fromhex("67446698 00000000 0000000000000007")
     assert len(answer) == 16 + 512
     assert answer.endswith(b"\x55\xaa")
+
+
+@pytest.mark.parametrize("kind", ["two sockets", "pipes that do not block"])
+def test_one_client_on_what_node_or_an_event_loop_gives(tree, kind):
+    """Two sockets, of which each goes one way; pipes of which the other end doesn't block."""
+    if kind == "two sockets":
+        (source, stdin), (target, stdout) = socket.socketpair(), socket.socketpair()
+    else:
+        stdin, source = os.pipe()
+        target, stdout = os.pipe()
+        os.set_blocking(stdin, False)
+        os.set_blocking(stdout, False)
+    process = subprocess.Popen(
+        [*VFLOPPY, "serve", "--single", str(tree)],
+        stdin=stdin, stdout=stdout, env=ENVIRONMENT, cwd="/",
+    )  # fmt: skip
+    try:
+        read_from = target.fileno() if kind == "two sockets" else target
+        write_to = source.fileno() if kind == "two sockets" else source
+        assert os.read(read_from, 18).startswith(b"NBDMAGICIHAVEOPT")
+        time.sleep(0.2)
+        os.write(write_to, b"\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\0")
+        assert len(os.read(read_from, 10)) == 10
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+        for each in (source, stdin, target, stdout):
+            each.close() if kind == "two sockets" else os.close(each)
 
 
 def test_one_client_on_a_socket_that_inetd_gives(tree):
@@ -522,6 +553,69 @@ def test_systemd_is_told(tree, tmp_path):
         assert told.recv(100) == b"READY=1"
     notify("READY=1", {"NOTIFY_SOCKET": "/nowhere"})
     notify("READY=1", {})
+
+
+def test_a_hangup_of_all_its_processes_ends_no_connection(tree, tmp_path):
+    """As a terminal sends it that closes, also to who runs under nohup."""
+    path = tmp_path / "s"
+    with (
+        serving(tmp_path, "-U", path, tree, start_new_session=True) as server,
+        Client(f"nbd+unix:///?socket={path}") as client,
+    ):
+        before = client.read(0, 512)
+        os.killpg(server.process.pid, signal.SIGHUP)
+        time.sleep(0.1)
+        assert client.read(0, 512) == before
+
+
+def test_a_server_whose_log_nobody_reads_serves_and_ends(tree, tmp_path):
+    for number in range(1500):
+        (tree / f"file {number}").write_bytes(b"x")
+    process = subprocess.Popen(
+        [*VFLOPPY, "serve", "-q", "-U", str(tmp_path / "s"), str(tree)],
+        stderr=subprocess.PIPE, env=ENVIRONMENT, cwd="/",
+    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE_S
+    while not (tmp_path / "s").exists():
+        assert time.monotonic() < deadline
+    regions = json.loads(vfloppy("map", "--json", tree).stdout)["regions"]
+    uri = f"nbd+unix:///?socket={tmp_path}/s"
+    with Client(uri) as client:
+        client.read(0, 512)
+        for path in tree.iterdir():
+            path.unlink()
+        for each in regions:
+            if each["kind"] == "file":
+                with contextlib.suppress(ClientError):
+                    client.read(each["offset"], 512)
+    with Client(uri) as client:
+        assert client.read(0, 512)
+    process.terminate()
+    assert process.wait(PATIENCE_S) is not None
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert "No such file" in said
+    assert said.count("\n") < 1500
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_client_is_told_whether_it_may_connect_beside_itself(tree, tmp_path):
+    for most, may in ((1, False), (2, True)):
+        path = tmp_path / f"socket {most}"
+        with serving(tmp_path, "-U", path, "--max-connections", most, tree):
+            found = info(f"nbd+unix:///?socket={path}".replace(" ", "%20"))
+            assert found["exports"][0]["can_multi_conn"] is may
+
+
+def test_all_of_many_exports_are_listed(tmp_path):
+    words = []
+    for number in range(60):
+        (tmp_path / "tree" / f"{number}").mkdir(parents=True)
+        words.append(f"x{number}={tmp_path}/tree/{number}")
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, *words):
+        found = info(f"nbd+unix:///?socket={path}", "--list")["exports"]
+    assert len(found) == 60
 
 
 def test_it_ends_when_nobody_comes(tree, tmp_path):

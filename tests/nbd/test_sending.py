@@ -49,6 +49,14 @@ def received(far, count):
     return bytes(found)
 
 
+def test_of_very_many_lent_buffers_go_as_many_as_the_kernel_takes_in_one_call(pair, files):
+    sender, far = pair
+    lent = Lent([files.mapped[0][2 * each : 2 * each + 2] for each in range(1500)])
+    sender.send_lent(lent)
+    assert lent.sent == 2 * 1024
+    assert received(far, lent.sent) == pattern(SIZE, 1)[: lent.sent]
+
+
 def test_what_is_lent_goes_as_far_as_there_is_room_and_then_waits_for_nobody(pair, files):
     sender, far = pair
     expected, arrived = pattern(SIZE, 1) * 10, 0

@@ -234,12 +234,11 @@ def _check_order(records: list[Record], level: int, *, joliet: bool) -> None:
             assert records[number + 1].block == each.block + each.length // BLOCK
         if joliet:
             name = each.identifier.decode("utf-16-be")
-            assert not set(name.removesuffix(";1")) & set("*/:;?\\\0")
-            assert len(each.identifier) <= 2 * 105
-            assert is_directory or name.endswith(";1")
-            stem, dot, extension = name.removesuffix(";1").rpartition(".")
+            assert not set(name) & set("*/:;?\\\0")
+            assert len(each.identifier) <= 2 * 103
+            stem, dot, extension = name.rpartition(".")
             if not dot or is_directory:
-                stem, extension = name.removesuffix(";1"), ""
+                stem, extension = name, ""
             keys.append((stem, extension))
             continue
         allowed = DIRECTORY_NAME if is_directory else FILE_NAME

@@ -55,6 +55,40 @@ def test_a_writer_breaks_the_lease_of_its_file_alone(files, root):
     assert files.read(2, 0, 7) == b"another"
 
 
+def test_the_writers_of_two_sets_of_files_are_both_heard(files, tmp_path_factory, root):
+    """As an image has, with a disk inside."""
+    (other := tmp_path_factory.mktemp("other") / "c").write_bytes(b"of another set")
+    others = ScannedFiles(scan(str(other.parent)), leases=True)
+    read_twice(others, 1)
+    write_elsewhere(root / "a", "overwritten")
+    assert (sorted(files.steady), sorted(others.steady)) == ([2], [1])
+    write_elsewhere(other, "overwritten")
+    assert (sorted(files.steady), sorted(others.steady)) == ([2], [])
+    with pytest.raises(HostReadError, match="was written to after the scan"):
+        files.read(1, 0, 1)
+
+
+def test_a_writer_that_goes_from_file_to_file_is_let_on_each_time(files, root):
+    """Its next signal comes while the one before is being answered."""
+    names = [root / f"more {number}" for number in range(200)]
+    for name in names:
+        name.write_bytes(b"more")
+    many = ScannedFiles(scan(str(root)), leases=True)
+    read_twice(many, *range(1, 203))
+    assert len(many.steady) == 202
+    program = (
+        "import os, sys\nfor path in sys.argv[1:]: os.close(os.open(path, os.O_RDWR))"  # no writes
+    )
+    for _ in range(3):
+        read_twice(many, *range(1, 203))
+        subprocess.run([sys.executable, "-c", program, *map(str, names)], check=True, timeout=40)
+        assert sorted(many.steady) == [1, 2]
+        many.close()
+        read_twice(many, *range(1, 203))
+        assert len(many.steady) == 202
+    assert files.read(1, 0, 2) == b"as"
+
+
 @pytest.mark.parametrize(
     "change",
     [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC],
