@@ -69,7 +69,7 @@ def command(
             with _standard_output() as out_stream:
                 write_stream(disk.image, out_stream, progress)
         elif special:
-            write_over(disk.image, out, progress)
+            write_over(disk.image, out, progress, sync=fsync)
         else:
             # Of a file that has changed, one process tells once.
             processes = 1 if options.on_change == "current" else usual_processes()

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -21,6 +22,7 @@ from ..synth.image import Image
 from ..synth.scan import ScanOptions, scan
 from ..synth.scan_options import as_is
 from ..synth.tree import Tree, printable
+from .excludes import excluded_by, lines_of
 from .fat import fat_disk, fold_of, from_qemu
 from .options import DiskOptions
 
@@ -164,18 +166,9 @@ def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
 
 
 def _excluded(options: DiskOptions) -> Callable[[str], bool] | None:
-    patterns = list(options.exclude)
-    for path in options.exclude_from:
-        with open(path, "rb") as lines:
-            patterns += os.fsdecode(lines.read()).splitlines()
-    if not patterns:
-        return None
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  slow to import, and most runs need none
-
-    try:
-        return GitIgnoreSpec.from_lines(patterns).match_file
-    except ValueError as error:
-        raise click.UsageError(f"--exclude: {error}") from None
+    return excluded_by(
+        [*options.exclude, *chain.from_iterable(map(lines_of, options.exclude_from))]
+    )
 
 
 def _identities(paths: Iterable[str]) -> frozenset[tuple[int, int]]:

@@ -22,7 +22,7 @@ JOLIET_SLASH = "/".encode("utf-16-be")
 _ISO_MARK = (16 * 2048 + 1, b"CD001")  # ECMA-119, 8.1.2
 _PART_BYTES = 1 << 20
 _SMALL_BASE, _SMALL_EXTENSION = 0x08, 0x10  # bits of DIR_NTRes
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError, struct.error)
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, AttributeError, struct.error)
 
 
 class ReaderError(VfloppyError):
@@ -42,6 +42,8 @@ class Found(NamedTuple):
     """What a symbolic link leads to."""
     parts: Callable[[], Iterator[bytes]]
     """Reads it, part by part."""
+    start: int = 0
+    """Where its bytes begin in the image, if the reader says it."""
 
 
 def opened(image: str) -> BinaryIO:
@@ -89,12 +91,16 @@ def fat_files(image: BinaryIO) -> Iterator[Found]:
             disk = module.PyFat(offset=_volume_offset(image))
             disk.set_fp(_Shared(image))
             folders = [("", disk.root_dir)]
+            seen = {0}  # what leads to the root, with FAT12 and FAT16
             while folders:
                 folder, entry = folders.pop()
                 directories, files, _ = entry.get_entries()
                 for child in (*directories, *files):
                     path = folder + _fat_name(child)
                     if child.is_directory():
+                        if child.get_cluster() in seen:
+                            raise ReaderError(f"{path!r} is a directory that was there before")
+                        seen.add(child.get_cluster())
                         folders.append((f"{path}/", child))
                     yield Found(
                         path,
@@ -156,14 +162,24 @@ def iso_facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
         primary = iso.pvd.root_directory_record()
         facets: dict[str, Callable[[], Iterator[Found]]] = {}
         if iso.has_rock_ridge():
-            facets["Rock Ridge"] = lambda: _iso_files(image, primary, True)
+            facets["Rock Ridge"] = lambda: _guarded(_iso_files(image, primary, True), errors)
         if iso.has_joliet():
             joliet = iso.joliet_vd.root_directory_record()
-            facets["Joliet"] = lambda: _iso_files(image, joliet, False, JOLIET_SLASH)
-        facets["ISO 9660"] = lambda: _iso_files(image, primary, False)
+            facets["Joliet"] = lambda: _guarded(
+                _iso_files(image, joliet, False, JOLIET_SLASH), errors
+            )
+        facets["ISO 9660"] = lambda: _guarded(_iso_files(image, primary, False), errors)
     except errors as error:
         raise ReaderError(f"pycdlib can't read it: {error}") from error
     return facets
+
+
+def _guarded(found: Iterator[Found], errors: tuple[type[Exception], ...]) -> Iterator[Found]:
+    """The same, with what pycdlib trips over told as what it is."""
+    try:
+        yield from found
+    except errors as error:
+        raise ReaderError(f"pycdlib can't read it: {error}") from error
 
 
 def _iso_files(
@@ -180,6 +196,8 @@ def _iso_files(
             was_continued, continues = continues, record.data_continuation is not None
             if was_continued:  # a further extent of the file before; its length is counted there
                 continue
+            if rock_ridge and record.rock_ridge is None:
+                raise ReaderError("a record has none of Rock Ridge's entries")
             name = record.rock_ridge.name() if rock_ridge else record.file_identifier()
             if record.is_dir():
                 waiting.append((folder + name + slash, record))
@@ -192,6 +210,7 @@ def _iso_files(
                 _iso_time(record.date),
                 record.rock_ridge.symlink_path() if is_link else None,
                 _ImageParts(image, record.extent_location() * 2048, length),
+                record.extent_location(),
             )
 
 

@@ -112,6 +112,7 @@ class _Comparison:
         self._tree = disk.tree
         self._files = ScannedFiles(disk.tree)
         self._is_joliet = False
+        self._starts: dict[int, int] = {}  # where each file's bytes are, in the first facet
         self._with_times = times
         self._earliest, self._latest, self._step = _TIMES[options.format]
         fat_zone: tzinfo | None = UTC if options.utc else None
@@ -194,8 +195,13 @@ class _Comparison:
                 yield Difference(self._shown(each.path), "unexpected", text)
                 continue
             yield from self._of_entry(wanted, each, label)
-            if progress and not each.is_directory and each.size == wanted.size:
+            if each.is_directory or each.size != wanted.size:
+                continue
+            if progress:
+                self._starts[wanted.node] = each.start
                 yield from self._bytes_of(wanted.node, each, progress)
+            elif each.size and self._starts.get(wanted.node) != each.start:
+                yield from self._bytes_of(wanted.node, each, lambda _: None)
         for path in expected:
             yield Difference(self._shown(path), "missing", f"not on the disk{label}")
 
@@ -208,10 +214,9 @@ class _Comparison:
         elif not found.is_directory and found.size != wanted.size:
             text = f"{found.size} bytes, {wanted.size} expected{label}"
             yield Difference(path, "size", text)
-        if found.target is not None and found.target != wanted.target:
-            text = (
-                f"leads to {_printable(found.target)}, {_printable(wanted.target or b'')} expected"
-            )
+        if found.target != wanted.target and not label:
+            leads = f"leads to {_printable(found.target)}" if found.target else "is no link"
+            text = f"{leads}, {_printable(wanted.target or b'')} expected"
             yield Difference(path, "target", text)
         expected = self._time_of(wanted.node)
         if self._with_times and found.mtime != expected:

@@ -109,10 +109,13 @@ class Contents:
             yield Extent(end - offset, True, Kind.FILE)
 
     def regions(self) -> Iterator[Region]:
-        """One region a file, its slack included."""
+        """One region a file, its slack included; what aligns the next one is a region, too."""
         starts, block_bytes = self._starts, self._block_bytes
-        for node in range(len(self._sizes)):
-            blocks = starts[node + 1] - starts[node]
-            if blocks:
-                path = printable(self._tree.path(node))
-                yield Region(starts[node] * block_bytes, blocks * block_bytes, Kind.FILE, path)
+        for node, size in enumerate(self._sizes):
+            offset, end = starts[node] * block_bytes, starts[node + 1] * block_bytes
+            length = -(-size // block_bytes) * block_bytes
+            if length:
+                yield Region(offset, length, Kind.FILE, printable(self._tree.path(node)))
+            if offset + length < end:
+                gap = end - offset - length
+                yield Region(offset + length, gap, Kind.RESERVED, "up to a whole page")

@@ -29,7 +29,8 @@ _MOST_OPEN_FILES = 16 << 10
 
 
 class Directories:
-    """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open.
+    """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open, or fewer
+    where few may be.
 
     Roots are opened by their paths, and stay open once they are; all else from there, name by
     name, without following links.
@@ -39,6 +40,8 @@ class Directories:
         self._tree = tree
         self._roots: dict[int, int] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
+        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_open = min(_OPEN_DIRECTORIES, max(4, soft_limit // 8))
 
     def descriptor(self, home: int) -> int:
         """An open descriptor, valid until the next call. Raises OSError."""
@@ -55,7 +58,7 @@ class Directories:
             home = below.pop()
             descriptor = os.open(self._tree.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
             self._open[home] = descriptor
-            if len(self._open) > _OPEN_DIRECTORIES:
+            if len(self._open) > self._most_open:
                 os.close(self._open.popitem(last=False)[1])
         return descriptor
 

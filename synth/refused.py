@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple
 
 from ..errors import ScanError
 from .tree import some_paths
+
+# What opening a directory says when somebody took it away, or put something else in its place.
+GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+# What it says of what isn't ours, or of a file system that doesn't answer any more.
+CLOSED = {errno.EACCES, errno.EPERM, errno.ENOTCONN, errno.ESTALE}
 
 
 class Refused(NamedTuple):

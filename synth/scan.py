@@ -6,7 +6,6 @@ one name the later source's is taken. Most are made of one, and for those there 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from bisect import bisect_left
@@ -18,25 +17,16 @@ from typing import Any, NamedTuple
 
 from ..errors import ScanError
 from .grafts import Graft, Merged, Part, place_graft
-from .refused import Refused
+from .refused import CLOSED, GONE, Refused
 from .rows import Rows
-from .scan_options import ScanOptions, Symlinks, is_plain, may_read
+from .scan_options import ScanOptions, Symlinks, is_plain, may_read, what_it_is
 from .sharing import may_fork, share_out, split
 from .sources import Place, Sources
 from .tree import Skipped, Tree, home_path, printable
 
 __all__ = ["ScanOptions", "Symlinks", "may_read", "scan"]
 
-_SKIPPED_TYPES = {
-    stat.S_IFLNK: "symbolic link",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFIFO: "named pipe",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-}
 _TYPE_MASK = 0o170000
-# What opening a directory says when somebody took it away, or put something else in its place.
-_GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 # At least, or a fork is not worth it.
 _DIRECTORIES_A_PROCESS = 32
 _ENTRIES_A_PROCESS = 4096
@@ -214,7 +204,9 @@ class _Scan:
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
         for name, graft in zip(names, grafts, strict=True):
-            if graft.file:
+            if graft.file and not self._sources.may_read(graft.file):
+                self._closed(self._path(ordinal, name))
+            elif graft.file:
                 self._merge(ordinal, merged, name, graft.file, None)
             else:
                 own_status = self._sources.status(graft.homes[-1]) if graft.homes else None
@@ -254,11 +246,14 @@ class _Scan:
             return descriptor, sorted(entries, key=attrgetter("name"))
 
     def _not_listed(self, ordinal: int, home: int, error: OSError) -> None:
-        if error.errno not in _GONE or not ordinal:
+        path_in_tree = self._tree.path(self._tree.directories[ordinal])
+        if ordinal and error.errno in CLOSED:
+            self._closed(path_in_tree)
+        elif ordinal and error.errno in GONE:
+            self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
+        else:
             path = printable(home_path(self._tree, home))
             raise ScanError(f"{path}: can't be scanned: {error.strerror or error}") from error
-        path_in_tree = self._tree.path(self._tree.directories[ordinal])
-        self._tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
 
     def _sort_out(
         self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
@@ -269,7 +264,7 @@ class _Scan:
         options = self._options
         picky = options.leave_out or options.excluded or options.skip_larger_than is not None
         if not picky:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 statuses = [entry.stat(follow_symlinks=False) for entry in found]
                 if all(map(is_plain, {status.st_mode for status in statuses})):
                     return _Listing([entry.name for entry in found], statuses, {})
@@ -280,20 +275,32 @@ class _Scan:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # gone since the directory was listed: never part of the tree
+            except OSError:
+                self._silent(ordinal, name)
+                continue
             mode = status.st_mode
             kind = mode & _TYPE_MASK
-            sure = is_plain(mode)
+            place = None
             if kind not in {stat.S_IFREG, stat.S_IFDIR}:
                 place = self._kept(home, descriptor, name, status)
                 place = place or self._special(ordinal, home, name, kind)
                 if place is None:
                     continue
-                elsewhere[name], status, sure = place, place.known_status, True
+                status = place.known_status
             if picky and not self._wanted(ordinal, name, status):
-                elsewhere.pop(name, None)
-            elif sure or self._readable(ordinal, descriptor, name, mode):
-                names.append(name)
-                statuses.append(status)
+                continue
+            readable = (
+                self._sources.may_read(place)
+                if place
+                else (is_plain(mode) or options.may_read(name, descriptor, mode))
+            )
+            if not readable:
+                self._closed(self._path(ordinal, name))
+                continue
+            if place:
+                elsewhere[name] = place
+            names.append(name)
+            statuses.append(status)
         return _Listing(names, statuses, elsewhere)
 
     def _wanted(self, ordinal: int, name: str, status: os.stat_result) -> bool:
@@ -328,7 +335,7 @@ class _Scan:
 
     def _special(self, ordinal: int, home: int, name: str, kind: int) -> Place | None:
         """What to take for something that is neither file nor directory."""
-        reason = _SKIPPED_TYPES.get(kind, "of an unknown type")
+        reason = what_it_is(kind)
         if kind == stat.S_IFLNK:
             if self._options.symlinks == "refuse":
                 self._refused.links.append(self._path(ordinal, name))
@@ -370,14 +377,20 @@ class _Scan:
         self._parts[len(self._tree.directories)] = part
         self._tree.directories.append(node)
 
-    def _readable(self, ordinal: int, descriptor: int, name: str, mode: int) -> bool:
-        if self._options.may_read(name, descriptor, mode):
-            return True
-        if self._options.skip_unreadable:
-            self._skip(ordinal, name, "may not be read")
+    def _silent(self, ordinal: int, name: str) -> None:
+        """Something that says nothing of itself: where a file system is that doesn't answer."""
+        path, excluded = self._path(ordinal, name), self._options.excluded
+        text = os.fsdecode(path)
+        if excluded is not None and (excluded(text) or excluded(text + "/")):
+            self._skip(ordinal, name, "excluded")
         else:
-            self._refused.unreadable.append(self._path(ordinal, name))
-        return False
+            self._closed(path)
+
+    def _closed(self, path: bytes) -> None:
+        if self._options.skip_unreadable:
+            self._tree.skipped.append(Skipped(path, "may not be read"))
+        else:
+            self._refused.unreadable.append(path)
 
     def _skip(self, ordinal: int, name: str, reason: str) -> None:
         self._tree.skipped.append(Skipped(self._path(ordinal, name), reason))

@@ -7,6 +7,14 @@ import stat
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+_SKIPPED_TYPES = {
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
 Symlinks = Literal["skip", "keep", "follow", "follow-all", "refuse"]
 
 
@@ -19,6 +27,11 @@ def may_read(name: str, directory: int, mode: int) -> bool:
 def is_plain(mode: int) -> bool:
     """Whether something is a file that all may read, or a directory that all may list."""
     return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
+
+
+def what_it_is(kind: int) -> str:
+    """What is no file and no directory, by its type (S_IFMT)."""
+    return _SKIPPED_TYPES.get(kind, "of an unknown type")
 
 
 def as_is(name: str) -> str:

@@ -79,16 +79,22 @@ def split(work: range, count: int) -> list[range]:
 def share_out(
     works: Sequence[Work], answer: Callable[[Work], Result], take: Callable[[Result], object]
 ) -> None:
-    """Does the first work here, and has each other one done by a child of its own.
+    """Does the first work here, and has each other one done by a child of its own, or here as well
+    where the system allows no more processes.
 
-    `take` gets what `answer` returns for each of the others, in order. Raises what a work raised.
+    `take` gets what `answer` returns for each of those of the children, in order. Raises what a
+    work raised.
     """
     children: list[Forked[Result]] = []
     try:
-        children += [Forked(partial(answer, work)) for work in works[1:]]
+        with suppress(OSError):
+            for work in works[1:]:
+                children.append(Forked(partial(answer, work)))  # noqa: PERF401  as many as can be
         works[0]()
         for child in children:
             take(child.result())
+        for work in works[1 + len(children) :]:
+            work()
     finally:
         for child in children:
             child.discard()

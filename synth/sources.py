@@ -102,9 +102,20 @@ class Sources:
             return "symbolic link that leads outside"
         return self._place(path, status)
 
+    def may_read(self, place: Place) -> bool:
+        """Whether this process may read a file, or list a directory; what is neither isn't read."""
+        if not place.is_directory and not stat.S_ISREG(place.known_status.st_mode):
+            return True
+        path = os.path.join(home_path(self._tree, place.home), place.host_name)
+        need = os.R_OK | os.X_OK if place.is_directory else os.R_OK
+        return os.access(path, need, effective_ids=True)
+
     def _place(self, path: bytes, status: os.stat_result) -> Place:
         folder, name = os.path.split(path)
-        if not name or path in self._roots:  # a root has no name in a home
+        is_outside = stat.S_ISDIR(status.st_mode) and self._root_above(path) is None
+        if not name or path in self._roots or is_outside:
+            # A root has no name in a home; and what is outside becomes one, so that no more is
+            # opened to a sandbox than that.
             return Place(status, self._home(path), b".")
         return Place(status, self._home(folder), name)
 

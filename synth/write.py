@@ -73,15 +73,32 @@ def write_file(
             _write_share(export, descriptor, progress, sync=sync)
 
 
-def write_over(export: Export, path: str, progress: Progress = lambda _: None) -> None:
+def write_over(
+    export: Export, path: str, progress: Progress = lambda _: None, *, sync: bool = True
+) -> None:
     """Writes an export over what is no regular file: a block device, a pipe. Raises as above."""
     try:
-        mode = "r+b" if stat.S_ISBLK(os.stat(path).st_mode) else "wb"
-        out = io.FileIO(path, mode)
+        is_device = stat.S_ISBLK(os.stat(path).st_mode)
+        with io.FileIO(path, "r+b" if is_device else "wb") as out:
+            if is_device:
+                _check_room(out, path, export.size)
+            write_stream(export, out, progress)
+            if is_device and sync:
+                os.fsync(out.fileno())
+    except HostReadError:
+        raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise _failure(path, export.size, error) from error
-    with out:
-        write_stream(export, out, progress)
+
+
+def _check_room(device: BinaryIO, path: str, size: int) -> None:
+    """Raises WriteError if a device is too small, before anything is written over."""
+    room = device.seek(0, os.SEEK_END)
+    device.seek(0)
+    if room < size:
+        raise WriteError(f"{path}: has {room} bytes, and the image {size}; nothing was changed")
 
 
 def write_stream(export: Export, out: BinaryIO, progress: Progress = lambda _: None) -> None:
@@ -231,27 +248,33 @@ def _write_share(
     *,
     sync: bool,
 ) -> None:
-    """Writes what is no hole into a file that reads as zeros: of so many steps, this one."""
+    """Writes what is no hole into a file that reads as zeros: of so many processes, this one's.
+
+    Whose a stretch is follows from where it is, and from nothing else: what the host says of holes
+    may change at any time, and each process asks for itself.
+    """
     number, count = share
-    offset = step = 0
+    offset = 0
     for extent in export.extents(0, export.size):
         if not extent.hole:
             for start, length in _steps(offset, extent.length):
-                if step % count == number:
+                if start // _STEP_BYTES % count == number:
                     _write_pieces(export.pieces(start, length), descriptor, start)
                     if sync and _write_back:
                         _write_back(descriptor, start, length, os.POSIX_FADV_DONTNEED)
                     progress(length)
-                step += 1
         elif not number:
             progress(extent.length)
         offset += extent.length
 
 
 def _steps(offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """A range in parts that end at multiples of a step."""
     end = offset + length
-    for start in range(offset, end, _STEP_BYTES):
-        yield start, min(_STEP_BYTES, end - start)
+    while offset < end:
+        stop = min((offset // _STEP_BYTES + 1) * _STEP_BYTES, end)
+        yield offset, stop - offset
+        offset = stop
 
 
 def _write_pieces(pieces: Iterable[Piece], descriptor: int, offset: int) -> None:

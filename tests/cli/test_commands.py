@@ -118,6 +118,28 @@ def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     return run(sys.executable, "-c", script, *arguments)
 
 
+@pytest.mark.skipif(not AS_ROOT, reason="only root can become somebody who may read less")
+def test_what_links_and_grafts_lead_to_may_not_be_read_either(tmp_path):
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "open").write_text("open")
+    (root / "secret").write_text("secret")
+    (root / "secret").chmod(0o600)
+    (root / "closed").mkdir(mode=0o700)
+    (root / "to secret").symlink_to("secret")
+    (root / "to closed").symlink_to("closed")
+    for path in (root, *root.parents):
+        path.chmod(path.stat().st_mode | 0o755)
+    options = ("--symlinks", "follow", "--graft", f"graft={root}/secret")
+    text = failure(as_nobody("map", *options, root))
+    assert "may not be read: closed, secret, to closed and 2 more" in text
+    report = json.loads(as_nobody("map", "--json", "--skip-unreadable", *options, root).stdout)
+    assert sorted(each["path"] for each in report["skipped"]) == [
+        "closed", "graft", "secret", "to closed", "to secret",
+    ]  # fmt: skip
+    assert [each["name"] for each in report["regions"] if each["kind"] == "file"] == ["open"]
+
+
 def test_a_tree_that_does_not_fit(tmp_path):
     root = tmp_path / "tree"
     root.mkdir()

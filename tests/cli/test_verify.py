@@ -129,6 +129,52 @@ def test_paths_in_joliet_s_tree_can_be_read(tmp_path, tree):
     assert all(kind == "missing" for kind, _ in found)
 
 
+def test_directories_in_a_circle_are_an_error_and_no_end(tmp_path, tree):
+    """The name of one `.` has changed, so that it is a directory as any other."""
+    options = ("--partition", "none", "--fat", "12")
+    image = built(tmp_path, tree, *options)
+    data = image.read_bytes()
+    at = data.index(b".          \x10")
+    image.write_bytes(data[:at] + b"X" + data[at + 1 :])
+    done = vfloppy("verify", *options, image, tree, timeout=60)
+    assert done.returncode == 1
+    assert b"is a directory that was there before" in done.stderr
+
+
+def test_damage_to_the_records_of_an_iso_is_told_in_a_line(tmp_path, tree):
+    image = built(tmp_path, tree, name="disk.iso")
+    data = image.read_bytes()
+    for at in range(data.index(b"README.TXT;1") - 33, data.index(b"README.TXT;1") + 120, 3):
+        image.write_bytes(data[:at] + bytes((data[at] ^ 0x10,)) + data[at + 1 :])
+        done = vfloppy("verify", image, tree, timeout=60)
+        assert done.returncode in (0, 1)
+        assert b"Traceback" not in done.stderr
+        assert done.stderr.count(b"\n") <= 1
+
+
+def test_another_file_s_bytes_in_joliet_s_tree_alone_are_told(tmp_path, tree):
+    for name in ("one", "two"):
+        (tree / name).write_bytes(name.encode() * 1000)
+        os.utime(tree / name, (MTIME, MTIME))
+    image = built(tmp_path, tree, name="disk.iso")
+    data = bytearray(image.read_bytes())
+    spots = [data.index(name.encode("utf-16-be")) - 31 for name in ("one", "two")]
+    extents = [bytes(data[at : at + 8]) for at in spots]
+    for at, extent in zip(spots, reversed(extents), strict=True):
+        data[at : at + 8] = extent
+    image.write_bytes(data)
+    assert differences(image, tree) == [("bytes", "one"), ("bytes", "two")]
+
+
+def test_a_link_that_has_become_a_file_is_told(tmp_path, tree):
+    (tree / "link").unlink()
+    (tree / "link").touch()
+    image = built(tmp_path, tree, "--no-joliet", name="disk.iso")
+    (tree / "link").unlink()
+    (tree / "link").symlink_to("README.TXT")
+    assert ("target", "link") in differences(image, tree, "--no-times")
+
+
 def test_links_are_compared_by_where_they_lead(tmp_path, tree):
     image = built(tmp_path, tree, name="disk.iso")
     (tree / "link").unlink()

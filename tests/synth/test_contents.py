@@ -47,6 +47,22 @@ def test_every_file_from_the_start_of_a_block_and_zeros_behind(mixed, block_byte
     check_image(image)
 
 
+def test_what_aligns_a_file_is_no_part_of_the_one_before(tmp_path):
+    for name, size in (("a", 1), ("b", 5000), ("c", 0), ("d", 9000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    tree = scan(str(tmp_path))
+    starts = array("I", [0, 0, 2, 6, 6, 12])  # of 2 KiB, each file at a whole page
+    contents = Contents(tree, ScannedFiles(tree), starts, 2048)
+    assert [(each.kind, each.length, each.name) for each in contents.regions()] == [
+        ("file", 2048, "a"),
+        ("reserved", 2048, "up to a whole page"),
+        ("file", 6144, "b"),
+        ("reserved", 2048, "up to a whole page"),
+        ("file", 10_240, "d"),
+        ("reserved", 2048, "up to a whole page"),
+    ]
+
+
 def test_a_range_within_a_file_is_one_slice(mixed):
     contents = contents_of(mixed)
     [piece] = contents.pieces(4096, 4095)

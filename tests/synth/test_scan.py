@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -268,6 +269,54 @@ def test_links_are_followed_anywhere_only_on_request(links):
     assert show(scan(str(links), ScanOptions(symlinks="follow-all")))["out"] == b"two"
     both = [str(links), str(links.parent / "two")]
     assert show(scan(both, ScanOptions(symlinks="follow")))["out"] == b"two"
+
+
+def test_a_directory_outside_becomes_a_root_and_not_what_it_is_in(tmp_path):
+    """A sandbox may read beneath the roots."""
+    (tmp_path / "outside" / "wanted").mkdir(parents=True)
+    (tmp_path / "outside" / "wanted" / "file").write_text("wanted")
+    (tmp_path / "outside" / "secret").write_text("secret")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "outside" / "wanted")
+    tree = scan(str(tmp_path / "tree"), ScanOptions(symlinks="follow-all"))
+    assert show(tree) == {"link": None, "link/file": b"wanted"}
+    roots = [
+        name
+        for name, parent in zip(tree.home_names, tree.home_parents, strict=True)
+        if parent == -1
+    ]
+    assert roots == [os.fsencode(tmp_path / name) for name in ("tree", "outside/wanted")]
+
+
+def test_what_says_nothing_of_itself_is_excluded_skipped_or_refused_by_its_own_name(
+    tmp_path, monkeypatch
+):
+    """Such as where a file system is mounted that doesn't answer any more."""
+
+    class Silent:
+        name = "gone"
+
+        def stat(self, **_):
+            raise OSError(107, "Transport endpoint is not connected")
+
+    (tmp_path / "file").touch()
+    real = os.scandir
+
+    @contextlib.contextmanager
+    def scandir(descriptor):
+        with real(descriptor) as entries:
+            yield [*entries, Silent()]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ScanError, match="may not be read: gone;"):
+        scan(str(tmp_path))
+    for options, reason in (
+        (ScanOptions(skip_unreadable=True), "may not be read"),
+        (ScanOptions(excluded=lambda path: path == "gone/"), "excluded"),
+    ):
+        tree = scan(str(tmp_path), options)
+        assert [(each.path, each.reason) for each in tree.skipped] == [(b"gone", reason)]
+        assert list(show(tree)) == ["file"]
 
 
 def test_links_can_be_refused(links):

@@ -194,12 +194,45 @@ def test_an_error_in_another_process_is_the_scan_s(wide, forks, monkeypatch):
 
     def scandir(descriptor):
         if os.fstat(descriptor).st_ino == inode:
-            raise PermissionError(13, "Permission denied")
+            raise OSError(5, "Input/output error")
         return real(descriptor)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(ScanError, match="d99: can't be scanned: Permission denied"):
+    with pytest.raises(ScanError, match="d99: can't be scanned: Input/output error"):
         scan(str(wide), ScanOptions(processes=2))
+
+
+def test_where_there_are_no_more_processes_it_goes_on_alone(wide, monkeypatch):
+    expected = vars(scan(str(wide)))
+    real, left = os.fork, [1]
+
+    def fork():
+        if not left:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        left.pop()
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    assert vars(scan(str(wide), ScanOptions(processes=3))) == expected
+    assert not left
+    assert vars(scan(str(wide), ScanOptions(processes=2))) == expected
+
+
+def test_a_directory_that_does_not_open_may_not_be_read(wide, monkeypatch):
+    real = os.scandir
+    inode = os.stat(wide / "d98").st_ino
+
+    def scandir(descriptor):
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(107, "Transport endpoint is not connected")
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for processes in (1, 2):
+        with pytest.raises(ScanError, match="may not be read: d98; make it readable"):
+            scan(str(wide), ScanOptions(processes=processes))
+        tree = scan(str(wide), ScanOptions(processes=processes, skip_unreadable=True))
+        assert (b"d98", "may not be read") in tree.skipped
 
 
 def test_a_few_directories_are_not_worth_a_process(tmp_path, forks):

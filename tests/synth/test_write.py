@@ -465,11 +465,64 @@ def test_a_block_device_is_written_over_or_is_too_small(tmp_path, room):
         with open(device, "r+b") as file:
             file.write(b"\xff" * 4096)
         if room < image.size:
-            with pytest.raises(WriteError, match=f"{device}: can't be written: No space left"):
+            with pytest.raises(
+                WriteError, match=f"{device}: has {room} bytes, and the image {MIB}"
+            ):
                 write_over(image, device)
+            with open(device, "rb") as file:
+                assert file.read(4096) == b"\xff" * 4096
         else:
             write_over(image, device)
             with open(device, "rb") as file:
                 assert file.read(MIB) == read(image, 0, MIB)
+    finally:
+        run("losetup", "--detach", device)
+
+
+class Moody:
+    """An export whose data comes in other extents each time that it is asked."""
+
+    size = 64 * MIB
+
+    def __init__(self) -> None:
+        self.data = os.urandom(1 << 16) * (self.size >> 16)
+        self.asked = 0
+
+    def extents(self, offset, length):
+        self.asked += 1
+        cut = 4096 * self.asked
+        yield Extent(offset + cut, False, Kind.FILE)
+        yield Extent(length - cut, False, Kind.FILE)
+
+    def pieces(self, offset, length):
+        return [self.data[offset : offset + length]]
+
+
+def test_what_the_host_says_of_holes_may_change_between_two_processes(folder):
+    export = Moody()
+    path = folder / "a.img"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        os.ftruncate(descriptor, export.size)
+        for number in range(3):
+            write._write_share(export, descriptor, lambda _: None, (number, 3), sync=False)
+    finally:
+        os.close(descriptor)
+    assert export.asked == 3
+    assert path.read_bytes() == export.data
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root can make a loop device")
+def test_a_device_has_what_was_written_when_it_is_said_to(tmp_path, monkeypatch):
+    image = Image([Fixed(b"x" * 4096, Kind.FILE, "x")])
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda each: (synced.append(each), real(each)))
+    device = losetup(MIB, tmp_path / "backing")
+    try:
+        write_over(image, device, sync=False)
+        assert not synced
+        write_over(image, device)
+        assert len(synced) == 1
     finally:
         run("losetup", "--detach", device)

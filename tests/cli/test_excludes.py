@@ -1,0 +1,95 @@
+"""Excludes mean what they mean to git."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import click
+import pytest
+from tools import need_tool, output
+from vfloppy.cli.excludes import excluded_by, lines_of
+
+PARTS = ["a", "b", "*.o", "*", "**", "src", "build", "keep", "x.?", "[ab]", "[[:alpha:]]*"]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """A repository of some directories and files of few names."""
+    need_tool("git")
+    root: Path = tmp_path_factory.mktemp("git") / "tree"
+    numbers = random.Random(1)
+    names = ["a", "b", "x.o", "src", "build", "keep"]
+    for _ in range(80):
+        folder = root.joinpath(*(numbers.choice(names) for _ in range(numbers.randrange(3))))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / (numbers.choice(names) + numbers.choice([".c", ".o", " "]))).touch()
+    output("git", "init", "-q", str(root))
+    return root
+
+
+def left_by_git(root: Path, patterns: list[str]) -> set[str]:
+    (root / ".git" / "info" / "exclude").write_text("\n".join(patterns) + "\n")
+    listed = output("git", "-C", str(root), "ls-files", "-o", "--exclude-standard", "-z")
+    return set(filter(None, listed.split("\0")))
+
+
+def left(root: Path, patterns: list[str]) -> set[str]:
+    """What a scan would take, which enters no directory that is left out."""
+    excluded = excluded_by(patterns)
+    assert excluded is not None
+    found = set()
+    for folder, directories, files in os.walk(root):
+        at = os.path.relpath(folder, root) + "/" if folder != str(root) else ""
+        directories[:] = [
+            name for name in directories if name != ".git" and not excluded(f"{at}{name}/")
+        ]
+        found |= {at + name for name in files if not excluded(at + name)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["build/**", "!build/keep.c"],
+        ["*", "!*/", "!*.c"],
+        ["a", "!/src/"],
+        ["[[:alpha:]].o"],
+        ["/src/**/"],
+        ["**/", "!a/"],
+        ["a\\ ", "b "],
+        ["# no pattern", "", "\\#"],
+    ],
+    ids=str,
+)
+def test_what_is_left_is_what_git_leaves(tree, patterns):
+    assert left(tree, patterns) == left_by_git(tree, patterns)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_patterns_leave_what_git_leaves(tree, seed):
+    numbers = random.Random(seed)
+    for _ in range(25):
+        patterns = [
+            numbers.choice(["", "", "!"])
+            + numbers.choice(["", "/"])
+            + "/".join(numbers.choice(PARTS) for _ in range(numbers.randrange(1, 3)))
+            + numbers.choice(["", "", "/"])
+            for _ in range(numbers.randrange(1, 4))
+        ]
+        assert left(tree, patterns) == left_by_git(tree, patterns), patterns
+
+
+def test_lines_are_those_that_git_sees(tmp_path):
+    (tmp_path / "patterns").write_bytes(b"\xef\xbb\xbf*.o\r\nx\xc2\x85f\nx\x0cf\n\xff")
+    assert lines_of(str(tmp_path / "patterns")) == ["*.o", "x\x85f", "x\x0cf", "\udcff"]
+
+
+def test_a_class_that_is_not_known_is_told():
+    with pytest.raises(click.UsageError, match="is not known; alnum, alpha, digit"):
+        excluded_by(["[[:punct:]]"])
+
+
+def test_no_patterns_leave_all():
+    assert excluded_by([]) is None
