@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
-from .leases import Leases
+from .leases import Leases, is_local
 from .tree import Tree, host_path, printable
 
 _OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # the user named it: links are followed
@@ -98,6 +98,7 @@ class ScannedFiles:
         self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
         self._told: set[int] = set()
+        self._renumbering: dict[int, bool] = {}  # by device
         self._leases = Leases() if leases else None
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
         self.mapped: dict[int, memoryview] = self._leases.mapped if self._leases else {}
@@ -163,7 +164,7 @@ class ScannedFiles:
             if index in self._open:
                 self.verify(index)  # which may know better what happened
             raise self._failure(index, error) from error
-        if status.st_ctime_ns == self._ctimes_ns[index] and len(data) == length:
+        if len(data) == length and self._is_as_scanned(index, status):
             return data
         self._check(index, status)
         while len(data) < length:  # a read may stop short of what is there
@@ -232,9 +233,20 @@ class ScannedFiles:
             status = os.fstat(self._open[index])
         except OSError as error:
             raise self._failure(index, error) from error
-        # Nothing about a file changes without its ctime, so this one look is mostly enough.
-        if status.st_ctime_ns != self._ctimes_ns[index]:
+        if not self._is_as_scanned(index, status):
             self._check(index, status)
+
+    def _is_as_scanned(self, index: int, status: os.stat_result) -> bool:
+        """Whether one look is enough, as it mostly is: nothing about a file changes without its
+        ctime. But another file may have the same one, and it comes in ticks.
+        """
+        tree = self._tree
+        return (
+            status.st_ctime_ns == self._ctimes_ns[index]
+            and status.st_ino == tree.inodes[index]
+            and status.st_size >= tree.sizes[index]
+            and status.st_dev == tree.device_numbers[tree.devices[index]]
+        )
 
     def data_runs(self, index: int, start: int) -> Iterator[tuple[int, int]]:
         """Where a file holds data from byte `start` on, as (start, end); the rest is holes.
@@ -286,7 +298,9 @@ class ScannedFiles:
         rewritten = status.st_mtime_ns != tree.mtimes_ns[index]
         if not stat.S_ISREG(status.st_mode):
             raise HostReadError(f"{self._path(index)} is no regular file any more")
-        if status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index):
+        is_other = status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index)
+        same_time = status.st_ctime_ns == tree.ctimes_ns[index]
+        if is_other and not (same_time and self._may_renumber(index, status)):
             what = "was replaced after the scan"
         elif status.st_size < size:
             what = f"has {status.st_size} bytes, {size} at the scan"
@@ -294,7 +308,7 @@ class ScannedFiles:
             what = "was written to after the scan"
         elif (
             not rewritten
-            and status.st_ctime_ns != tree.ctimes_ns[index]
+            and not same_time
             and status.st_mode == tree.modes[index]
             and status.st_nlink == tree.links[index]
         ):
@@ -302,6 +316,16 @@ class ScannedFiles:
         else:
             return
         self._changed(index, what)
+
+    def _may_renumber(self, index: int, status: os.stat_result) -> bool:
+        """Whether a file may have another number each time that its file system meets it, as with
+        FUSE, vfat and some of the network's.
+        """
+        if status.st_dev not in self._renumbering:
+            self._renumbering[status.st_dev] = index in self._open and not is_local(
+                self._open[index]
+            )
+        return self._renumbering[status.st_dev]
 
     def _changed(self, index: int, what: str) -> None:
         """Raises HostReadError, or tells that a file is not what it was."""

@@ -62,7 +62,7 @@ class Leases:
         in bytes is still to do.
         """
         if device not in self._devices:
-            self._devices[device] = _is_local(descriptor)
+            self._devices[device] = is_local(descriptor)
         if self._devices[device] and len(self.held) < _MOST_HELD and self._listens():
             self.held[key] = descriptor  # before: it may be wanted back at once
             try:
@@ -80,7 +80,9 @@ class Leases:
         """To be called before a descriptor is closed."""
         descriptor = self.held.pop(key, None)
         if descriptor is not None and self._unmap(key):
-            # The mapping may live for as long as somebody sends from it, and the lease with it.
+            # The mapping may live for as long as somebody sends from it, and the lease with it;
+            # whoever is about to send from it has to look again.
+            self.broken += 1
             _give_back(descriptor)
 
     def give_back(self) -> None:
@@ -185,7 +187,7 @@ def _give_back(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
-def _is_local(descriptor: int) -> bool:
+def is_local(descriptor: int) -> bool:
     """Whether nobody can write to a file's file system but through this kernel."""
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as lines:

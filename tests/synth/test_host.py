@@ -212,3 +212,53 @@ def test_verifying_a_file_that_was_closed_for_others_opens_it_again(root):
     shrink(root / "sub" / "file")
     with pytest.raises(HostReadError):
         files.verify(node_of(tree, "sub/file"))
+
+
+def at_the_same_time(tree, node, path):
+    """As if all of it had come within one tick of the clock."""
+    status = os.stat(path)
+    tree.ctimes_ns[node], tree.mtimes_ns[node] = status.st_ctime_ns, status.st_mtime_ns
+
+
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_another_file_of_the_same_time_is_another_file(root, opened_before):
+    (root / "two").mkdir()
+    (root / "two" / "file").write_bytes(b"9876543210" * 1000)
+    tree = scan(str(root))
+    node = node_of(tree, "sub/file")
+    os.rename(root / "sub", root / "aside")
+    os.rename(root / "two", root / "sub")
+    at_the_same_time(tree, node, root / "sub" / "file")
+    files = ScannedFiles(tree)
+    for _ in range(1 + opened_before):
+        with pytest.raises(HostReadError, match="was replaced after the scan"):
+            files.read(node, 0, 5)
+    with pytest.raises(HostReadError, match="was replaced after the scan"):
+        files.descriptor(node)
+
+
+def test_a_file_that_was_cut_at_the_same_time_has_no_hole_there(root):
+    with open(root / "sparse", "wb") as file:
+        file.truncate(1 << 20)
+        file.seek((1 << 20) - 4096)
+        file.write(b"x" * 4096)
+    tree = scan(str(root))
+    node = node_of(tree, "sparse")
+    os.truncate(root / "sparse", 1 << 19)
+    at_the_same_time(tree, node, root / "sparse")
+    files = ScannedFiles(tree)
+    assert list(files.data_runs(node, 0)) == [(0, 1 << 20)], "reading it says what is wrong"
+    with pytest.raises(HostReadError, match=f"has {1 << 19} bytes, {1 << 20} at the scan"):
+        files.read(node, 0, 5)
+
+
+def test_where_files_have_no_lasting_numbers_the_time_decides(root, monkeypatch):
+    tree = scan(str(root))
+    node = node_of(tree, "other")
+    tree.inodes[node] += 1
+    monkeypatch.setattr(host, "is_local", lambda _descriptor: False)
+    files = ScannedFiles(tree)
+    assert files.read(node, 0, 5) == files.read(node, 0, 5) == b"other"
+    shrink(root / "other")
+    with pytest.raises(HostReadError, match="was replaced after the scan"):
+        files.read(node, 0, 5)
