@@ -18,6 +18,8 @@ from .reading import Buffer
 
 ReadAgain: TypeAlias = Callable[[list[Buffer], int, int, int], None]
 """Adds the reply to the read with this cookie, offset and length to the list: data, or an error."""
+ReadPinned: TypeAlias = Callable[[int, int], bytes]
+"""Reads a range of one pinned file by its offset in the export and its length, without a check."""
 
 _NOTHING: Mapping[int, memoryview] = MappingProxyType({})
 
@@ -63,15 +65,19 @@ NO_RUNS = HostRuns(_NoFiles(), 0, 0, 0, (), ())
 class PlainReads:
     """The replies since the last flush, each a header and its data.
 
-    `read_again` reads with a check of its own; with `lends`, data may be views of mapped files.
+    `read_again` reads with a check of its own, `read_pinned` without; with `lends`, data may be
+    views of mapped files.
     """
 
-    def __init__(self, files: HostFiles, read_again: ReadAgain, *, lends: bool) -> None:
+    def __init__(
+        self, files: HostFiles, read_again: ReadAgain, read_pinned: ReadPinned, *, lends: bool
+    ) -> None:
         self.buffers: list[Buffer] = []
         self.requests: list[wire.Headed] = []
         self.mapped = files.mapped if lends else _NOTHING
         self._files = files
         self._read_again = read_again
+        self._read_pinned = read_pinned
         self._lends = lends
         self._alarms = files.alarms
         self._seen: set[int] = set()  # files that were read, each with a check of its own
@@ -102,7 +108,8 @@ class PlainReads:
         """Adds the replies to `out`, good or bad.
 
         True when some of it is lent: then the files are pinned. Whoever has sent what goes at once
-        calls `unpin`, and then sends what `unsent` has. False when all of it is ours.
+        calls `keep_begun` if that isn't all, then `unpin`, and `forget` or sends what `unsent` has.
+        False when all of it is ours.
         """
         files, lent = self._files, bool(self.mapped and self.buffers)
         try:
@@ -120,8 +127,32 @@ class PlainReads:
             for _, cookie, offset, length in self.requests:
                 self._read_again(out, cookie, offset, length)
         if not lent:
-            self._forget()
+            self.forget()
         return lent
+
+    def keep_begun(self, buffers: list[Buffer], first: int, sent: int) -> None:
+        """Reads what is missing of the reply that is half sent, for it can't become an error any
+        more. While the files are pinned, these are its bytes.
+
+        Of `buffers`, `sent` bytes have gone; the replies start at the one numbered `first`.
+        Raises HostReadError when the bytes can't be had: then the connection can't go on.
+        """
+        position = sent - sum(map(len, buffers[:first]))
+        for number, (_, _, offset, length) in enumerate(self.requests):
+            header, data = self.buffers[2 * number : 2 * number + 2]
+            size = len(header) + len(data)
+            if 0 < position < size and isinstance(data, memoryview):
+                gone = max(position - len(header), 0)
+                try:
+                    rest = self._read_pinned(offset + gone, length - gone)
+                except OSError:
+                    rest = b""
+                if len(rest) != length - gone:
+                    raise HostReadError("a host file failed when half of a reply had been sent")
+                self.buffers[2 * number + 1] = bytes(gone) + rest  # the first won't go again
+            position -= size
+            if position <= 0:
+                return
 
     def unpin(self) -> None:
         """What was lent has been sent, or never will be."""
@@ -130,31 +161,27 @@ class PlainReads:
     def unsent(self, buffers: list[Buffer], first: int, sent: int) -> list[Buffer]:
         """What is left of `buffers` after `sent` bytes, with nothing lent among it.
 
-        The replies, which are forgotten, start at the buffer numbered `first`. Raises OSError when
-        one that is half sent can't be completed: then the connection can't go on.
+        The replies start at the buffer numbered `first`. What is ours was checked before it was let
+        go, and goes as it is; what is lent is read again.
         """
-        if sent == sum(map(len, buffers)):
-            self._forget()
-            return []
         rest, sent = _behind(buffers[:first], sent)
         pairs = iter(self.buffers)
         for (_, cookie, offset, length), header, data in zip(
             self.requests, pairs, pairs, strict=False
         ):
             size = len(header) + len(data)
-            if sent < size:
-                again: list[Buffer] = []
-                self._read_again(again, cookie, offset, length)
-                reply = b"".join(again)
-                if sent and not reply.startswith(header):
-                    raise HostReadError("a host file failed when half of a reply had been sent")
-                rest.append(reply[sent:])
+            if sent >= size:
+                pass
+            elif isinstance(data, memoryview):  # none of it has gone: see `keep_begun`
+                self._read_again(rest, cookie, offset, length)
+            else:
+                rest += _behind([header, data], sent)[0]
             sent = max(sent - size, 0)
         rest += _behind(buffers[first + len(self.buffers) :], sent)[0]
-        self._forget()
         return rest
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """These replies have been dealt with; others follow."""
         self.buffers.clear()
         self.requests.clear()
         self._seen.clear()

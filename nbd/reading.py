@@ -10,10 +10,11 @@ Doc: `NBD_CMD_READ`, `NBD_REPLY_TYPE_OFFSET_DATA`, `NBD_REPLY_TYPE_OFFSET_HOLE`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable
 from typing import TypeAlias
 
-from ..pieces import Hole, HostSlice, Piece
+from ..pieces import Export, Hole, HostSlice, Piece
 from . import wire
 from .replies import Replies
 
@@ -62,6 +63,18 @@ class ReadFailedError(Exception):
         super().__init__(str(error))
         self.offset = offset
         self.error = error
+
+
+def read_pinned(export: Export, offset: int, length: int) -> bytes:
+    """Return a range of a file that is open and can't change now, or less if the host has no more.
+
+    Raises OSError.
+    """
+    data = b""
+    for piece in export.pieces(offset, length):
+        assert isinstance(piece, HostSlice)
+        data += os.pread(piece.files.descriptor(piece.index), piece.length, piece.offset)
+    return data
 
 
 def read_whole(

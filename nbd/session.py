@@ -35,6 +35,7 @@ from .reading import (
     Reading,
     Transfer,
     read_chunks,
+    read_pinned,
     read_whole,
 )
 from .replies import ExtendedReplies, Replies, SimpleReplies
@@ -98,7 +99,8 @@ class Session:
         is_small = len(self._runs.starts) <= _MOST_LISTED
         self._starts = list(self._runs.starts) if is_small else self._runs.starts
         self._sizes = list(self._runs.sizes) if is_small else self._runs.sizes
-        self._plain = PlainReads(self._runs.files, self._read_checked, lends=lends)
+        pinned = partial(read_pinned, export)
+        self._plain = PlainReads(self._runs.files, self._read_checked, pinned, lends=lends)
         self._carry_out = self._hot_loop()
 
     @property
@@ -221,9 +223,13 @@ class Session:
             lent = Lent(out)
             try:
                 yield lent
+                is_cut = lent.sent < sum(map(len, out))
+                if is_cut:
+                    plain.keep_begun(out, first, lent.sent)
             finally:
                 plain.unpin()
-            out[:] = plain.unsent(out, first, lent.sent)
+            out[:] = plain.unsent(out, first, lent.sent) if is_cut else ()
+            plain.forget()
         if out:
             yield out
             out.clear()

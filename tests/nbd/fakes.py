@@ -27,6 +27,7 @@ class FakeFiles:
 
     def __init__(self, directory: str | os.PathLike[str], contents: list[bytes]) -> None:
         self.descriptors = []
+        self.paths: list[str] = []
         self.broken: set[int] = set()
         self.verified: list[int] = []
         self.steady: dict[int, int] = {}
@@ -40,6 +41,7 @@ class FakeFiles:
             path = os.path.join(directory, f"host{number}")
             with open(path, "wb") as file:
                 file.write(content)
+            self.paths.append(path)
             self.descriptors.append(os.open(path, os.O_RDONLY))
 
     def read(self, index: int, offset: int, length: int) -> bytes:
