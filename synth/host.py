@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
 from .leases import Leases, is_local
+from .rows import in_column
 from .tree import Tree, host_path, printable
 
 _OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # the user named it: links are followed
@@ -295,11 +296,11 @@ class ScannedFiles:
         """
         tree = self._tree
         size = tree.sizes[index]
-        rewritten = status.st_mtime_ns != tree.mtimes_ns[index]
+        rewritten = in_column(status.st_mtime_ns) != tree.mtimes_ns[index]
         if not stat.S_ISREG(status.st_mode):
             raise HostReadError(f"{self._path(index)} is no regular file any more")
         is_other = status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index)
-        same_time = status.st_ctime_ns == tree.ctimes_ns[index]
+        same_time = in_column(status.st_ctime_ns) == tree.ctimes_ns[index]
         if is_other and not (same_time and self._may_renumber(index, status)):
             what = "was replaced after the scan"
         elif status.st_size < size:

@@ -87,8 +87,15 @@ class Rows:
 
 
 def _times(times_ns: list[int]) -> array[int]:
-    """Times as a column; one that is beyond 64 bits of nanoseconds becomes the last that isn't."""
+    """Times as a column."""
     try:
         return array("q", times_ns)
     except OverflowError:
-        return array("q", [min(max(time_ns, -_LATEST_NS), _LATEST_NS) for time_ns in times_ns])
+        return array("q", list(map(in_column, times_ns)))
+
+
+def in_column(time_ns: int) -> int:
+    """Return a time as a column has it, to be compared with one: whatever is beyond 64 bits of
+    nanoseconds since 1970 is the first or the last that isn't.
+    """
+    return min(max(time_ns, -_LATEST_NS), _LATEST_NS)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 from vfloppy.pieces import HostReadError
-from vfloppy.synth import host
+from vfloppy.synth import host, rows
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.scan import scan
 
@@ -250,6 +251,42 @@ def test_a_file_that_was_cut_at_the_same_time_has_no_hole_there(root):
     assert list(files.data_runs(node, 0)) == [(0, 1 << 20)], "reading it says what is wrong"
     with pytest.raises(HostReadError, match=f"has {1 << 19} bytes, {1 << 20} at the scan"):
         files.read(node, 0, 5)
+
+
+def wait_for_the_clock_of(path):
+    """A change in the same tick of the file system's clock leaves no trace."""
+    probe = path.with_name("probe")
+    while True:
+        probe.touch()
+        if probe.stat().st_ctime_ns > path.stat().st_ctime_ns:
+            probe.unlink()
+            return
+
+
+def stated(monkeypatch, **fields):
+    """Has descriptors say something else of their files."""
+    real = os.fstat
+
+    def status(descriptor):
+        found = real(descriptor)
+        names = [name for name in dir(found) if name.startswith("st_")]
+        return SimpleNamespace(**{name: getattr(found, name) for name in names} | fields)
+
+    monkeypatch.setattr(os, "fstat", status)
+
+
+@pytest.mark.parametrize("year", [1600, 2400])
+def test_a_file_of_another_age_may_change_its_mode(root, monkeypatch, year):
+    """Its time is beyond what a column holds, as XFS and btrfs have them."""
+    time_ns = (year - 1970) * 365 * 86400 * 10**9
+    tree = scan(str(root))
+    node = node_of(tree, "other")
+    tree.mtimes_ns[node] = rows._times([time_ns])[0]
+    wait_for_the_clock_of(root / "other")
+    (root / "other").chmod(0o600)
+    stated(monkeypatch, st_mtime_ns=time_ns)
+    files = ScannedFiles(tree)
+    assert files.read(node, 0, 5) == files.read(node, 0, 5) == b"other"
 
 
 def test_where_files_have_no_lasting_numbers_the_time_decides(root, monkeypatch):
