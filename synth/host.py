@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
-from .leases import Leases, is_local
+from .leases import Leases, has_lasting_numbers
 from .rows import in_column
 from .tree import Tree, host_path, printable
 
@@ -323,7 +323,7 @@ class ScannedFiles:
         FUSE, vfat and some of the network's.
         """
         if status.st_dev not in self._renumbering:
-            self._renumbering[status.st_dev] = index in self._open and not is_local(
+            self._renumbering[status.st_dev] = index in self._open and not has_lasting_numbers(
                 self._open[index]
             )
         return self._renumbering[status.st_dev]

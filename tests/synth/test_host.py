@@ -293,7 +293,7 @@ def test_where_files_have_no_lasting_numbers_the_time_decides(root, monkeypatch)
     tree = scan(str(root))
     node = node_of(tree, "other")
     tree.inodes[node] += 1
-    monkeypatch.setattr(host, "is_local", lambda _descriptor: False)
+    monkeypatch.setattr(host, "has_lasting_numbers", lambda _descriptor: False)
     files = ScannedFiles(tree)
     assert files.read(node, 0, 5) == files.read(node, 0, 5) == b"other"
     shrink(root / "other")

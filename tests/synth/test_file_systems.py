@@ -1,0 +1,139 @@
+"""Leases on real file systems, mounted for the test by root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from tools import need_tool, output, run
+from vfloppy.pieces import HostReadError
+from vfloppy.synth import leases
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.scan import scan
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+
+FILE_SYSTEMS = ("btrfs", "ext2", "ext3", "ext4", "tmpfs", "xfs")
+CONTENT = b"as it was scanned".ljust(8192)
+
+# Maps a file for writing, closes its descriptor and mmap's own, says so, and writes when told to.
+MAPPER = """
+import mmap, os, sys
+mapping = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 8192)
+os.closerange(3, 64)
+print("mapped", flush=True)
+sys.stdin.readline()
+mapping[:6] = b"SECRET"
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def mounted(tmp_path, kind):
+    """A new file system of a kind, on a file that takes no more room than is used."""
+    place = tmp_path / kind
+    place.mkdir()
+    if kind == "tmpfs":
+        output("mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place))
+    else:
+        need_tool(f"mkfs.{kind}")
+        disk = tmp_path / f"{kind}.disk"
+        with open(disk, "wb") as file:
+            file.truncate(400 << 20)
+        output(f"mkfs.{kind}", "-q", str(disk))
+        done = run("mount", "-o", "loop", "-t", kind, str(disk), str(place))
+        if done.returncode:
+            pytest.skip(f"can't be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield place
+    finally:
+        output("umount", "-l", str(place))
+
+
+@contextmanager
+def layered(tmp_path):
+    """The lower, the upper and the merged directory of an overlay, with a file in the lower one."""
+    with mounted(tmp_path, "tmpfs") as place:
+        lower, upper, work, merged = (place / name for name in ("lower", "upper", "work", "merged"))
+        for each in (lower, upper, work, merged):
+            each.mkdir()
+        (lower / "file").write_bytes(CONTENT)
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        done = run("mount", "-t", "overlay", "-o", layers, "none", str(merged))
+        if done.returncode:
+            pytest.skip(f"can't be mounted here: {done.stderr.decode().strip()}")
+        try:
+            yield lower, upper, merged
+        finally:
+            output("umount", "-l", str(merged))
+
+
+@contextmanager
+def mapper(file):
+    """A process that has a file mapped for writing, and no descriptor of it."""
+    command = [sys.executable, "-c", MAPPER, str(file)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == b"mapped\n"
+        yield process
+        process.stdin.close()
+
+
+def tell(process):
+    """Has it write."""
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"written\n"
+
+
+def read_twice(files, node):
+    return files.read(node, 0, 6), files.read(node, 0, 6)
+
+
+def test_every_file_system_that_is_trusted_with_leases_is_tested():
+    assert frozenset(FILE_SYSTEMS) == leases._LEASED
+    assert leases._LEASED < leases._NUMBERED
+
+
+@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+def test_no_lease_while_a_file_is_mapped_for_writing(tmp_path, kind):
+    with mounted(tmp_path, kind) as place:
+        file = place / "file"
+        file.write_bytes(CONTENT)
+        tree = scan(str(place))
+        node = tree.find("file")
+        with mapper(file) as process:
+            files = ScannedFiles(tree, leases=True)
+            assert read_twice(files, node) == (CONTENT[:6], CONTENT[:6])
+            assert not files.steady
+            tell(process)
+        os.sync()
+        files = ScannedFiles(scan(str(place)), leases=True)
+        assert read_twice(files, node) == (b"SECRET", b"SECRET")
+        assert list(files.steady) == [node]
+        program = "import os, sys; os.close(os.open(sys.argv[1], os.O_WRONLY))"
+        subprocess.run([sys.executable, "-c", program, str(file)], check=True, timeout=40)
+        assert (dict(files.steady), files.alarms) == ({}, 1)
+        files.close()
+
+
+def test_no_leases_on_an_overlay_whose_data_are_on_another_inode(tmp_path):
+    with layered(tmp_path) as (_, upper, merged):
+        (merged / "new").write_bytes(CONTENT)
+        tree = scan(str(merged))
+        files = ScannedFiles(tree, leases=True)
+        new, node = tree.find("new"), tree.find("file")
+        with mapper(merged / "new") as process:
+            assert read_twice(files, new) == (CONTENT[:6], CONTENT[:6])
+            assert read_twice(files, node) == (CONTENT[:6], CONTENT[:6])
+            assert not files.steady
+            with open(upper / "new", "r+b") as file:
+                file.write(b"SECRET")
+            with pytest.raises(HostReadError, match="was written to after the scan"):
+                files.read(new, 0, 6)
+            tell(process)
+        files.close()
