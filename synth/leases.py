@@ -128,7 +128,9 @@ class Leases:
         descriptor = self.held.get(key)
         if descriptor is None:
             return
-        with contextlib.suppress(OSError):  # some file systems map nothing
+        # Some file systems map nothing. Nobody can write here, but whoever opens for reading may
+        # empty the file (O_TRUNC) between the two calls: then it is too short to be mapped.
+        with contextlib.suppress(OSError, ValueError):
             size = os.fstat(descriptor).st_size
             if 0 < size <= self._most_bytes - self._mapped_bytes:
                 self.mapped[key] = memoryview(mmap.mmap(descriptor, size, prot=mmap.PROT_READ))

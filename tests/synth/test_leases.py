@@ -175,6 +175,28 @@ def test_a_file_is_mapped_when_a_sixteenth_of_it_was_read(warm, root):
     assert list(files.mapped) == [node]
 
 
+def test_a_reader_that_empties_a_file_while_it_is_being_mapped(warm, root, monkeypatch):
+    _, files = warm
+    (root / "large").write_bytes(os.urandom(LARGE))
+    tree = scan(str(root))
+    files = ScannedFiles(tree, leases=True)
+    node = tree.sizes.index(LARGE)
+    read_twice(files, node)
+    real = os.fstat
+
+    def and_then_empties(descriptor):
+        status = real(descriptor)
+        os.close(os.open(root / "large", os.O_RDONLY | os.O_TRUNC))
+        return status
+
+    monkeypatch.setattr(os, "fstat", and_then_empties)
+    files.count(node, LARGE)
+    monkeypatch.undo()
+    assert not files.mapped
+    with pytest.raises(HostReadError, match=f"has 0 bytes, {LARGE} at the scan"):
+        files.read(node, 0, 7)
+
+
 def test_small_files_are_not_mapped(files):
     files.count(1, LARGE)
     assert not files.mapped
