@@ -3,8 +3,12 @@
 A file is checked against the scan by its status, and without more, after each read: the largest
 part of what a small read costs. While a lease is held nobody has the file open for writing, and
 nobody can truncate it; so one check after taking the lease holds until the lease is broken. Then
-SIGIO comes, the handler gives the lease back (the writer waits that long, some ten microseconds)
-and counts an alarm. What was read before the handler ran, was read before the writer could write.
+a signal comes, the handler gives the lease back and counts an alarm. What was read before the
+handler ran, was read before the writer could write.
+
+The writer waits that long. Measured on two busy processors, in the median: 0.1 ms with 256 leases,
+0.6 with 4,096 (1.5 when each signal had all of them asked), and one in twenty waits some 4 ms. A
+handler runs between two steps of Python: while a directory of 200,000 entries is computed, up to 50.
 
 What is read often is mapped, so that the kernel can send it without a copy; a lease is then kept
 until what was handed out has been sent (`pin`). A mapping's pages may vanish all the same, when a
@@ -41,7 +45,12 @@ _LEASED = frozenset({"btrfs", "ext2", "ext3", "ext4", "tmpfs", "xfs"})
 # meet it, or may.
 _NUMBERED = _LEASED | {"bcachefs", "f2fs", "jfs", "overlay", "zfs"}
 
-_MOST_HELD = 4096  # a signal tells that one is wanted back and not which: all are asked
+_MOST_HELD = 4096
+# A signal tells Python that a lease is wanted back, and not which (siginfo would, and only
+# sigwaitinfo has it, which needs the signal blocked: then it would wake no system call). With many
+# signals in turn, the number tells which part of them to ask. SIGIO is all of them: it comes when
+# the kernel can queue no more of the others.
+_SIGNALS = range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else range(0)
 _MAP_MIN_BYTES = 64 << 10  # mapping and faulting cost as much as some ten reads
 _MOST_MAPPED_BYTES = 4 << 30  # whose page tables are 8 MiB
 # A file is mapped once a sixteenth was read, or as much as there is in it. A read of what isn't in
@@ -78,6 +87,7 @@ class Leases:
         if self._devices[device] and len(self.held) < _MOST_HELD and self._listens():
             self.held[key] = descriptor  # before: it may be wanted back at once
             try:
+                fcntl.fcntl(descriptor, fcntl.F_SETSIG, _signal_of(descriptor))
                 fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
             except OSError:
                 self.held.pop(key, None)
@@ -151,16 +161,21 @@ class Leases:
         """Whether this process hears of broken leases: a child does not inherit that."""
         if self._process != os.getpid():
             try:
-                signal.signal(signal.SIGIO, _alarm)
+                for number in (signal.SIGIO, *_SIGNALS):
+                    signal.signal(number, _alarm)
             except ValueError:  # not in the main thread
                 return False
             _alarm.listeners.add(self)
             self._process = os.getpid()
         return True
 
-    def answer(self) -> None:
-        """Gives back what is wanted back."""
-        for key, descriptor in list(self.held.items()):
+    def answer(self, number: int) -> None:
+        """Gives back what is wanted back, of the leases that are told by this signal."""
+        part, parts = number - signal.SIGRTMIN, len(_SIGNALS)
+        of_all = number == signal.SIGIO
+        for key, descriptor in [
+            (key, each) for key, each in self.held.items() if of_all or each % parts == part
+        ]:
             if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
                 del self.held[key]
                 self._unmap(key)
@@ -172,28 +187,33 @@ class Leases:
 
 
 class _Alarm:
-    """What hears the signal for all leases of the process: one of them is wanted back.
+    """What hears the signals for all leases of the process: one of them is wanted back.
 
     A lease that is given back lets its writer go on, to the next file perhaps, and so there may be
-    another signal before all were asked. It is noted, and then all are asked once more.
+    another signal before all were asked. It is noted, and then they are asked once more.
     """
 
     def __init__(self) -> None:
         self.listeners: weakref.WeakSet[Leases] = weakref.WeakSet()
-        self._is_wanted = self._is_busy = False
+        self._heard: set[int] = set()
+        self._is_busy = False
 
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_wanted = True
-        while self._is_wanted and not self._is_busy:
-            self._is_busy, self._is_wanted = True, False
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self._heard.add(number)
+        while self._heard and not self._is_busy:
+            self._is_busy, number = True, self._heard.pop()
             try:
                 for each in list(self.listeners):
-                    each.answer()
+                    each.answer(number)
             finally:
                 self._is_busy = False
 
 
 _alarm = _Alarm()
+
+
+def _signal_of(descriptor: int) -> int:
+    return _SIGNALS[descriptor % len(_SIGNALS)]
 
 
 def _give_back(descriptor: int) -> None:

@@ -89,6 +89,16 @@ def test_a_writer_that_goes_from_file_to_file_is_let_on_each_time(files, root):
     assert files.read(1, 0, 2) == b"as"
 
 
+def test_when_the_kernel_queues_no_more_signals_one_asks_for_all(root, monkeypatch):
+    monkeypatch.setattr(leases, "_signal_of", lambda _descriptor: signal.SIGIO)
+    files = ScannedFiles(scan(str(root)), leases=True)
+    read_twice(files, 1, 2)
+    if not files.steady:
+        pytest.skip("no leases to be had on this file system")
+    write_elsewhere(root / "a", "overwritten")
+    assert (sorted(files.steady), files.alarms) == ([2], 1)
+
+
 @pytest.mark.parametrize(
     "change",
     [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC],
