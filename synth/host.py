@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
+from .births import birth_ns
 from .leases import Leases, has_lasting_numbers
 from .rows import in_column
 from .tree import Tree, host_path, printable
@@ -27,6 +28,7 @@ _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _OPEN_DIRECTORIES = 64
 _MOST_OPEN_FILES = 16 << 10
+_SECOND_NS = 1_000_000_000
 
 
 class Directories:
@@ -34,7 +36,8 @@ class Directories:
     where few may be.
 
     Roots are opened by their paths, and stay open once they are; all else from there, name by
-    name, without following links.
+    name, without following links. Nothing holds a directory against the scan: another one in its
+    place may be opened, and the files in it are then other files, which is seen of each.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -99,6 +102,7 @@ class ScannedFiles:
         self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
         self._told: set[int] = set()
+        self._same: set[int] = set()  # open files that changed and are the scan's all the same
         self._renumbering: dict[int, bool] = {}  # by device
         self._leases = Leases() if leases else None
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
@@ -221,6 +225,7 @@ class ScannedFiles:
 
     def _close(self, index: int) -> None:
         self._new.discard(index)
+        self._same.discard(index)
         if self._leases and index in self.steady:
             self._leases.drop(index)
         os.close(self._open.pop(index))
@@ -238,8 +243,8 @@ class ScannedFiles:
             self._check(index, status)
 
     def _is_as_scanned(self, index: int, status: os.stat_result) -> bool:
-        """Whether one look is enough, as it mostly is: nothing about a file changes without its
-        ctime. But another file may have the same one, and it comes in ticks.
+        """Whether one look is enough, as it mostly is: a write, and whatever is done by name, sets
+        the ctime. But another file may have the same one, and it comes in ticks.
         """
         tree = self._tree
         return (
@@ -314,9 +319,34 @@ class ScannedFiles:
             and status.st_nlink == tree.links[index]
         ):
             what = "was touched after the scan and may have other contents"
+        elif not same_time and self._has_another_life(index, status):
+            what = "was replaced after the scan"
         else:
             return
         self._changed(index, what)
+
+    def _has_another_life(self, index: int, status: os.stat_result) -> bool:
+        """Whether a file has its number from one that was deleted: some file systems give it to the
+        next file at once.
+
+        The scan's file was born before it was last changed, so before its ctime of then. That is
+        nearer than the time of the scan, and by the same clock as the births. Equal times are those
+        of a file that was made and let be. Where ctime has gone back, so has the clock, and a birth
+        after the scan need not look like one: that is not believed either. On FAT a birth is told
+        in hundredths of a second and a ctime in even seconds. Without births, the number counts:
+        what was made anew is then taken for what grew, as is what was rewritten and is longer.
+        """
+        if index in self._same:  # held open, it keeps its number
+            return False
+        scanned_ns = self._tree.ctimes_ns[index]
+        born_ns = birth_ns(self._open[index])
+        latest_ns = scanned_ns if scanned_ns % _SECOND_NS else scanned_ns + 2 * _SECOND_NS - 1
+        if born_ns is not None and (
+            in_column(born_ns) > latest_ns or in_column(status.st_ctime_ns) < scanned_ns
+        ):
+            return True
+        self._same.add(index)
+        return False
 
     def _may_renumber(self, index: int, status: os.stat_result) -> bool:
         """Whether a file may have another number each time that its file system meets it, as with

@@ -1,4 +1,4 @@
-"""Leases on real file systems, mounted for the test by root."""
+"""Leases, numbers and births on real file systems, mounted for the test by root."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tools import need_tool, output, run
 from vfloppy.pieces import HostReadError
 from vfloppy.synth import leases
+from vfloppy.synth.births import birth_ns
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.scan import scan
 
@@ -121,6 +122,51 @@ def test_no_lease_while_a_file_is_mapped_for_writing(tmp_path, kind):
         files.close()
 
 
+@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+def test_births_are_noted_and_not_later_than_the_last_change(tmp_path, kind):
+    with mounted(tmp_path, kind) as place:
+        for number in range(20):
+            (place / f"{number}").write_bytes(CONTENT)
+            with open(place / f"{number}", "rb") as file:
+                born = birth_ns(file.fileno())
+                assert born is not None
+                assert born <= os.fstat(file.fileno()).st_ctime_ns
+                assert leases.has_lasting_numbers(file.fileno())
+
+
+@pytest.mark.parametrize("form", ["-q", "-qI128"], ids=["births", "no births"])
+def test_a_file_that_is_made_anew_on_ext4(tmp_path, form):
+    """Where no births are noted, it is taken for the file of the scan, grown."""
+    need_tool("mkfs.ext4")
+    place, disk = tmp_path / "mount", tmp_path / "disk"
+    place.mkdir()
+    with open(disk, "wb") as file:
+        file.truncate(16 << 20)
+    output("mkfs.ext4", form, str(disk))
+    if run("mount", "-o", "loop", str(disk), str(place)).returncode:
+        pytest.skip("can't be mounted here")
+    try:
+        (place / "file").write_bytes(CONTENT)
+        tree = scan(str(place))
+        node = tree.find("file")
+        # As if a second went by: without births, times are told in seconds.
+        tree.mtimes_ns[node] -= 10**9
+        tree.ctimes_ns[node] -= 10**9
+        (place / "file").unlink()
+        (place / "file").write_bytes(b"SECRET".ljust(10_000))
+        files = ScannedFiles(tree)
+        if (place / "file").stat().st_ino != tree.inodes[node]:
+            pytest.skip("the number was not given again")
+        if form == "-q":
+            with pytest.raises(HostReadError, match="was replaced after the scan"):
+                files.read(node, 0, 6)
+        else:
+            assert read_twice(files, node) == (b"SECRET", b"SECRET")
+        files.close()
+    finally:
+        output("umount", "-l", str(place))
+
+
 def test_no_leases_on_an_overlay_whose_data_are_on_another_inode(tmp_path):
     with layered(tmp_path) as (_, upper, merged):
         (merged / "new").write_bytes(CONTENT)
@@ -136,4 +182,20 @@ def test_no_leases_on_an_overlay_whose_data_are_on_another_inode(tmp_path):
             with pytest.raises(HostReadError, match="was written to after the scan"):
                 files.read(new, 0, 6)
             tell(process)
+        files.close()
+
+
+@pytest.mark.parametrize("change", ["grow", "chmod"])
+def test_a_file_of_a_lower_layer_is_another_one_once_it_is_changed(tmp_path, change):
+    with layered(tmp_path) as (_, _, merged):
+        tree = scan(str(merged))
+        node = tree.find("file")
+        if change == "grow":
+            with open(merged / "file", "ab") as file:
+                file.write(b"more")
+        else:
+            (merged / "file").chmod(0o600)
+        files = ScannedFiles(tree, leases=True)
+        with pytest.raises(HostReadError, match="was replaced after the scan"):
+            files.read(node, 0, 6)
         files.close()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from vfloppy.pieces import HostReadError
 from vfloppy.synth import host, rows
+from vfloppy.synth.births import birth_ns
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.scan import scan
 
@@ -253,6 +254,27 @@ def test_a_file_that_was_cut_at_the_same_time_has_no_hole_there(root):
         files.read(node, 0, 5)
 
 
+def made_anew(path, content, *, as_it_was=False):
+    """Deletes a file and makes another one, which gets the old one's number: as ext4 does at once
+    and others sooner or later.
+    """
+    before = path.stat()
+    path.unlink()
+    aside = []
+    for number in range(64):
+        path.write_bytes(content)
+        if path.stat().st_ino == before.st_ino:
+            break
+        aside.append(path.rename(path.with_name(f"aside {number}")))
+    else:
+        pytest.skip("this file system gives no number twice")
+    if as_it_was:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        path.chmod(0o600)
+    for each in aside:
+        each.unlink()
+
+
 def wait_for_the_clock_of(path):
     """A change in the same tick of the file system's clock leaves no trace."""
     probe = path.with_name("probe")
@@ -261,6 +283,68 @@ def wait_for_the_clock_of(path):
         if probe.stat().st_ctime_ns > path.stat().st_ctime_ns:
             probe.unlink()
             return
+
+
+@pytest.mark.parametrize("as_it_was", [False, True], ids=["longer", "same size and time"])
+@pytest.mark.parametrize("opened_before", [False, True])
+def test_a_file_that_has_the_number_of_a_deleted_one_is_another(root, opened_before, as_it_was):
+    file = root / "sub" / "file"
+    file.chmod(0o644)
+    wait_for_the_clock_of(file)
+    tree = scan(str(root))
+    node = node_of(tree, "sub/file")
+    if birth_of(file) is None:
+        pytest.skip("this file system notes no births")
+    made_anew(file, b"SECRET".ljust(10_000 if as_it_was else 20_000), as_it_was=as_it_was)
+    files = ScannedFiles(tree)
+    for _ in range(1 + opened_before):
+        with pytest.raises(HostReadError, match="was replaced after the scan"):
+            files.read(node, 0, 5)
+    with pytest.raises(HostReadError, match="was replaced after the scan"):
+        files.descriptor(node)
+    told = []
+    files = ScannedFiles(tree, on_change=told.append)
+    assert files.read(node, 0, 5) == files.read(node, 0, 5) == b"SECRE"
+    assert [text.partition(str(file))[2] for text in told] == [
+        " was replaced after the scan; what is there now is read"
+    ]
+
+
+def birth_of(path):
+    with open(path, "rb") as file:
+        return birth_ns(file.fileno())
+
+
+def grow(path):
+    with open(path, "ab") as file:
+        file.write(b"more")
+
+
+def change_mode(path):
+    path.chmod(path.stat().st_mode ^ 0o4)
+
+
+@pytest.mark.parametrize("change", [grow, change_mode], ids=lambda change: change.__name__)
+def test_births_are_asked_for_once_an_opening_and_of_changed_files_alone(root, monkeypatch, change):
+    file, asked = root / "sub" / "file", []
+
+    def asking(descriptor):
+        asked.append(descriptor)
+        return birth_ns(descriptor)
+
+    monkeypatch.setattr(host, "birth_ns", asking)
+    wait_for_the_clock_of(file)
+    tree = scan(str(root))
+    node = node_of(tree, "sub/file")
+    files = ScannedFiles(tree)
+    assert files.read(node, 0, 5) == files.read(node, 0, 5) == b"01234"
+    assert not asked
+    change(file)
+    for _ in range(2):
+        for _ in range(3):
+            assert files.read(node, 0, 5) == b"01234"
+        files.close()
+    assert len(asked) == 2
 
 
 def stated(monkeypatch, **fields):
@@ -273,6 +357,37 @@ def stated(monkeypatch, **fields):
         return SimpleNamespace(**{name: getattr(found, name) for name in names} | fields)
 
     monkeypatch.setattr(os, "fstat", status)
+
+
+# A file that was scanned when it was 1000.5 or 1000 s: when it was born, its ctime now, and whether
+# that may be the scan's file, grown.
+LIVES = [
+    (1_000_500_000_000, 999_000_000_000, 1_001_000_000_000, True),
+    (1_000_500_000_000, 1_000_500_000_000, 1_001_000_000_000, True),  # made and let be
+    (1_000_500_000_000, 1_000_500_000_001, 1_001_000_000_000, False),
+    (1_000_500_000_000, 999_000_000_000, 1_000_000_000_000, False),  # the clock was set back
+    (1_000_500_000_000, None, 1_001_000_000_000, True),  # no births here
+    (1_000_000_000_000, 1_001_990_000_000, 1_004_000_000_000, True),  # FAT
+    (1_000_000_000_000, 1_002_000_000_000, 1_004_000_000_000, False),
+]
+
+
+@pytest.mark.parametrize(("scanned", "born", "now", "is_same"), LIVES)
+def test_the_scans_file_was_born_before_it_was_last_changed(
+    root, monkeypatch, scanned, born, now, is_same
+):
+    tree = scan(str(root))
+    node = node_of(tree, "other")
+    tree.ctimes_ns[node] = scanned
+    (root / "other").write_bytes(b"other, grown")
+    stated(monkeypatch, st_ctime_ns=now)
+    monkeypatch.setattr(host, "birth_ns", lambda _descriptor: born)
+    files = ScannedFiles(tree)
+    if is_same:
+        assert files.read(node, 0, 5) == b"other"
+    else:
+        with pytest.raises(HostReadError, match="was replaced after the scan"):
+            files.read(node, 0, 5)
 
 
 @pytest.mark.parametrize("year", [1600, 2400])
