@@ -7,8 +7,9 @@ a signal comes, the handler gives the lease back and counts an alarm. What was r
 handler ran, was read before the writer could write.
 
 The writer waits that long. Measured on two busy processors, in the median: 0.1 ms with 256 leases,
-0.6 with 4,096 (1.5 when each signal had all of them asked), and one in twenty waits some 4 ms. A
-handler runs between two steps of Python: while a directory of 200,000 entries is computed, up to 50.
+0.6 with 4,096 (1.5 when each signal had all of them asked), and one in twenty waits some 4 ms.
+Handlers run between two steps of Python: while a directory of 200,000 entries is computed, it may
+be 50.
 
 What is read often is mapped, so that the kernel can send it without a copy; a lease is then kept
 until what was handed out has been sent (`pin`). A mapping's pages may vanish all the same, when a
