@@ -131,7 +131,7 @@ class PlainReads:
         return lent
 
     def keep_begun(self, buffers: list[Buffer], first: int, sent: int) -> None:
-        """Reads what is missing of the reply that is half sent, for it can't become an error any
+        """Read what is missing of the reply that is half sent, for it can't become an error any
         more. While the files are pinned, these are its bytes.
 
         Of `buffers`, `sent` bytes have gone; the replies start at the one numbered `first`.
@@ -181,7 +181,7 @@ class PlainReads:
         return rest
 
     def forget(self) -> None:
-        """These replies have been dealt with; others follow."""
+        """Forget these replies, which have been dealt with."""
         self.buffers.clear()
         self.requests.clear()
         self._seen.clear()

@@ -1,4 +1,4 @@
-"""When a file was born, which statx(2) tells and Python's `os.stat` does not (on Linux)."""
+"""Births of files, which statx(2) tells and Python's `os.stat` does not (on Linux)."""
 
 from __future__ import annotations
 

@@ -326,8 +326,8 @@ class ScannedFiles:
         self._changed(index, what)
 
     def _has_another_life(self, index: int, status: os.stat_result) -> bool:
-        """Whether a file has its number from one that was deleted: some file systems give it to the
-        next file at once.
+        """Return whether a file has its number from one that was deleted: some file systems give
+        it to the next file at once.
 
         The scan's file was born before it was last changed, so before its ctime of then. That is
         nearer than the time of the scan, and by the same clock as the births. Equal times are those

@@ -171,7 +171,7 @@ class Leases:
         return True
 
     def answer(self, number: int) -> None:
-        """Gives back what is wanted back, of the leases that are told by this signal."""
+        """Give back what is wanted back, of the leases that this signal speaks for."""
         part, parts = number - signal.SIGRTMIN, len(_SIGNALS)
         of_all = number == signal.SIGIO
         for key, descriptor in [
@@ -214,6 +214,7 @@ _alarm = _Alarm()
 
 
 def _signal_of(descriptor: int) -> int:
+    """Return the signal that tells when the lease of a descriptor is wanted back."""
     return _SIGNALS[descriptor % len(_SIGNALS)]
 
 
@@ -223,17 +224,17 @@ def _give_back(descriptor: int) -> None:
 
 
 def has_leases(descriptor: int) -> bool:
-    """Whether nobody can write to a file on this file system but who has broken its lease."""
+    """Return whether nobody can write to a file, on its file system, without breaking its lease."""
     return _file_system(descriptor) in _LEASED
 
 
 def has_lasting_numbers(descriptor: int) -> bool:
-    """Whether another number is another file, on the file system of this one."""
+    """Return whether another number is another file, on the file system of this one."""
     return _file_system(descriptor) in _NUMBERED
 
 
 def _file_system(descriptor: int) -> str:
-    """The kind of a file's file system in the words of /proc/self/mountinfo; "" if unknown.
+    """Return the kind of a file's file system in the words of /proc/self/mountinfo; "" if unknown.
 
     It is asked in a sandbox, where a codec that nobody has used before can't be loaded: so bytes.
     """

@@ -87,7 +87,7 @@ class Rows:
 
 
 def _times(times_ns: list[int]) -> array[int]:
-    """Times as a column."""
+    """Return times as a column."""
     try:
         return array("q", times_ns)
     except OverflowError:
