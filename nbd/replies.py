@@ -6,12 +6,19 @@ In all calls, `at` is the offset of the request, which an extended header repeat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator
+from typing import Protocol
 
 from . import wire
 
-Descriptors = Sequence[tuple[int, int]]
-"""Length and status flags of each extent."""
+
+class Descriptors(Protocol):
+    """Length and status flags of each extent."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[int, int]]: ...
 
 
 class Replies:
@@ -53,9 +60,7 @@ class Replies:
         self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
     ) -> bytes:
         """What one metadata context says."""
-        payload = b"".join(
-            (wire.UINT32.pack(context_id), *(wire.DESCRIPTOR.pack(*each) for each in descriptors))
-        )
+        payload = _packed(wire.UINT32.pack(context_id), wire.DESCRIPTOR, descriptors)
         return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS, cookie, at, payload)
 
 
@@ -76,10 +81,8 @@ class ExtendedReplies(Replies):
         self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
     ) -> bytes:
         """See `Replies.status`."""
-        count = len(descriptors)
-        payload = wire.EXTENDED_STATUS.pack(context_id, count) + b"".join(
-            wire.EXTENDED_DESCRIPTOR.pack(*each) for each in descriptors
-        )
+        head = wire.EXTENDED_STATUS.pack(context_id, len(descriptors))
+        payload = _packed(head, wire.EXTENDED_DESCRIPTOR, descriptors)
         return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS_EXT, cookie, at, payload)
 
 
@@ -101,3 +104,14 @@ class SimpleReplies(Replies):
     def error_at(self, cookie: int, at: int, number: int, text: str, offset: int) -> bytes:  # noqa: ARG002
         """See `Replies.error_at`."""
         return self.error(cookie, at, number, text)
+
+
+def _packed(head: bytes, layout: struct.Struct, descriptors: Descriptors) -> bytes:
+    """A head and all descriptors behind it, put where they belong one by one."""
+    packed = bytearray(len(head) + layout.size * len(descriptors))
+    packed[: len(head)] = head
+    position = len(head)
+    for length, flags in descriptors:
+        layout.pack_into(packed, position, length, flags)
+        position += layout.size
+    return bytes(packed)

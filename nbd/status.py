@@ -9,6 +9,7 @@ Doc: "Metadata querying", "The `base:allocation` metadata context". Two contexts
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -30,11 +31,29 @@ KIND_NUMBERS: Mapping[str, int] = {
     Kind.PARTITION_TABLE: 5,
 }
 # An answer has no more of them, all contexts together; the client asks again from where it ended.
-MAXIMUM_EXTENTS = 1 << 20
+# A megabyte at most: as many as its maker holds at a time, and as go out before anybody else's.
+MAXIMUM_EXTENTS = 1 << 16
 HOLE_AND_ZERO = NBD_STATE_HOLE | NBD_STATE_ZERO
 
 Status = tuple[int, int]
 """A length, and status flags."""
+
+
+class Statuses:
+    """Some of them in a row, as columns: a tuple each would take ten times as much memory."""
+
+    def __init__(self, found: Iterable[Status] = ()) -> None:
+        self._lengths = array("Q")
+        self._flags = array("Q")
+        for length, flags in found:
+            self._lengths.append(length)
+            self._flags.append(flags)
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[Status]:
+        return zip(self._lengths, self._flags, strict=True)
 
 
 def matching_contexts(query: str) -> Iterator[str]:
@@ -46,9 +65,9 @@ def matching_contexts(query: str) -> Iterator[str]:
 
 def statuses(
     context: str, export: Export, offset: int, length: int, *, most: int = MAXIMUM_EXTENTS
-) -> list[Status]:
+) -> Statuses:
     """What a context says of a range, equal neighbours merged: the first `most` of it, or all."""
-    return list(islice(_merged(_SOURCES[context](export, offset, length)), most))
+    return Statuses(islice(_merged(_SOURCES[context](export, offset, length)), most))
 
 
 def _allocation(export: Export, offset: int, length: int) -> Iterator[Status]:

@@ -468,7 +468,31 @@ def test_block_status_looks_at_a_bounded_number_of_extents():
     assert len(statuses("base:allocation", Endless([b"x"]), 0, 9)) == MAXIMUM_EXTENTS
     assert looked == MAXIMUM_EXTENTS + 1
     looked = 0
-    assert statuses("base:allocation", Endless([b"x"]), 0, 9, most=1) == [(1, 3)]
+    assert list(statuses("base:allocation", Endless([b"x"]), 0, 9, most=1)) == [(1, 3)]
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_the_status_of_very_many_extents_takes_little_memory(extended):
+    """Of 300,000 files, a client gets a part, and asks again."""
+
+    class Many(FakeExport):
+        def extents(self, offset, length):
+            for number in range(length >> 12):
+                yield Extent(1 << 12, bool(number & 1), Kind.FREE)
+
+    many = Many([Hole(300_000 << 12)])
+    session = Session(many, structured=True, extended=extended, contexts={"base:allocation": 1})
+    tracemalloc.start()
+    try:
+        ask = (wire.NBD_REQUEST_MAGIC, 0, wire.NBD_CMD_BLOCK_STATUS, 7, 0, many.size)
+        reply = session._answer(ask)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    head = wire.EXTENDED_CHUNK.size + 8 if extended else wire.CHUNK.size + 4
+    one = wire.EXTENDED_DESCRIPTOR.size if extended else wire.DESCRIPTOR.size
+    assert len(reply) == head + MAXIMUM_EXTENTS * one
+    assert peak < 8 << 20
 
 
 def test_every_kind_has_a_number():
