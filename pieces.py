@@ -185,7 +185,9 @@ class Export(Protocol):
     """Anything that can be served, written or mapped. Offsets and lengths are in bytes.
 
     One that holds host files may also have `host_runs`, a HostRuns or None: a short cut to what
-    `pieces` says of them; and `host_files`, a sequence of the HostFiles that its slices are of.
+    `pieces` says of them; `file_runs`, the same for the files whose numbers mean something to the
+    user, where disks inside have files, too; and `host_files`, a sequence of the HostFiles that its
+    slices are of.
     """
 
     @property

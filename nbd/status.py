@@ -81,7 +81,8 @@ def _kinds(export: Export, offset: int, length: int) -> Iterator[Status]:
 
 
 def _files(export: Export, offset: int, length: int) -> Iterator[Status]:
-    runs: HostRuns | None = getattr(export, "host_runs", None)
+    by_tree = "file_runs" if hasattr(export, "file_runs") else "host_runs"
+    runs: HostRuns | None = getattr(export, by_tree, None)
     end = offset + length
     while offset < end:
         stop, number = end, 0

@@ -113,7 +113,9 @@ class Image:
     sections are taken apart, so that a lookup bisects once however they were put together.
     """
 
-    def __init__(self, sections: Iterable[Section]) -> None:
+    def __init__(self, sections: Iterable[Section], files: HostFiles | None = None) -> None:
+        """`files` are those of the tree that the image is of, where disks inside have others."""
+        self._files = files
         self._sections: list[Section] = []
         self._starts: list[int] = []
         self.size = 0
@@ -132,12 +134,20 @@ class Image:
     @property
     def host_runs(self) -> HostRuns | None:
         """Where the host's files are; of several sections of them, the largest."""
-        found: list[HostRuns] = []
+        return max(self._all_runs(), key=lambda runs: runs.end - runs.start, default=None)
+
+    @property
+    def file_runs(self) -> HostRuns | None:
+        """Where the files of the tree are that the image is of, and not those of a disk inside."""
+        if self._files is None:
+            return self.host_runs
+        return next((runs for runs in self._all_runs() if runs.files is self._files), None)
+
+    def _all_runs(self) -> Iterator[HostRuns]:
         for start, section in zip(self._starts, self._sections, strict=True):
             runs: HostRuns | None = getattr(section, "host_runs", None)
             if runs:
-                found.append(runs._replace(start=start + runs.start, end=start + runs.end))
-        return max(found, key=lambda runs: runs.end - runs.start, default=None)
+                yield runs._replace(start=start + runs.start, end=start + runs.end)
 
     @property
     def host_files(self) -> Sequence[HostFiles]:

@@ -45,7 +45,7 @@ def disk(
 
     Raises PlanError when a text can't be written or a given boot code can't be put on it.
     """
-    return Image(_sections(layout, tree, files, uefi_image))
+    return Image(_sections(layout, tree, files, uefi_image), files)
 
 
 def _sections(

@@ -9,6 +9,10 @@ import pytest
 from click.testing import CliRunner
 from tools import vfloppy
 from vfloppy.cli.app import _group
+from vfloppy.cli.disks import open_disk
+from vfloppy.cli.manifest import entries
+from vfloppy.cli.options import options_from
+from vfloppy.nbd.status import FILE_CONTEXT, statuses
 
 
 @pytest.fixture
@@ -225,3 +229,25 @@ def test_serve_says_how_to_open_it(tree):
     done = vfloppy("serve", "--format", "iso", "-U", "-", tree, "--run", "true")
     assert done.returncode == 0
     assert "as an ISO 9660 disk" in done.stderr.decode()
+
+
+def test_files_are_numbered_as_the_manifest_has_them_however_large_a_disk_inside_is(tmp_path):
+    for name in ("tree/small", "tree/folder/other", "uefi/EFI/BOOT/BOOTX64.EFI"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "uefi" / "large").write_bytes(b"x" * 1_000_000)
+    options = options_from({"format": "iso", "boot-uefi-dir": str(tmp_path / "uefi")})
+    disk = open_disk(options, (str(tmp_path / "tree"),))
+    numbers = {}
+    offset = 0
+    for length, number in statuses(FILE_CONTEXT, disk.image, 0, disk.image.size):
+        if number:
+            assert number not in numbers
+            numbers[number] = offset
+        offset += length
+    assert numbers == {
+        each["number"]: each["first_block"] * 2048
+        for each in entries(disk.tree, disk.layout)
+        if each["type"] == "file"
+    }
+    assert len(numbers) == 2
