@@ -49,10 +49,14 @@ class Forked(Generic[Result]):
         """Waits for what `work` returned. Raises what it raised; ChildProcessError if it died."""
         assert self._receiver is not None
         value: Result | Exception | None = None
-        with open(self._receiver, "rb") as answers:
-            self._receiver = None
-            with suppress(EOFError, pickle.UnpicklingError):  # it died, as its status will tell
-                value = pickle.load(answers)  # noqa: S301  our own child's
+        # Until all has come, whoever is interrupted here can still discard the child.
+        with (
+            open(self._receiver, "rb", closefd=False) as answers,
+            suppress(EOFError, pickle.UnpicklingError),  # it died, as its status will tell
+        ):
+            value = pickle.load(answers)  # noqa: S301  our own child's
+        os.close(self._receiver)
+        self._receiver = None
         _, status = os.waitpid(self._process_id, 0)
         if status:
             code = os.waitstatus_to_exitcode(status)
