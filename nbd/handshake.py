@@ -6,7 +6,7 @@ the client ended the talk politely.
 Doc: "Fixed newstyle negotiation", "Option types", "Metadata querying". Rules kept here:
 
 - Every option is read whole, known or not, so that the stream stays in step.
-- Nothing a client sends is stored beyond `MAXIMUM_OPTION_BYTES`.
+- Nothing a client sends is stored beyond `MAXIMUM_OPTION_BYTES`, and `MAXIMUM_TALK_BYTES` are read.
 - Every refusal carries a sentence for a human.
 """
 
@@ -21,9 +21,11 @@ from .errors import ProtocolError
 from .exports import ExportTable, Offer
 from .status import CONTEXT_IDS, matching_contexts
 
-MAXIMUM_OPTIONS = 64
-OPTIONS_AN_EXPORT = 4  # and these: who lists all exports may ask about each
 MAXIMUM_OPTION_BYTES = 64 << 10
+# All that a client may send, instead of a number of options: somebody who tries things by hand
+# sends many, and a byte costs the same in any of them. Time is the caller's to bound.
+MAXIMUM_TALK_BYTES = 1 << 20
+TALK_BYTES_AN_EXPORT = 20 << 10  # and these: who lists all exports may ask four things about each
 
 
 class Upgrade:
@@ -79,6 +81,7 @@ class _Negotiation:
         self._tls = tls
         self._is_secure = False
         self._no_zeroes = False
+        self._is_fixed = False
         self._structured = False
         self._extended = False
         self._contexts: dict[str, int] = {}
@@ -98,11 +101,18 @@ class _Negotiation:
 
     def run(self) -> Talk:
         yield from self._greet()
-        most = MAXIMUM_OPTIONS + OPTIONS_AN_EXPORT * len(self._exports)
-        for _ in range(most):
+        most = MAXIMUM_TALK_BYTES + TALK_BYTES_AN_EXPORT * len(self._exports)
+        left = most
+        while True:
             magic, option, length = wire.OPTION.unpack((yield wire.OPTION.size))
             if magic != wire.IHAVEOPT:
                 raise ProtocolError(f"option magic {magic:#x} found, {wire.IHAVEOPT:#x} expected")
+            left -= wire.OPTION.size + length
+            if left < 0:
+                text = f"more than {most} bytes were sent without choosing an export"
+                if option != wire.NBD_OPT_EXPORT_NAME:  # which has no reply for it
+                    yield _refusal(option, wire.NBD_REP_ERR_TOO_BIG, text)
+                raise ProtocolError(text)
             if option == wire.NBD_OPT_EXPORT_NAME:
                 yield from self._export_name(length)
             elif option == wire.NBD_OPT_ABORT:
@@ -113,7 +123,6 @@ class _Negotiation:
                 yield from self._answer(option, length)
             if self._agreed is not None:
                 return self._agreed
-        raise ProtocolError(f"more than {most} options sent without choosing an export")
 
     def _greet(self) -> Step:
         offered = wire.NBD_FLAG_FIXED_NEWSTYLE | wire.NBD_FLAG_NO_ZEROES
@@ -122,6 +131,7 @@ class _Negotiation:
         if flags & ~(wire.NBD_FLAG_C_FIXED_NEWSTYLE | wire.NBD_FLAG_C_NO_ZEROES):
             raise ProtocolError(f"unknown client flags {flags:#x}")
         self._no_zeroes = bool(flags & wire.NBD_FLAG_C_NO_ZEROES)
+        self._is_fixed = bool(flags & wire.NBD_FLAG_C_FIXED_NEWSTYLE)
 
     def _answer(self, option: int, length: int) -> Step:
         """Any option that can be refused with words."""
@@ -150,6 +160,8 @@ class _Negotiation:
 
     def _start_tls(self, option: int, data: bytes) -> Step:
         """What was agreed on in the clear is forgotten: anybody could have said it."""
+        if not self._is_fixed:  # a refusal with words is for those who know fixed newstyle
+            raise ProtocolError("TLS was asked for without the flag NBD_FLAG_C_FIXED_NEWSTYLE")
         _expect_no_data(data)
         if self._is_secure:
             raise wire.MalformedError("TLS is running already")
@@ -209,7 +221,10 @@ class _Negotiation:
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
     def _flags(self, option: int, offer: Offer) -> int:
-        """A client that has chosen no contexts has no use for a payload that chooses among them."""
+        """A client that has chosen no contexts has no use for a payload that chooses among them.
+        INFO tells of it all the same, as the document allows for it alone: a client may ask for
+        what the server can before it chooses (`nbdinfo --can block-status-payload` does).
+        """
         chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
         return transmission_flags(
             self._structured, self._extended and chosen, has_company=self._has_company

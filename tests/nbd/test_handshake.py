@@ -8,8 +8,8 @@ from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.exports import ExportTable
 from vfloppy.nbd.handshake import (
     MAXIMUM_OPTION_BYTES,
-    MAXIMUM_OPTIONS,
-    OPTIONS_AN_EXPORT,
+    MAXIMUM_TALK_BYTES,
+    TALK_BYTES_AN_EXPORT,
     UPGRADE,
     negotiate,
 )
@@ -195,11 +195,65 @@ def test_a_known_option_that_is_too_big_is_refused_in_step():
     assert talk.largest_need <= MAXIMUM_OPTION_BYTES
 
 
-def test_options_are_counted():
-    endless, most = option(wire.NBD_OPT_LIST), MAXIMUM_OPTIONS + OPTIONS_AN_EXPORT * len(table())
-    assert after_flags(*[endless] * (most - 1), GO).agreement is not None
-    with pytest.raises(ProtocolError, match="options"):
-        after_flags(*[endless] * most, GO)
+MOST_BYTES = MAXIMUM_TALK_BYTES + TALK_BYTES_AN_EXPORT * len(table())
+
+
+def test_somebody_who_types_may_try_many_options():
+    assert after_flags(*[option(99)] * 1000, GO).agreement is not None
+
+
+def drive(stream: bytes, sent: list[bytes], tls: str = "off") -> None:
+    """A negotiation over all of the stream; what it sends is there even if it raises."""
+    talk = negotiate(table(), tls)
+    wish = next(talk)
+    while True:
+        if isinstance(wish, int):
+            if len(stream) < wish:
+                return
+            given, stream = stream[:wish], stream[wish:]
+            wish = talk.send(given)
+        else:
+            sent.append(wish)
+            wish = next(talk)
+
+
+@pytest.mark.parametrize("length", [0, 60_000])
+def test_the_bytes_of_all_options_are_bounded_and_it_is_said(length):
+    endless, count = option(99, bytes(length)), MOST_BYTES // (16 + length)
+    sent: list[bytes] = []
+    drive(wire.CLIENT_FLAGS.pack(3) + endless * count, sent)
+    with pytest.raises(ProtocolError, match="without choosing an export"):
+        drive(wire.CLIENT_FLAGS.pack(3) + endless * (count + 1), sent)
+    assert wire.OPTION_REPLY.unpack_from(sent[-1])[2] == wire.NBD_REP_ERR_TOO_BIG
+
+
+def test_one_endless_option_is_refused_before_it_comes():
+    sent: list[bytes] = []
+    with pytest.raises(ProtocolError, match="without choosing an export"):
+        drive(wire.CLIENT_FLAGS.pack(3) + wire.OPTION.pack(wire.IHAVEOPT, 99, 0xFFFFFFFF), sent)
+    assert wire.OPTION_REPLY.unpack_from(sent[-1])[2] == wire.NBD_REP_ERR_TOO_BIG
+    assert b"bytes were sent without choosing an export" in sent[-1]
+
+
+def test_tls_is_for_clients_of_fixed_newstyle():
+    """They alone can read the answers to it."""
+    for flags in (0, 2):
+        sent: list[bytes] = []
+        with pytest.raises(ProtocolError, match="C_FIXED_NEWSTYLE"):
+            drive(wire.CLIENT_FLAGS.pack(flags) + option(wire.NBD_OPT_STARTTLS), sent, "on")
+        assert len(sent) == 1, "no more than the greeting"
+
+
+def test_info_and_go_tell_the_same_flags_to_whoever_has_chosen_contexts():
+    for style in (EXTENDED, STRUCTURED):
+        options = (style, select("", "base:allocation"), option(wire.NBD_OPT_INFO, info()), GO)
+        flags = [
+            hex(wire.INFO_EXPORT.unpack(data)[2])
+            for _, kind, data in after_flags(*options).replies()
+            if kind == wire.NBD_REP_INFO
+        ]
+        assert len(flags) == 2
+        assert flags[0] == flags[1]
 
 
 def listed(*queries: str, name: str = "", number: int = wire.NBD_OPT_LIST_META_CONTEXT) -> Talk:
