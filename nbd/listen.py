@@ -14,7 +14,8 @@ from urllib.parse import quote
 from .errors import ListenError
 from .wire import NBD_DEFAULT_PORT
 
-BACKLOG = 128
+BACKLOG = 4096
+"""As many as the kernel allows (somaxconn): all wait there while a directory is scanned."""
 PORT_ATTEMPTS = 8
 _FIRST_INHERITED, _MOST_INHERITED = 3, 16
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
