@@ -16,13 +16,31 @@ if TYPE_CHECKING:  # half of the time it takes to say `--help`
 _MOST_LISTED = 10
 
 
-def complain(message: str) -> None:
-    """One line on standard error, without what a terminal would obey."""
-    text = " ".join(message.splitlines())
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def _say(message: str, _level: str, /) -> None:
     with suppress(OSError):  # there is nowhere else to say it
-        click.echo(f"vfloppy: {text}", err=True)
+        click.echo(f"vfloppy: {one_line(message)}", err=True)
+
+
+_complainer: Callable[[str, str], None] = _say
+
+
+def complain(message: str, level: str = "error") -> None:
+    """One line on standard error, without what a terminal would obey; `level` is for programs."""
+    _complainer(message, level)
+
+
+def complain_by(complainer: Callable[[str, str], None]) -> None:
+    """Has message and level of all that follows go another way: to a log that programs read."""
+    global _complainer  # noqa: PLW0603  as standard error is
+    _complainer = complainer
+
+
+def one_line(message: str) -> str:
+    """The message without line ends and what else a terminal would obey."""
+    text = " ".join(message.splitlines())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def human_size(size: int) -> str:
@@ -70,9 +88,10 @@ def report_changes(disk: Disk) -> None:
 
 def _list(what: str, lines: Sequence[str]) -> None:
     for line in lines[:_MOST_LISTED]:
-        complain(f"{what}: {line}")
+        complain(f"{what}: {line}", "warning")
     if len(lines) > _MOST_LISTED:
-        complain(f"{what}: {len(lines) - _MOST_LISTED} more; `vfloppy map --json` lists them all")
+        text = f"{what}: {len(lines) - _MOST_LISTED} more; `vfloppy map --json` lists them all"
+        complain(text, "warning")
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 sources.exports(),
                 sources.descriptions(),
                 default_name=serving.default_export or sources.each[0].name,
-                refresh=(lambda _asked: None) if serving.no_rescan else sources.refresh,
+                refresh=None if serving.no_rescan else sources.refresh,
                 security=security,
                 sandbox=sources.sandbox,
                 limits=Limits(
@@ -123,7 +123,7 @@ def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool
         sys.exit(server.serve_single(_standard_connection()))
     if serving.captive is not None:
         if not quiet:
-            complain(f"serving {_what(sources)} at {server.uri()}")
+            _tell(f"serving {_what(sources)} at {server.uri()}", serving)
             _tell(_confinement(sources), serving)
         sys.exit(server.run_captive(serving.captive))
     server.serve_forever()
@@ -221,13 +221,21 @@ def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
     disk = sources[0].disk
     device = "if=virtio" if disk.is_fat else "media=cdrom"
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
-    click.echo(f"serving {what} at {uri}")
-    if not uri.startswith(("nbd:", "nbd+unix:")):  # QEMU's and guestfish's URIs go no further
-        click.echo(f"  nbdinfo {shlex.quote(uri)}")
-        return
-    as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
-    click.echo(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
-    click.echo(f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}")
+    lines = [f"serving {what} at {uri}"]
+    if uri.startswith(("nbd:", "nbd+unix:")):
+        as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
+        lines += [
+            f"  qemu-system-x86_64 -m 1024 -drive {drive}",
+            f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}",
+        ]
+    else:  # QEMU's and guestfish's URIs go no further
+        lines.append(f"  nbdinfo {shlex.quote(uri)}")
+    try:
+        click.echo("\n".join(lines))  # at once: `| head -n 1` leaves after the first
+    except OSError as error:
+        # Whoever was to read it has gone; those who connect don't need it.
+        log.warning("standard output: %s; it serves all the same, at %s", error.strerror, uri)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes there
 
 
 def _mountable(disk: Disk) -> str:

@@ -159,7 +159,7 @@ _OPTIONS = (
         default=30.0,
         show_default=True,
         metavar="SECONDS",
-        help="How long a client may take to choose an export.",
+        help="How long each thing may take that a client says before it has chosen an export.",
     ),
     click.option(
         "--idle-exit",

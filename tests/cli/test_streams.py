@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from tools import ENVIRONMENT, VFLOPPY, run, vfloppy
+from vfloppy.cli.logs import _Patient
 
 
 def shell(line: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -50,6 +54,79 @@ def test_a_server_without_a_stream_serves(tree, tmp_path, streams):
     assert done.returncode == 0, done.stderr
     assert b"serving " in done.stdout or ">&-" in streams
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["gone", "full"])
+def test_a_server_whose_standard_output_nobody_reads_says_so_and_serves(tree, tmp_path, target):
+    """Where it serves was said for people; clients know. So `serve | head -n 1`, or a terminal's
+    wrapper that has gone, is no reason to leave clients alone, as it is none for other servers.
+    """
+    path = tmp_path / "socket"
+    if target == "gone":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open("/dev/full", os.O_WRONLY)
+    process = subprocess.Popen(
+        [*VFLOPPY, "serve", "-U", str(path), "--idle-exit", "0.5", str(tree)],
+        stdout=writer, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd="/",
+    )  # fmt: skip
+    os.close(writer)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    told = [each for each in said.decode().splitlines() if "standard output: " in each]
+    assert len(told) == 1, said
+    assert "serves all the same" in told[0]
+
+
+def test_the_first_line_of_a_server_is_all_that_head_wants(tree, tmp_path):
+    done = shell("| head -n 1", "serve", "-U", tmp_path / "s", "--idle-exit", "0.5", tree)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"serving ")
+
+
+class Listening:
+    """A log on a pipe, which may or may not be read."""
+
+    def __init__(self) -> None:
+        self.reader, writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.stream = os.fdopen(writer, "w")
+        self.handler = _Patient(self.stream)
+        self.handler.setFormatter(logging.Formatter("%(message)s"))
+
+    def say(self, text: str) -> None:
+        self.handler.handle(logging.makeLogRecord({"msg": text, "levelno": logging.ERROR}))
+
+    def read(self) -> str:
+        found = b""
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self.reader, 1 << 20):
+                found += part
+        return found.decode()
+
+
+@pytest.mark.parametrize("length", [10, 4096, 50_000, 300_000])
+def test_a_log_that_nobody_reads_holds_nobody_up_and_tells_what_was_lost(length):
+    log = Listening()
+    number = 200_000 // length + 30
+    for each in range(number):
+        log.say(f"{each:06}".ljust(length, "x"))
+    text = ""
+    for _ in range(20):
+        text += log.read()
+        log.handler.flush()
+    log.say("the last")
+    text += log.read()
+    lines = text.splitlines()
+    whole = [each for each in lines if each.endswith("x") or len(each) == length == 10]
+    assert all(len(each.rstrip()) in (length, 6) for each in whole), "a line was cut"
+    lost = sum(int(each.split()[0]) for each in lines if "were lost before" in each)
+    assert len(whole) + lost == number
+    assert lost
+    assert lines[-1] == "the last"
+    log.stream.close()
+    os.close(log.reader)
 
 
 def test_what_a_terminal_would_obey_is_escaped(tmp_path):
