@@ -2,7 +2,8 @@
 
 The server is a child in a process group of its own, so that Ctrl-C, which reaches the command,
 doesn't take the server away from under it. It holds the reading end of a pipe whose writing end
-only this process has: whatever becomes of this process, the server ends with it.
+only this process has: whatever becomes of this process, the server ends with it. A signal says the
+same, since a server that scans looks at no pipe; one that has barely begun ignores it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import FrameType
 from . import processes
 from .errors import CaptiveError
 from .reports import log
+from .system import end_with_parent
 
 SERVER_GRACE_S = processes.GRACE_S + 3.0  # its children have GRACE_S
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
@@ -42,18 +44,20 @@ def run(
     the server needs. Raises CaptiveError when the server ended first, or failed.
     """
     lifeline, held = os.pipe()
-    server_id = processes.fork(lambda: _serve(serve, lifeline, held))
+    own_id = os.getpid()
+    server_id = processes.fork(
+        lambda: _serve(serve, own_id, lifeline, held), ignore={signal.SIGTERM}
+    )
     os.close(lifeline)
     forget()
     try:
         status = _run_shell(script(command, variables))
     finally:
         ended = processes.ended(server_id)
-        # Not SIGTERM: a server that has barely begun doesn't handle it yet.
         os.close(held)
         stopped = 0
         if ended is None:
-            stopped = processes.end_all([server_id], SERVER_GRACE_S, ask=False)[server_id]
+            stopped = processes.end_all([server_id], SERVER_GRACE_S)[server_id]
     if ended is not None:
         raise CaptiveError(f"The server {_fate(ended)} before the command did.")
     if stopped:
@@ -61,9 +65,10 @@ def run(
     return status
 
 
-def _serve(serve: Callable[[int], None], lifeline: int, held: int) -> int:
+def _serve(serve: Callable[[int], None], starter: int, lifeline: int, held: int) -> int:
     os.close(held)
     os.setpgid(0, 0)
+    end_with_parent(starter)
     try:
         serve(lifeline)
     except Exception as error:  # whatever it is, the command's end tells no more

@@ -8,12 +8,13 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .errors import ProtocolError
 from .exports import ExportTable
 from .handshake import Agreement, Talk, Tls, Upgrade, negotiate
 from .parking import Parked, adopt, has_few_open, release
+from .parting import Ending, finishing, part_from
 from .reading import Lent
 from .sending import Sender
 from .session import Session
@@ -24,6 +25,11 @@ if TYPE_CHECKING:  # slow to import, and most servers need none
     import ssl
 
 HANDSHAKE_TIMEOUT_S = 30.0
+"""For each thing that a client says before it has chosen an export: for somebody who types."""
+HANDSHAKE_TIMEOUTS = 20
+"""For all of them together, in such times: ten minutes, so that a slow drip doesn't last."""
+REQUEST_S = 60.0
+"""From the first byte of a request to its last: whoever takes longer has lost its network."""
 SPIN_S = 50e-6
 SEND_BUFFER_BYTES = 1 << 20
 HEAP_KEPT_BYTES = 16 << 20
@@ -50,8 +56,11 @@ def serve_connection(
     resumed: Parked | None = None,
     park_after_s: float | None = None,
     has_company: bool = True,
+    request_timeout_s: float = REQUEST_S,
+    lifeline: int | None = None,
 ) -> Parked | None:
-    """Returns None when the client is done. Raises ProtocolError, and OSError when it is just gone.
+    """Returns None when the client is done, or this process was asked to end by SIGTERM or by a
+    hangup of `lifeline`. Raises ProtocolError, and OSError when the client is just gone.
 
     `report` gets a level of `logging` and a text. With `park_after_s`, a client that says nothing
     for so long between two requests may be left: what is returned then, another call takes as
@@ -62,6 +71,7 @@ def serve_connection(
         talk = negotiate(exports, security.mode, has_company=has_company)
         connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
         if agreement is None:
+            part_from(connection)
             return None
         report(logging.INFO, f"opened: {_describe(agreement, connection)}")
     _tune(connection)
@@ -78,11 +88,22 @@ def serve_connection(
     if resumed:
         adopt(agreement.offer.export, resumed.descriptors)
     may_park = partial(has_few_open, agreement.offer.export)
-    with woken_by_signals() as wakeup:
-        patience_s = park_after_s if _is_plain(connection) else None
-        wait = Waiting(connection.fileno(), wakeup, patience_s)
-        if _transmit(connection, session, sender, wait, may_park):
-            return Parked(agreement, release(agreement.offer.export))
+    with woken_by_signals() as wakeup, finishing() as ending:
+        wait = Waiting(
+            connection.fileno(),
+            wakeup,
+            park_after_s if _is_plain(connection) else None,
+            ending,
+            request_timeout_s=request_timeout_s,
+            lifeline=lifeline,
+        )
+        try:
+            if _transmit(connection, session, sender, wait, may_park, ending):
+                return Parked(agreement, release(agreement.offer.export))
+        except BaseException:
+            part_from(connection)
+            raise
+        part_from(connection)
     return None
 
 
@@ -116,23 +137,35 @@ def _tune(connection: Connection) -> None:
 def _shake_hands(
     connection: Connection, talk: Talk, timeout_s: float, security: Security
 ) -> tuple[Connection, Agreement | None]:
-    """Drives the handshake; the time is for all of it, so that a slow drip doesn't last."""
+    """Drives the handshake. Raises ProtocolError, and OSError; then the client was told."""
+    last = time.monotonic() + HANDSHAKE_TIMEOUTS * timeout_s
     deadline = time.monotonic() + timeout_s
     answer: bytes | None = None
-    while True:
-        try:
-            wish = next(talk) if answer is None else talk.send(answer)
-        except StopIteration as end:
-            agreement: Agreement | None = end.value
-            return connection, agreement
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        answer = None
-        if isinstance(wish, Upgrade):
-            connection = _start_tls(connection, security)
-        elif isinstance(wish, bytes):
-            connection.sendall(wish)
-        else:
-            answer = _receive_exactly(connection, wish, deadline)
+    try:
+        while True:
+            try:
+                wish = next(talk) if answer is None else talk.send(answer)
+            except StopIteration as end:
+                agreement: Agreement | None = end.value
+                return connection, agreement
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            answer = None
+            if isinstance(wish, Upgrade):
+                connection = _start_tls(connection, security)
+            elif isinstance(wish, bytes):
+                connection.sendall(wish)
+                deadline = min(time.monotonic() + timeout_s, last)
+            else:
+                answer = _receive_exactly(connection, wish, deadline)
+    except TimeoutError as error:
+        part_from(connection)
+        text = f"no export was chosen, and nothing whole said for {timeout_s:g} s"
+        if time.monotonic() >= last:
+            text = f"no export was chosen within {HANDSHAKE_TIMEOUTS * timeout_s:g} s"
+        raise ProtocolError(text) from error
+    except BaseException:
+        part_from(connection)
+        raise
 
 
 def _start_tls(connection: Connection, security: Security) -> Connection:
@@ -165,21 +198,29 @@ def _transmit(
     sender: Sender,
     wait: Waiting,
     may_park: Callable[[], bool],
+    ending: Ending,
 ) -> bool:
-    """Serves until the client is done, or silent for as long as `wait` waits: True."""
+    """Serves until the client is done, this process is asked to end, or the client is silent for as
+    long as `wait` waits: True.
+    """
     space, received = session.space, session.received
-    receive = _receive if _is_plain(connection) else _receive_simply
+    receive = _receiver(connection)
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
-    while not session.closed:
+    while not session.closed and not ending.asked:
+        if session.at_rest:
+            wait.expect_all()
+        else:
+            wait.expect_rest()
         try:
             count = receive(connection, space(), wait)
         except BlockingIOError:
-            if session.at_rest and may_park():
+            if not ending.asked and session.at_rest and may_park():
                 return True
             continue
         if not count:
             break
         for item in received(count):
+            wait.expect_all()  # a request was whole
             if isinstance(item, list):
                 send_buffers(item)
             elif isinstance(item, Lent):
@@ -189,15 +230,36 @@ def _transmit(
     return False
 
 
+def _receiver(connection: Connection) -> Callable[[Any, memoryview, Waiting], int]:
+    if _is_plain(connection):
+        return _receive
+    return _receive_secret if hasattr(connection, "pending") else _receive_simply
+
+
 def _is_plain(connection: Connection) -> bool:
     """Whether one can look without waiting, and stop waiting: a socket, and nothing around it."""
     return type(connection) is socket.socket
 
 
 def _receive_simply(connection: Connection, space: memoryview, wait: Waiting) -> int:
-    if not getattr(connection, "pending", int)():  # TLS may have more than the socket shows
-        wait()
+    wait()
     return connection.recv_into(space)
+
+
+def _receive_secret(connection: ssl.SSLSocket, space: memoryview, wait: Waiting) -> int:
+    """By TLS, which gives nothing of a record before all of it has come."""
+    from ssl import SSLWantReadError, SSLWantWriteError  # noqa: PLC0415  as above
+
+    while True:
+        if not connection.pending():  # TLS may have more than the socket shows
+            wait()
+        connection.settimeout(0)
+        try:
+            return connection.recv_into(space)
+        except (SSLWantReadError, SSLWantWriteError):
+            wait.expect_rest()
+        finally:
+            connection.settimeout(None)
 
 
 def _receive(connection: Connection, space: memoryview, wait: Waiting) -> int:

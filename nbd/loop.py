@@ -13,21 +13,21 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from . import processes
 from .parking import Parked
-from .processes import SignalWatch
-from .reports import Reports, log
+from .processes import EndedError, SignalWatch
+from .reports import Reporter, Reports, log
+from .system import end_with_parent
 
 if TYPE_CHECKING:
     from .server import Server
 
-_ENDING = {signal.SIGINT, signal.SIGTERM}
 _PAUSE_S = 0.1
+_ACCEPTED_A_TURN = 16  # whoever else waits does so until signals and reports had their turn
 
 
 @dataclass(eq=False)
@@ -36,13 +36,15 @@ class _Client:
 
     label: str
     connection: socket.socket
+    reporter: Reporter
     channel: socket.socket | None = None  # to its process
     parked: Parked | None = None  # what the next process will go on with
 
     @property
     def descriptors(self) -> list[int]:
         """All that are open here on its account."""
-        own = [self.connection.fileno(), self.channel.fileno() if self.channel else -1]
+        sockets = (self.connection, self.channel, self.reporter.receiver)
+        own = [each.fileno() for each in sockets if each]
         files = self.parked.descriptors.values() if self.parked else ()
         return [each for each in (*own, *files) if each >= 0]
 
@@ -54,9 +56,10 @@ class _Client:
             self.parked = Parked(self.parked.agreement)
 
     def close(self) -> None:
-        """Closes all that is open here."""
+        """Closes all that is open here. May be called twice."""
         self.forget_files()
         self.connection.close()
+        self.reporter.close()
         if self.channel:
             self.channel.close()
 
@@ -99,11 +102,11 @@ class Loop:
             finally:
                 processes.end_all(self._children)
                 for client in self._clients:
+                    self._hear_out(client)
                     client.close()
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         selector.register(self._signals.receiver, selectors.EVENT_READ, self._on_signal)
-        selector.register(self._reports.receiver, selectors.EVENT_READ, self._reports.drain)
         if self._lifeline is not None:
             selector.register(self._lifeline, selectors.EVENT_READ, self._stop)
         for each in self._listening:
@@ -138,9 +141,21 @@ class Loop:
         if signal.SIGCHLD in seen:
             self._reap()
         if signal.SIGHUP in seen:
-            self._refresh_asked = True
-        if seen & _ENDING:
+            self._on_hangup()
+        if seen & processes.ENDING:
             self._stop()
+
+    def _on_hangup(self) -> None:
+        if not self._server.rescans:
+            log.warning("SIGHUP: this server never looks again at what it serves")
+            return
+        self._refresh_asked = True
+        number = len(self._clients)
+        if number:
+            who = "client has" if number == 1 else f"{number} clients have"
+            log.warning("SIGHUP: will look again when the %s left, and somebody comes", who)
+        else:
+            log.info("SIGHUP: will look again when somebody comes")
 
     def _reap(self) -> None:
         for process_id, client in tuple(self._children.items()):
@@ -148,6 +163,7 @@ class Loop:
             if status is None:
                 continue
             del self._children[process_id]
+            self._hear_out(client)
             if client.channel:
                 client.parked = self._server.take_over(client.channel)
                 client.channel.close()
@@ -158,60 +174,123 @@ class Loop:
                 log.error("%s was ended by %s", client.label, signal.Signals(-status).name)
             self._leave(client)
 
+    def _hear(self, client: _Client) -> None:
+        """Logs what its process tells."""
+        client.reporter.drain()
+        if client.reporter.is_exhausted:
+            self._hear_out(client)
+
+    def _hear_out(self, client: _Client) -> None:
+        """Its process has ended, or is listened to no more."""
+        if client.reporter.receiver:
+            while client.reporter.drain():
+                pass
+            self._selector.unregister(client.reporter.receiver)
+            client.reporter.close()
+
     def _accept(self, listening: socket.socket) -> None:
-        if self._is_full:
-            return  # somebody came in at another address, in the same moment
+        for _ in range(_ACCEPTED_A_TURN):
+            # Somebody may have come in at another address, in the same moment.
+            if self._is_full or self._stopping or not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """False when nobody waits any more, or nobody can be let in."""
         try:
             connected, _address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return
+            return False
         except OSError as error:
             self._pause(f"cannot accept a connection: {error}")
-            return
+            return False
         if not self._clients:
-            self._server.refresh(asked=self._refresh_asked)
-            self._refresh_asked = False
+            self._refresh()
+            if self._stopping:
+                connected.close()
+                return False
         self._count += 1
-        client = _Client(f"connection {self._count}", connected)
+        label = f"connection {self._count}"
+        client = _Client(label, connected, Reporter(self._reports, label))
         self._clients.add(client)
-        if self._start(client):
-            self._admit()
-        else:
+        if not self._start(client):
             self._leave(client)
+            return False
+        self._admit()
+        return True
+
+    def _refresh(self) -> None:
+        """Looks at what is served, unless it is asked to end, before or meanwhile."""
+        self._on_signal()  # a hangup may have come in the same moment
+        asked, self._refresh_asked = self._refresh_asked, False
+        try:
+            with self._signals.abandoning():
+                self._server.refresh(asked=asked)
+        except EndedError:
+            self._stop()
+        self._on_signal()
 
     def _start(self, client: _Client) -> bool:
         """Gives it a process; False when there is none to be had."""
-        others = self._descriptors(but=client)
-        may_park = self._may_park and len(others) < self._most_held
+        may_park = self._may_park and len(self._descriptors(but=client)) < self._most_held
         try:
             client.channel, theirs = socket.socketpair()
             with theirs:
+                client.reporter.open()
                 # These reach the whole process group; the parent decides what they mean.
                 process_id = processes.fork(
-                    partial(self._serve, client, others, theirs if may_park else None),
+                    partial(self._serve, client, os.getpid(), theirs if may_park else None),
                     ignore={signal.SIGINT, signal.SIGHUP},
                 )
         except OSError as error:
+            client.reporter.close()
             self._pause(f"cannot start a process for {client.label}: {error}")
             return False
         self._children[process_id] = client
+        client.reporter.close_sender()
+        if client.reporter.receiver:
+            hear = partial(self._hear, client)
+            self._selector.register(client.reporter.receiver, selectors.EVENT_READ, hear)
         client.forget_files()
         client.parked = None
         if not may_park:
-            client.close()
+            client.connection.close()
+            client.channel.close()
         return True
 
-    def _serve(self, client: _Client, others: Iterable[int], channel: socket.socket | None) -> int:
-        """In the child. A copy of what `others` have would keep it open."""
-        for descriptor in others:
-            os.close(descriptor)
+    def _serve(self, client: _Client, parent: int, channel: socket.socket | None) -> int:
+        """In the child, which must not live longer than `parent`."""
+        end_with_parent(parent)
+        self._leave_to_parent(client)
+        client.connection.setblocking(True)
+        client.reporter.take_over()
+        return self._server.serve_client(
+            client.connection,
+            client.reporter.send,
+            client.label,
+            resumed=client.parked,
+            channel=channel,
+        )
+
+    def _leave_to_parent(self, client: _Client) -> None:
+        """In the child: closes all that the parent waits for or holds for others. Whoever takes
+        this process over shall not end the server or speak for anybody else; and a copy of another
+        client's connection would keep it open.
+        """
+        for key in tuple(self._selector.get_map().values()):
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+            else:
+                os.close(key.fd)
+        self._selector.close()
+        self._signals.forget()
         for listener in self._server.listeners:
             listener.forget()
-        client.connection.setblocking(True)
-        self._reports.take_log()
-        return self._server.serve_client(
-            client.connection, self._reports, client.label, resumed=client.parked, channel=channel
-        )
+        for other in self._clients:
+            if other is not client:
+                other.close()
+        if client.channel:
+            client.channel.close()
+        processes.leave_streams()
 
     def _descriptors(self, *, but: _Client) -> list[int]:
         """What is open here on account of all other clients."""
@@ -247,6 +326,7 @@ class Loop:
 
     def _leave(self, client: _Client) -> None:
         """It is connected no longer."""
+        self._hear_out(client)
         client.close()
         self._clients.discard(client)
         self._idle_since = time.monotonic()

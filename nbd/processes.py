@@ -7,40 +7,83 @@ import gc
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 GRACE_S = 2.0
 _POLL_S = 0.005
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
+ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
+"""What asks a server to end."""
+
+
+class EndedError(BaseException):
+    """A signal asked for the end while work was under way that is of no use any more.
+
+    It is no Exception, so that nobody takes it for a failure of that work.
+    """
+
+
 class SignalWatch:
-    """While entered, SIGINT, SIGTERM, SIGHUP and SIGCHLD only make `receiver` readable."""
+    """While entered, SIGINT, SIGTERM, SIGHUP and SIGCHLD make `receiver` readable, and `seen` tells
+    which it was: bytes that somebody else writes there mean nothing.
+    """
 
     def __enter__(self) -> Self:
+        self._noted: set[int] = set()
+        self._is_abandoning = False
         self.receiver, self._sender = socket.socketpair()
         self.receiver.setblocking(False)
         self._sender.setblocking(False)
         self._old_fd = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        self._old_handlers = {each: signal.signal(each, _ignore) for each in _HANDLED}
+        self._old_handlers = {each: signal.signal(each, self._note) for each in _HANDLED}
         return self
 
     def __exit__(self, *_details: object) -> None:
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old_fd)
+        self.forget()
+
+    def forget(self) -> None:
+        """Closes this process's copies only: for a forked child."""
         self.receiver.close()
         self._sender.close()
 
     def seen(self) -> set[int]:
         """The signals that came since the last call."""
+        with contextlib.suppress(BlockingIOError):
+            while self.receiver.recv(4096):
+                pass
+        seen, self._noted = self._noted, set()
+        return seen
+
+    @contextlib.contextmanager
+    def abandoning(self) -> Iterator[None]:
+        """Within, SIGINT or SIGTERM raises EndedError out of whatever is under way, a system call
+        too; also one that has come before. `seen` tells of it afterwards, should it be swallowed.
+
+        Only the first does: a second one shall not disturb those who clean up behind the first.
+        """
+        self._is_abandoning = True
         try:
-            return set(self.receiver.recv(4096))
-        except BlockingIOError:
-            return set()
+            if self._noted & ENDING:
+                raise EndedError
+            yield
+        finally:
+            self._is_abandoning = False
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        """The wakeup descriptor wakes the loop up."""
+        self._noted.add(number)
+        if self._is_abandoning and number in ENDING:
+            self._is_abandoning = False
+            raise EndedError
 
 
 def fork(work: Callable[[], int], *, ignore: Iterable[int] = ()) -> int:
@@ -78,17 +121,11 @@ def ended(process_id: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def end_all(
-    process_ids: Iterable[int], grace_s: float = GRACE_S, *, ask: bool = True
-) -> dict[int, int]:
-    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses.
-
-    Without `ask` they are on their way already.
-    """
+def end_all(process_ids: Iterable[int], grace_s: float = GRACE_S) -> dict[int, int]:
+    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses."""
     running = set(process_ids)
     statuses: dict[int, int] = {}
-    if ask:
-        _signal_all(running, signal.SIGTERM)
+    _signal_all(running, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while running and time.monotonic() < deadline:
         for process_id in tuple(running):
@@ -110,5 +147,13 @@ def _signal_all(process_ids: Iterable[int], number: int) -> None:
             os.kill(process_id, number)
 
 
-def _ignore(_number: int, _frame: FrameType | None) -> Any:
-    """The wakeup descriptor tells; a handler must exist for it to be written to."""
+def leave_streams() -> None:
+    """Has the standard streams lead nowhere: they are the parent's, such as a terminal that takes
+    orders from whoever holds it, or a pipe whose reader waits for the last writer to end.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, f"__{name}__") is not None:  # else the number is something else's
+            os.dup2(null, number)
+    if null > 2:
+        os.close(null)

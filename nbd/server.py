@@ -9,7 +9,13 @@ from typing import NamedTuple, TypeAlias
 
 from ..pieces import Export
 from . import parking
-from .connection import HANDSHAKE_TIMEOUT_S, Connection, Security, serve_connection
+from .connection import (
+    HANDSHAKE_TIMEOUT_S,
+    REQUEST_S,
+    Connection,
+    Security,
+    serve_connection,
+)
 from .errors import ProtocolError
 from .exports import ExportTable
 from .listen import Listener
@@ -26,6 +32,9 @@ class Limits(NamedTuple):
     """How much, how long, how many."""
 
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
+    """For each thing that a client says before it has chosen an export."""
+    request_timeout_s: float = REQUEST_S
+    """For each request, from its first byte to its last."""
     connections: int | None = None
     """At a time; whoever comes then waits."""
     idle_exit_s: float | None = None
@@ -39,8 +48,9 @@ class Server:
 
     A lone export is also the default one, "", or else the one that is named so. Before a client is
     let in while nobody is connected, `refresh` is called, with whether SIGHUP asked for it: it may
-    return other exports and descriptions, which then take the place of the first. With `sandbox`,
-    the process of each connection enters it first. Raises ValueError for a name that the protocol
+    return other exports and descriptions, which then take the place of the first. SIGINT and
+    SIGTERM end it by an EndedError, which is no Exception. With `sandbox`, the process of each
+    connection enters it first. Raises ValueError for a name that the protocol
     can't carry.
     """
 
@@ -51,7 +61,7 @@ class Server:
         descriptions: Mapping[str, str] | None = None,
         *,
         default_name: str | None = None,
-        refresh: Refresh = lambda _asked: None,
+        refresh: Refresh | None = None,
         security: Security = Security(),  # noqa: B008  it is frozen
         sandbox: Sandbox | None = None,
         limits: Limits = Limits(),  # noqa: B008  it is frozen
@@ -71,9 +81,14 @@ class Server:
         is_secure = self._security.mode == "require"
         return self.listeners[0].uri(self._exports.default_name, secure=is_secure)
 
+    @property
+    def rescans(self) -> bool:
+        """Whether it ever offers anything newer."""
+        return self._refresh is not None
+
     def refresh(self, *, asked: bool) -> None:
         """Looks whether there is something newer to offer. To be called while nobody is served."""
-        newer = self._refresh(asked)
+        newer = self._refresh(asked) if self._refresh else None
         if newer:
             self._exports = ExportTable(*newer, self._default_name)
 
@@ -89,8 +104,8 @@ class Server:
         called in the main thread of a process that has no other.
         """
         try:
-            with SignalWatch() as signals, Reports() as reports:
-                loop = Loop(self, signals, reports, lifeline)
+            with SignalWatch() as signals:
+                loop = Loop(self, signals, Reports(), lifeline)
                 self._on_ready()
                 loop.run()
         finally:
@@ -125,22 +140,23 @@ class Server:
     def serve_client(
         self,
         client: Connection,
-        reports: Reports,
+        tell: Callable[[int, str], None],
         label: str,
         *,
         resumed: Parked | None = None,
         channel: socket.socket | None = None,
     ) -> int:
         """In a child: one connection to its end, or, with a `channel` to the parent, to where it
-        is handed over. Returns the exit status of the process.
+        is handed over. `tell` gets what is to be logged. Returns the exit status of the process.
         """
 
         def report(level: int, text: str) -> None:
-            reports.send(level, f"{label} {text}" if level < logging.WARNING else text)
+            tell(level, f"{label} {text}" if level < logging.WARNING else text)
 
         try:
             if self._sandbox:
                 self._sandbox.enter()
+                self._sandbox.close()
         except OSError as error:
             report(logging.ERROR, f"{label} refused: {error}; --no-sandbox serves without")
             return 1
@@ -154,6 +170,8 @@ class Server:
                 resumed=resumed,
                 park_after_s=self.limits.park_after_s if channel else None,
                 has_company=self.limits.connections != 1,
+                request_timeout_s=self.limits.request_timeout_s,
+                lifeline=channel.fileno() if channel else None,
             )
             if parked and channel:
                 parking.hand_over(channel, parked, self._exports)
@@ -174,5 +192,4 @@ class Server:
 
     def serve_single(self, client: Connection) -> int:
         """Serves one client that is already there, in this process. Returns its exit status."""
-        with Reports() as reports:
-            return self.serve_client(client, reports, "the connection")
+        return self.serve_client(client, Reports().tell, "the connection")

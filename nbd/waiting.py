@@ -10,32 +10,76 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+
+from .errors import ProtocolError
+from .parting import Ending
 
 
 class Waiting:
     """Waits until a descriptor has something to read."""
 
-    def __init__(self, descriptor: int, wakeup: int | None, patience_s: float | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        wakeup: int | None,
+        patience_s: float | None,
+        ending: Ending,
+        *,
+        request_timeout_s: float,
+        lifeline: int | None = None,
+    ) -> None:
+        """`lifeline` is a socket whose other end is closed when this process is asked to end."""
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
         self._wakeup = wakeup
         if wakeup is not None:
             self._poll.register(wakeup, select.POLLIN)
-        self._patience_ms = None if patience_s is None else patience_s * 1000
+        self._lifeline = lifeline
+        if lifeline is not None:
+            self._poll.register(lifeline, 0)  # a hangup is always told
+        self._patience_s = patience_s
+        self._ending = ending
+        self._request_timeout_s = request_timeout_s
+        self._deadline: float | None = None  # for the rest of what has begun to come
 
     def __call__(self) -> None:
         """Returns when there is something, or there was a signal. Raises BlockingIOError after
-        silence.
+        silence and at the end, and ProtocolError when half a request is all that comes.
         """
-        ready = self._poll.poll(self._patience_ms)
+        patience_s = self._patience_s
+        if self._deadline is not None:
+            patience_s = max(self._deadline - time.monotonic(), 0)
+        patience_ms = None if patience_s is None else patience_s * 1000
+        ready = () if self._ending.asked else self._poll.poll(patience_ms)
         if not ready:
+            if self._deadline is not None and not self._ending.asked:
+                self.expect_rest()
             raise BlockingIOError
         for descriptor, _ in ready:
             if descriptor == self._wakeup:
                 with suppress(BlockingIOError):
                     os.read(descriptor, 4096)
+            elif descriptor == self._lifeline:
+                self._ending.asked = True
+                raise BlockingIOError
+
+    def expect_rest(self) -> None:
+        """Something has begun to come: from the first call on until `expect_all`, the time for it
+        runs. Raises ProtocolError when it is over.
+        """
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._request_timeout_s
+        elif time.monotonic() >= self._deadline:
+            raise ProtocolError(
+                f"half a request came, and not the rest in {self._request_timeout_s:g} s"
+            )
+
+    def expect_all(self) -> None:
+        """Nothing has begun to come."""
+        self._deadline = None
 
 
 @contextmanager

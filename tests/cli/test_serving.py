@@ -496,6 +496,44 @@ def test_keys_need_a_python_that_knows_them(tree, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def secret_client(tree, tmp_path, certificates):
+    """A client behind TLS that has chosen an export, and its server."""
+    with (
+        serving(tmp_path, "-p", "0", "--tls", "on", "--tls-cert-dir", certificates, tree) as server,
+        socket.create_connection(("127.0.0.1", int(tls_port(server)))) as plain,
+    ):
+        plain.settimeout(PATIENCE_S)
+        plain.recv(18, socket.MSG_WAITALL)
+        plain.sendall(b"\0\0\0\3IHAVEOPT\0\0\0\x05\0\0\0\0")
+        plain.recv(20, socket.MSG_WAITALL)
+        context = ssl.create_default_context(cafile=certificates / "ca-cert.pem")
+        with context.wrap_socket(
+            plain, server_hostname="localhost", suppress_ragged_eofs=False
+        ) as client:
+            client.sendall(b"IHAVEOPT\0\0\0\1\0\0\0\0")
+            assert len(client.recv(10)) == 10
+            request = "25609513 0000 0000 0000000000000007 0000000000000000 00000001"
+            client.sendall(bytes.fromhex(request))
+            answer = b""
+            while len(answer) < 16 + 1:
+                answer += client.recv(4096)
+            yield client, server
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_tls_ends_with_a_goodbye(secret_client, end):
+    """Else a client can't tell it from somebody who cuts the connection off."""
+    client, server = secret_client
+    if end == "client":
+        client.sendall(
+            bytes.fromhex("25609513 0000 0002 0000000000000008 0000000000000000 00000000")
+        )
+    else:
+        server.process.terminate()
+    assert client.recv(1) == b""
+
+
 # --- the life of a server ---
 
 
@@ -597,6 +635,70 @@ def test_a_server_whose_log_nobody_reads_serves_and_ends(tree, tmp_path):
     assert "No such file" in said
     assert said.count("\n") < 1500
     assert not (tmp_path / "s").exists()
+
+
+class Descriptors:
+    """What a process has open, by what each is (Linux)."""
+
+    def __init__(self, process_id: int) -> None:
+        self.links = {}
+        for path in Path(f"/proc/{process_id}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                self.links[int(path.name)] = os.readlink(path)
+        self.watched = set()
+        for number, link in self.links.items():
+            if link == "anon_inode:[eventpoll]":
+                told = Path(f"/proc/{process_id}/fdinfo/{number}").read_text()
+                self.watched |= {
+                    self.links[int(each)]
+                    for each in re.findall(r"^tfd:\s*(\d+)", told, re.MULTILINE)
+                }
+
+
+def test_a_connection_s_process_has_nothing_of_its_parent_s(tree, tmp_path):
+    """Whoever takes it over could end the server or speak for other connections."""
+    path = tmp_path / "s"
+    uri = f"nbd+unix:///?socket={path}"
+    with serving(tmp_path, "-U", path, tree) as server, Client(uri) as one, Client(uri) as two:
+        regions = json.loads(vfloppy("map", "--json", tree).stdout)["regions"]
+        for client in (one, two):
+            for each in regions:
+                client.read(each["offset"], 512)
+        process_id = server.process.pid
+        children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
+        assert len(children) == 2
+        parent = Descriptors(process_id)
+        table = [each.split() for each in Path("/proc/net/unix").read_text().splitlines()]
+        accepted = {f"socket:[{each[6]}]" for each in table if each[7:] == [str(path)]
+                    and each[5] == "03"}  # fmt: skip
+        datagrams = {f"socket:[{each[6]}]" for each in table if each[4] == "0002"}
+        clients = []
+        for child in map(int, children):
+            found = Descriptors(child)
+            assert not set(found.links.values()) & parent.watched
+            kinds = []
+            for link in found.links.values():
+                if link in accepted:
+                    kinds.append("its client")
+                    clients.append(link)
+                elif link in datagrams:
+                    kinds.append("its reports")
+                    assert link not in parent.links.values()
+                elif link.startswith("socket:"):
+                    kinds.append("where it hands its client over")
+                    assert link not in parent.links.values()
+                elif link.startswith("pipe:"):
+                    kinds.append("what wakes it up")
+                    assert link not in parent.links.values()
+                elif link.startswith(str(tree)):
+                    kinds.append("what it serves")
+                else:
+                    kinds.append(link)
+            assert {each: kinds.count(each) for each in kinds if each != "what it serves"} == {
+                "/dev/null": 3, "its client": 1, "its reports": 1,
+                "where it hands its client over": 1, "what wakes it up": 2,
+            }  # fmt: skip
+        assert len(set(clients)) == 2
 
 
 def test_a_client_is_told_whether_it_may_connect_beside_itself(tree, tmp_path):
@@ -743,6 +845,31 @@ def test_connections_are_logged_as_text_and_as_json(tree, tmp_path):
         lines = [json.loads(line) for line in server.log.read_text().splitlines()]
         assert {"info"} == {each["level"] for each in lines}
         assert any(each["message"].startswith("connection 1 opened") for each in lines)
+
+
+def test_every_line_for_programs_is_json(tree, tmp_path):
+    """Also what was renamed and skipped, what is in force, and why it ends."""
+    (tree / "link").symlink_to("hello.txt")
+    (tree / "a:b").touch()
+    options = ("--log-format", "json", "--log-level", "info")
+    path = tmp_path / "s"
+    with serving(tmp_path, "-U", path, *options, tree) as server:
+        info(f"nbd+unix://?socket={path}")
+        server.process.send_signal(signal.SIGHUP)
+        server.said("look again")
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    told = {each["message"].split()[0]: each["level"] for each in lines}
+    assert told["skipped:"] == told["renamed:"] == "warning"
+    assert "sandbox:" in told
+    done = vfloppy("serve", *options, "-U", "-", tree, "--run", "exit 3")
+    assert done.returncode == 3
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any(each["message"].startswith("serving ") for each in lines)
+    done = vfloppy("serve", *options, "-U", "-", "--pidfile", "/nowhere/pid", tree)
+    assert done.returncode == 1
+    last = [json.loads(line) for line in done.stderr.splitlines()][-1]
+    assert last["level"] == "error"
+    assert "No such file" in last["message"]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import pytest
+from vfloppy.nbd.parting import Ending
 from vfloppy.nbd.waiting import Waiting, woken_by_signals
 
 
@@ -30,7 +31,7 @@ def heard(monkeypatch):
 def test_it_returns_when_there_is_something_to_read(pair):
     near, far = pair
     with woken_by_signals() as wakeup:
-        wait = Waiting(near.fileno(), wakeup, 0.01)
+        wait = Waiting(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
         with pytest.raises(BlockingIOError):
             wait()
         far.send(b"x")
@@ -44,11 +45,11 @@ def test_it_returns_when_there_is_something_to_read(pair):
 def test_a_signal_that_came_before_it_sleeps_wakes_it(pair, heard):
     near, _ = pair
     with woken_by_signals() as wakeup:
-        wait = Waiting(near.fileno(), wakeup, 20)
+        wait = Waiting(near.fileno(), wakeup, 20, Ending(), request_timeout_s=60)
         os.kill(os.getpid(), signal.SIGUSR1)
         assert heard == [signal.SIGUSR1], "so nothing is pending any more"
         wait()
-        quick = Waiting(near.fileno(), wakeup, 0.01)
+        quick = Waiting(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
         with pytest.raises(BlockingIOError):
             quick()
 
@@ -70,7 +71,7 @@ def test_outside_of_the_main_thread_it_waits_for_the_client_alone(pair):
     def run():
         with woken_by_signals() as wakeup:
             results.append(wakeup)
-            Waiting(near.fileno(), wakeup, None)()
+            Waiting(near.fileno(), wakeup, None, Ending(), request_timeout_s=60)()
             results.append("ready")
 
     thread = threading.Thread(target=run)
