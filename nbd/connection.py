@@ -206,11 +206,14 @@ def _transmit(
     space, received = session.space, session.received
     receive = _receiver(connection)
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
+    has_begun = False  # a request, of which more is to come
     while not session.closed and not ending.asked:
-        if session.at_rest:
-            wait.expect_all()
-        else:
+        if not session.at_rest:
+            has_begun = True
             wait.expect_rest()
+        elif has_begun:
+            has_begun = False
+            wait.expect_all()
         try:
             count = receive(connection, space(), wait)
         except BlockingIOError:
@@ -220,7 +223,9 @@ def _transmit(
         if not count:
             break
         for item in received(count):
-            wait.expect_all()  # a request was whole
+            if has_begun:  # it is whole now
+                has_begun = False
+                wait.expect_all()
             if isinstance(item, list):
                 send_buffers(item)
             elif isinstance(item, Lent):
