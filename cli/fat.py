@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
 import click
 
+from ..synth.compose import composed
 from ..synth.fat.disk import disk
-from ..synth.fat.names import fold
 from ..synth.fat.plan import FatOptions, Layout, plan
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
 from ..synth.tree import Tree
+from ..synth.upcase import fold
 from .epoch import source_date_epoch
 from .fat_options import NOT_OF_FLOPPIES
 from .options import DiskOptions, file_bytes
@@ -59,7 +59,7 @@ def fold_of(options: DiskOptions) -> Callable[[str], str]:
     """What names share that are one on a FAT disk."""
     if options.normalize is None:
         return fold
-    return lambda name: fold(unicodedata.normalize("NFC", name))
+    return lambda name: fold(composed(name))
 
 
 def from_qemu(

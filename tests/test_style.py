@@ -14,7 +14,8 @@ MODULES = sorted(
 ) + [ROOT / name for name in ("__init__.py", "__main__.py", "errors.py", "pieces.py")]
 
 # Planners and records: what they import can't read the host, the clock or chance.
-PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", "synth/kept.py", *(
+PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", "synth/kept.py",
+        "synth/upcase.py", "synth/compose.py", *(
     f"synth/fat/{name}.py"
     for name in ("bulk", "bulk_names", "directories", "disk", "geometry", "lint", "names", "plan",
                  "records", "slots", "table", "times")

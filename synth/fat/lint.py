@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
+from ..compose import composed
 from ..findings import Finding
 from ..tree import Tree, printable
 from .names import decode, rename_reason, units
@@ -58,7 +58,7 @@ def _disk_findings(layout: Layout) -> Iterator[Finding]:
 def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
     folder = tree.path(tree.directories[ordinal])
     folder_units = units(folder.decode("utf-8", "replace")) + 1 if folder else 0
-    composed: dict[str, str] = {}
+    seen: dict[str, str] = {}  # by what they are when they are composed
     for node in tree.children(ordinal):
         name = layout.renamed.get(node) or decode(tree.name(node))
         path = printable(tree.path(node))
@@ -74,7 +74,7 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
             text = "2 GiB or more; some programs count with a sign"
             yield Finding(path, "trips", text, (DOS, U_BOOT))
         if not name.isascii():
-            yield from _unicode_findings(path, name, composed)
+            yield from _unicode_findings(path, name, seen)
         if units(name) == MOST_NAME_UNITS:
             yield Finding(path, "trips", "a name of 255 characters, the very most", (EDK2, U_BOOT))
 
@@ -86,14 +86,14 @@ def _time_findings(tree: Tree, layout: Layout, node: int, path: str) -> Iterator
         yield Finding(path, "clamped", text, ALL)
 
 
-def _unicode_findings(path: str, name: str, composed: dict[str, str]) -> Iterator[Finding]:
+def _unicode_findings(path: str, name: str, seen: dict[str, str]) -> Iterator[Finding]:
     if any(character > "\uffff" for character in name):
         yield Finding(path, "trips", "characters beyond U+FFFF", (DOS, EDK2, U_BOOT))
     else:
         yield Finding(path, "trips", "characters beyond ASCII; shows the 8.3 name", (DOS,))
-    form = unicodedata.normalize("NFC", name)
+    form = composed(name)
     if form != name:
         yield Finding(path, "trips", "not composed; --normalize nfc would do that", (MACOS,))
-    twin = composed.setdefault(form, path)
+    twin = seen.setdefault(form, path)
     if twin != path:
         yield Finding(path, "trips", f"the same as {twin} once composed", (MACOS,))

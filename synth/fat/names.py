@@ -6,9 +6,9 @@ The rules, in order, for each directory on its own (FATGEN, "Long Directory Entr
    " * : < > ? \\ | become `_`.
 2. Each dot or space at the end becomes `_`: Win32 cannot open such a name.
 3. A device name (CON, PRN, AUX, NUL, COM1-9, LPT1-9, with any extension) gets `_` after it.
-4. On request, names are composed (Unicode's NFC); else they stay as they are.
-5. Names equal but for case may not stand together. Names that nothing above changed come first,
-   in byte order; a name that is taken gets `~2`, `~3`, ... before its extension.
+4. On request, names are composed (see `compose`); else they stay as they are.
+5. Names equal but for case (see `upcase`) may not stand together. Names that nothing above changed
+   come first, in byte order; a name that is taken gets `~2`, `~3`, ... before its extension.
 
 What a name becomes depends on the names it collides with, never on the rest of the directory.
 """
@@ -16,9 +16,12 @@ What a name becomes depends on the names it collides with, never on the rest of 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import TypeAlias
 
+from ..compose import composed, is_composed
+from ..upcase import fold
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
 # What rules 1 to 3 are about, sought in all names of a directory at once, joined by "/".
@@ -30,11 +33,11 @@ _DEVICE_BYTES = re.compile(  # without IGNORECASE, which takes ten times as long
     re.VERBOSE,
 )
 _ILLEGAL = re.compile('[\x00-\x1f"*:<>?\\\\|\ud800-\udfff\uffff]')
-_TRAILING = re.compile(r"[. ]+\Z")
+_TRAILING = re.compile(r"(?<![. ])[. ]++\Z")  # no dot is looked at twice
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|com[1-9\u00b9\u00b2\u00b3]|lpt[1-9\u00b9\u00b2\u00b3]|conin\$|conout\$)"
     r"(?= *(?:\.|\Z))",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _DEVICE_IN_LATIN = re.compile(
     "[\u00b9\u00b2\u00b3]"
@@ -54,6 +57,9 @@ _SHORTENED = {
     for code in range(128)
     if not re.match(rf"[{SHORT_CHARACTERS}./]", chr(code))
 }
+# What some readers (mtools) take for capitals of ASCII: the dotless i, the long s, the Kelvin sign.
+_LIKE_ASCII = {0x131: "I", 0x17F: "S", 0x212A: "K"}
+_CAPITALS = {code: code - 32 for code in range(ord("a"), ord("z") + 1)} | {0x131: "I", 0x17F: "S"}
 _ROTATED = bytes(code >> 1 | (code & 1) << 7 for code in range(256))
 _NOT_SHORT = re.compile(rf"[^{SHORT_CHARACTERS}]")
 
@@ -61,24 +67,6 @@ _NOT_SHORT = re.compile(rf"[^{SHORT_CHARACTERS}]")
 def decode(name: bytes) -> str:
     """A host name as text; bytes that are not UTF-8 are lone surrogates."""
     return name.decode("utf-8", "surrogateescape")
-
-
-def fold(name: str) -> str:
-    """What two names share that differ only in case, character by character.
-
-    Only simple mappings count: what would become several characters (such as the German sharp s)
-    stays as it is, for no FAT reader knows those as equal.
-    """
-    if name.isascii():
-        return name.upper()
-    return _upper("".join(one if len(one := c.lower()) == 1 else c for c in _upper(name)))
-
-
-def _upper(name: str) -> str:
-    upper = name.upper()
-    if len(upper) == len(name):
-        return upper
-    return "".join(one if len(one := c.upper()) == 1 else c for c in name)
 
 
 def legal(name: str) -> str:
@@ -94,13 +82,13 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
     `joined` is the directory's `count` names in byte order with `/` between them. Returns the new
     names by position. Linear in the number of names, whatever collides.
     """
-    composed = not normalize or joined.isascii() or _is_composed(joined)
-    if composed and not _is_suspect(joined) and _all_differ(joined, count):
+    stays = not normalize or joined.isascii() or is_composed(decode(joined))
+    if stays and not _is_suspect(joined) and _all_differ(joined, count):
         return {}
     names = [decode(name) for name in joined.split(b"/")]
     wanted = [legal(name) for name in names]
     if normalize:
-        wanted = [_fit(unicodedata.normalize("NFC", name)) for name in wanted]
+        wanted = [_fit(composed(name)) for name in wanted]
     changed = [position for position, name in enumerate(names) if wanted[position] != name]
     taken: set[str] = set()
     renamed: dict[int, str] = {}
@@ -111,7 +99,7 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
             if key in taken:
                 twins.append(position)
             taken.add(key)
-    counters: dict[str, int] = {}
+    counters: _Counters = {}
     for position in sorted(twins + changed):
         renamed[position] = name = _unique(wanted[position], taken, counters)
         taken.add(fold(name))
@@ -143,7 +131,7 @@ def rename_reason(name: bytes) -> str:
         return "ends with a dot or a space"
     if _DEVICE.match(text):
         return "is a device's name"
-    if not unicodedata.is_normalized("NFC", text):
+    if not is_composed(text):
         return "was to be composed"
     return "is another name but for case"
 
@@ -161,24 +149,32 @@ def _all_differ(joined: bytes, count: int) -> bool:
     return len(set(fold(text).split("/"))) == count
 
 
-def _is_composed(joined: bytes) -> bool:
-    return unicodedata.is_normalized("NFC", decode(joined))
+_Counters: TypeAlias = dict[tuple[str, str, int], int]
 
 
-def _unique(name: str, taken: set[str], counters: dict[str, int]) -> str:
-    """`name`, or the first of `name~2`, `name~3`, ... that nobody has."""
-    key = fold(name)
-    if key not in taken:
+def _unique(name: str, taken: set[str], counters: _Counters) -> str:
+    """Return `name`, or the first of `name~2`, `name~3`, ... that nobody has.
+
+    Numbers of so many digits are counted for each beginning that they leave room for, whatever
+    names begin so: no number is tried twice.
+    """
+    if fold(name) not in taken:
         return name
     stem, dot, extension = name.rpartition(".")
     if not stem or units(extension) > _LONGEST_EXTENSION:
         stem, dot, extension = name, "", ""
-    while True:
-        number = counters[key] = counters.get(key, 1) + 1
-        tail = f"~{number}{dot}{extension}"
-        candidate = _cut(stem, MOST_NAME_UNITS - units(tail)) + tail
-        if fold(candidate) not in taken:
-            return candidate
+    end = dot + extension
+    room, folded_end = MOST_NAME_UNITS - units(end), fold(end)
+    for digits in count(1):
+        beginning = _cut(stem, room - 1 - digits)
+        key = (fold(beginning), folded_end, digits)
+        number = counters.get(key, max(2, 10 ** (digits - 1)))
+        while number < 10**digits and f"{key[0]}~{number}{folded_end}" in taken:
+            number += 1
+        counters[key] = number + 1
+        if number < 10**digits:
+            return f"{beginning}~{number}{end}"
+    raise AssertionError  # numbers don't end
 
 
 def _fill_end(name: str) -> str:
@@ -258,7 +254,7 @@ def short_names(names: Sequence[str]) -> list[bytes]:
     for name in names:
         short = None
         # Few names of other letters are such a name to readers; they keep it from the others.
-        if len(name) <= LONGEST_SHORT and _IS_SHORT.fullmatch(upper := fold(name)):
+        if len(name) <= LONGEST_SHORT and _IS_SHORT.fullmatch(upper := _short_form(name)):
             base, _, extension = upper.partition(".")
             taken.add(form := b"%-8b%-3b" % (base.encode(), extension.encode()))
             short = form if name.isascii() else None
@@ -266,6 +262,11 @@ def short_names(names: Sequence[str]) -> list[bytes]:
     tails = _Tails(taken)
     # A directory has fewer names than there are numeric tails of one basis.
     return [short or next(tails[basis]) for basis, short in zip(_bases(names), shorts, strict=True)]
+
+
+def _short_form(name: str) -> str:
+    """Return what a name is to those readers that see the most names in it."""
+    return name.upper() if name.isascii() else fold(name).translate(_LIKE_ASCII)
 
 
 def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -287,7 +288,7 @@ def _basis(name: str) -> tuple[str, str]:
 
     FATGEN, "The Basis-Name Generation Algorithm".
     """
-    upper = _upper(name).replace(" ", "").lstrip(".")
+    upper = name.translate(_CAPITALS).replace(" ", "").lstrip(".")
     base = _NOT_SHORT.sub("_", upper.partition(".")[0][:8]) or "_"
     return base, _NOT_SHORT.sub("_", upper.rpartition(".")[2][:3]) if "." in upper else ""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ..findings import Finding
 from ..tree import Tree, printable
+from ..upcase import fold
 from .dates import FIRST_SECOND, LAST_SECOND
 from .facets import Joliet, Primary
 from .layout import Layout
@@ -86,7 +87,7 @@ def _name_findings(
                 yield Finding(path, "trips", f"becomes {name!r} in Joliet", (WINDOWS,))
         folded: dict[str, str] = {}
         for node, name in zip(children, layout.joliet.names(children), strict=True):
-            twin = folded.setdefault(name.casefold(), name)
+            twin = folded.setdefault(fold(name), name)
             if twin != name:
                 text = f"the same as {twin} but for capitals"
                 yield Finding(printable(tree.path(node)), "trips", text, (WINDOWS,))

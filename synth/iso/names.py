@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import compress
+from itertools import compress, count
+from typing import TypeAlias
 
 JOLIET_CHARACTERS = 64  # Joliet, "Allowed Character Set" and what follows
 JOLIET_LONG_CHARACTERS = 103  # as mkisofs and xorriso relax it: a record has no room for more
@@ -34,9 +35,22 @@ _CAPITALS = bytes(
 _PLAIN_FILES = re.compile(r"[A-Z0-9_]+\.[A-Z0-9_]{1,15}(?:/[A-Z0-9_]+\.[A-Z0-9_]{1,15})*")
 _LONGEST_PLAIN_FILE = 31
 _VERSION_END = f"{VERSION}/"
-_NO_CAPITAL = re.compile("[^A-Z0-9_./]")
+# Characters that have several capitals, or one in A-Z, and what becomes of them; written down, as
+# Python's own tables change with Unicode's versions.
+_SEVERAL = {
+    **dict.fromkeys(map(chr, (0x390, 0x3B0, 0x1F52, 0x1F54, 0x1F56, 0x1FB7, 0x1FC7, 0x1FD2, 0x1FD3,
+                              0x1FD7, 0x1FE2, 0x1FE3, 0x1FE7, 0x1FF7)), "___"),
+    **dict.fromkeys(map(chr, (0x587, 0x1F50, *range(0x1F80, 0x1FB0), *range(0x1FB2, 0x1FB5), 0x1FB6,
+                              0x1FBC, *range(0x1FC2, 0x1FC5), 0x1FC6, 0x1FCC, 0x1FD6, 0x1FE4,
+                              0x1FE6, *range(0x1FF2, 0x1FF5), 0x1FF6, 0x1FFC,
+                              *range(0xFB13, 0xFB18))), "__"),
+    "\u00df": "SS", "\u0131": "I", "\u0149": "_N", "\u017f": "S", "\u01f0": "J_", "\u1e96": "H_",
+    "\u1e97": "T_", "\u1e98": "W_", "\u1e99": "Y_", "\u1e9a": "A_", "\ufb00": "FF", "\ufb01": "FI",
+    "\ufb02": "FL", "\ufb03": "FFI", "\ufb04": "FFL", "\ufb05": "ST", "\ufb06": "ST",
+}  # fmt: skip
+_HAS_SEVERAL = re.compile(f"[{''.join(_SEVERAL)}]")
 _NOT_JOLIET = re.compile("[\x00-\x1f*:;?\\\\\ud800-\udfff\U00010000-\U0010ffff]")
-_TRAILING = re.compile(r"[. ]+(?=/|\Z)")
+_TRAILING = re.compile(r"(?<![. ])[. ]++(?=/|\Z)")  # no dot is looked at twice
 _LONGEST_JOLIET_EXTENSION = 16
 
 
@@ -45,10 +59,11 @@ def primary_identifiers(joined: bytes, is_directory: Sequence[bool], level: int)
 
     `joined` is their names with `/` between them.
     """
-    if joined.isascii():
-        text = joined.translate(_CAPITALS).decode("ascii")
-    else:
-        text = _NO_CAPITAL.sub("_", joined.decode("utf-8", "surrogateescape").upper())
+    if not joined.isascii():
+        text = joined.decode("utf-8", "surrogateescape")
+        text = _HAS_SEVERAL.sub(lambda match: _SEVERAL[match[0]], text)
+        joined = text.encode("ascii", "replace")
+    text = joined.translate(_CAPITALS).decode("ascii")
     if level > 1 and not any(is_directory) and _PLAIN_FILES.fullmatch(text):
         names = text.split("/")
         if max(map(len, names)) <= _LONGEST_PLAIN_FILE and len(set(names)) == len(names):
@@ -112,20 +127,39 @@ def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
         return names
     stay = [new == old for new, old in zip(names, text.split("/"), strict=True)]
     seen = set(compress(names, stay))
-    counters: dict[str, int] = {}
+    counters: _Counters = {}
     for position, name in enumerate(names):
         if stay[position]:
             continue
         if name not in seen:
             seen.add(name)
             continue
-        number = counters.get(name, 2)
-        while (numbered := _cut(name, most, f"~{number}")) in taken:
-            number += 1
-        counters[name] = number + 1
+        names[position] = numbered = _numbered(name, most, taken, counters)
         taken.add(numbered)
-        names[position] = numbered
     return names
+
+
+# By beginning, end and digits: the next number to try.
+_Counters: TypeAlias = dict[tuple[str, str, int], int]
+
+
+def _numbered(name: str, most: int, taken: set[str], counters: _Counters) -> str:
+    """Return the first of `name~2`, `name~3`, ... that nobody has.
+
+    Numbers of so many digits are counted for each beginning that they leave room for, whatever
+    names begin so: no number is tried twice.
+    """
+    stem, end = _split(name)
+    for digits in count(1):
+        beginning = stem[: most - 1 - digits - len(end)]
+        key = (beginning, end, digits)
+        number = counters.get(key, max(2, 10 ** (digits - 1)))
+        while number < 10**digits and f"{beginning}~{number}{end}" in taken:
+            number += 1
+        counters[key] = number + 1
+        if number < 10**digits:
+            return f"{beginning}~{number}{end}"
+    raise AssertionError  # numbers don't end
 
 
 def _fill_ends(text: str) -> str:
@@ -135,13 +169,18 @@ def _fill_ends(text: str) -> str:
     return text
 
 
-def _cut(name: str, most: int, tail: str = "") -> str:
-    """A name with `tail` before its extension, the stem cut so that all has `most` characters."""
+def _cut(name: str, most: int) -> str:
+    """Return a name whose stem is cut so that all has `most` characters."""
+    stem, end = _split(name)
+    return _fill_ends(stem[: most - len(end)] + end)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return the stem of a name, and its extension with the dot before it if it is kept."""
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension) > _LONGEST_JOLIET_EXTENSION:
-        stem, dot, extension = name, "", ""
-    room = most - len(tail) - len(dot) - len(extension)
-    return _fill_ends(stem[:room] + tail + dot + extension)
+        return name, ""
+    return stem, dot + extension
 
 
 def joliet_key(name: str, *, is_directory: bool) -> tuple[str, str]:
