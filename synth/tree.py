@@ -20,7 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
 _PART = 1 << 14
@@ -31,6 +31,25 @@ class Skipped(NamedTuple):
 
     path: bytes
     reason: str
+
+
+Value = TypeVar("Value")
+
+
+class Numbered(list[Value]):
+    """Values, none of them twice, whose places are known without looking through them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[Value, int] = {}
+
+    def place(self, value: Value) -> int:
+        """Return where a value is; it is added if it is new."""
+        place = self._places.get(value)
+        if place is None:
+            place = self._places[value] = len(self)
+            self.append(value)
+        return place
 
 
 @dataclass(frozen=True)
@@ -61,14 +80,14 @@ class Tree:
     """st_nlink."""
     devices: array[int] = field(default_factory=partial(array, "I"))
     """An index into `device_numbers`."""
-    device_numbers: list[int] = field(default_factory=list)
+    device_numbers: Numbered[int] = field(default_factory=Numbered)
     directories: array[int] = field(default_factory=partial(array, "I"))
     """The node of each directory, ascending. A directory's place here is its *ordinal*."""
     first_children: array[int] = field(default_factory=partial(array, "I"))
     """The first entry of each directory; its last is just before the next directory's first."""
     owners: array[int] = field(default_factory=partial(array, "I"))
     """An index into `owner_ids`; empty unless the scan was told to note owners."""
-    owner_ids: list[tuple[int, int]] = field(default_factory=list)
+    owner_ids: Numbered[tuple[int, int]] = field(default_factory=Numbered)
     """Numbers of user and group."""
     targets: dict[int, bytes] = field(default_factory=dict)
     """What symbolic links lead to, where they are kept as links."""
@@ -104,7 +123,7 @@ class Tree:
             for column, values in vars(self).items()
             if isinstance(values, dict)
         }
-        shared = {"device_numbers": self.device_numbers, "owner_ids": self.owner_ids}
+        shared = {"device_numbers": [*self.device_numbers], "owner_ids": [*self.owner_ids]}
         return added | of_nodes | shared
 
     def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
@@ -139,15 +158,11 @@ class Tree:
 
     def device_index(self, number: int) -> int:
         """The place of a device in `device_numbers`, where it is added if it is new."""
-        if number not in self.device_numbers:  # never more than a few
-            self.device_numbers.append(number)
-        return self.device_numbers.index(number)
+        return self.device_numbers.place(number)
 
     def owner_index(self, user: int, group: int) -> int:
         """The place of an owner in `owner_ids`, where it is added if it is new."""
-        if (user, group) not in self.owner_ids:
-            self.owner_ids.append((user, group))
-        return self.owner_ids.index((user, group))
+        return self.owner_ids.place((user, group))
 
     @property
     def file_count(self) -> int:

@@ -7,7 +7,7 @@ import os
 import pytest
 from vfloppy.synth.grafts import Graft
 from vfloppy.synth.scan import ScanOptions, scan
-from vfloppy.synth.tree import home_path, host_path, printable
+from vfloppy.synth.tree import Tree, home_path, host_path, printable
 
 
 def node_of(tree, path: str) -> int:
@@ -85,3 +85,42 @@ def test_a_followed_link_has_the_name_of_the_link_and_the_path_of_its_end(tmp_pa
 )
 def test_paths_are_printed_on_one_line_and_steer_no_terminal(path, shown):
     assert printable(path) == shown
+
+
+def test_owners_and_devices_are_not_looked_for_one_by_one():
+    """Counted in comparisons, not in time."""
+    compared = 0
+
+    class Id(int):
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return int(self) == int(other)
+
+        __hash__ = int.__hash__
+
+    tree = Tree()
+    for _ in range(2):
+        places = [tree.owner_index(Id(number), Id(number % 7)) for number in range(3000)]
+        assert places == list(range(3000))
+        assert [tree.device_index(Id(number)) for number in range(3000)] == list(range(3000))
+    assert tree.owner_ids == [(number, number % 7) for number in range(3000)]
+    assert compared < 20 * 3000
+
+
+def test_owners_of_several_processes_are_numbered_together(tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}").mkdir()
+        for name in "ab":
+            (tmp_path / f"{number}" / name).touch()
+            if os.geteuid() == 0:
+                os.chown(tmp_path / f"{number}" / name, 1000 + number // 2, number % 3)
+    alone, shared = (
+        scan(str(tmp_path), ScanOptions(owners=True, processes=count)) for count in (1, 3)
+    )
+    for tree in (alone, shared):
+        assert len(set(tree.owner_ids)) == len(tree.owner_ids)
+        for node in range(1, len(tree)):
+            status = os.lstat(host_path(tree, node))
+            assert tree.owner_ids[tree.owners[node]] == (status.st_uid, status.st_gid)
+    assert alone.owner_ids == shared.owner_ids
