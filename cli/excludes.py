@@ -38,7 +38,7 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
 
     rules: list[_Rule] = []
     for line in patterns:
-        pattern = _CLASS.sub(_members, line)
+        pattern = _CLASS.sub(_members, _as_utf8(line))
         for_directories = pattern.rstrip(" ").endswith("/")
         pattern = _DEEPER.sub("/*/", pattern)
         try:
@@ -75,6 +75,14 @@ class _Rule(NamedTuple):
         return found is not None and all(
             found.end(name) in {-1, len(path)} for name in self.regex.groupindex
         )
+
+
+def _as_utf8(line: str) -> str:
+    """Return a pattern as the scan has paths, whatever the locale."""
+    try:
+        return os.fsencode(line).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # not from this locale, but from a configuration file
+        return line
 
 
 def _members(match: re.Match[str]) -> str:

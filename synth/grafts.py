@@ -30,6 +30,8 @@ class Part:
     """By what their names share with those that the disk takes for the same."""
     name: str = ""
     """As it was first given."""
+    link: bytes | None = None
+    """The path in the tree of the followed link that led here or to what this is in."""
     file: Place | None = None
 
 
@@ -86,6 +88,7 @@ class Merged:
             whole = self.parts.setdefault(name, Part())
             whole.homes += part.homes
             whole.grafts |= part.grafts
+            whole.link = whole.link or part.link
         self.places[name] = place
         return replaces
 

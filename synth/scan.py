@@ -1,5 +1,7 @@
 """The scan: lists directories by descriptors, level by level, into a tree. No file is opened.
 
+Names are sorted by their bytes, whatever the locale makes of them as text.
+
 A directory of the tree is made of any number of directories on the host, merged: of two files of
 one name the later source's is taken. Most are made of one, and for those there is a short way.
 """
@@ -8,18 +10,17 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..errors import ScanError
+from .followed import Followed, Visit
 from .grafts import Graft, Merged, Part, place_graft
 from .refused import CLOSED, GONE, Refused
 from .rows import Rows
-from .scan_options import ScanOptions, Symlinks, is_plain, may_read, what_it_is
+from .scan_options import ScanOptions, Symlinks, is_plain, may_read, of_utf8, what_it_is
 from .sharing import may_fork, share_out, split
 from .sources import Place, Sources
 from .tree import Skipped, Tree, home_path, printable
@@ -36,9 +37,10 @@ class _Share(NamedTuple):
     """What one of several processes found."""
 
     added: dict[str, Any]
-    parts: dict[int, list[int]]
-    """The homes of directories by ordinal, counted from the share's first."""
+    parts: dict[int, tuple[list[int], bytes | None]]
+    """The homes of directories, and the link that led there, by ordinal from the share's first."""
     refused: Refused
+    visits: list[Visit]
 
 
 class _Listing(NamedTuple):
@@ -74,6 +76,8 @@ class _Scan:
         self._sources = Sources(self._tree)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
         self._refused = Refused([], [], [])
+        self._followed = Followed(self._tree, self._sources)
+        self._fold = of_utf8(self._options.fold)
 
     def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
         tree = self._tree
@@ -82,7 +86,7 @@ class _Scan:
             for source in sources:
                 root.homes.append(self._sources.root(source))
             for graft in grafts:
-                place_graft(root, graft, self._sources, self._options.fold)
+                place_graft(root, graft, self._sources, self._fold)
             self._add_directory(0, root)
             status = self._sources.status(root.homes[0]) if root.homes else None
             self._rows.append([""], [Place(status, 0, b"").known_status], [0])
@@ -100,6 +104,10 @@ class _Scan:
     def _scan_level(self, level: range) -> None:
         """Scans directories of one level, in several processes where there are many."""
         grafts = any(self._parts[ordinal].grafts for ordinal in level)
+        if self._options.symlinks.startswith("follow"):
+            for ordinal in level:
+                if len(homes := self._parts[ordinal].homes) > 1:
+                    self._followed.note_merged(ordinal, homes)
         count = 1 if grafts else self._process_count(len(level), _DIRECTORIES_A_PROCESS)
         if count == 1:
             self._scan_all(level)
@@ -131,20 +139,26 @@ class _Scan:
         """What some of the work adds, for another process to add."""
         for paths in self._refused:
             paths.clear()
+        visits = self._followed.visits = []
         work()
         self._rows.flush()
         first = since["directories"]
         parts = {
-            ordinal - first: part.homes for ordinal, part in self._parts.items() if ordinal >= first
+            ordinal - first: (part.homes, part.link)
+            for ordinal, part in self._parts.items()
+            if ordinal >= first
         }
-        return _Share(self._tree.stretch(since), parts, self._refused)
+        return _Share(self._tree.stretch(since), parts, self._refused, visits)
 
     def _add(self, share: _Share, since: dict[str, int]) -> None:
         self._rows.flush()
         now = self._tree.lengths()
         homes = now["home_names"] - since["home_names"]
-        for ordinal, own in share.parts.items():
-            self._parts[now["directories"] + ordinal] = Part([home + homes for home in own])
+        for ordinal, (own, link) in share.parts.items():
+            part = Part([home + homes for home in own], link=link)
+            self._parts[now["directories"] + ordinal] = part
+        for visit in share.visits:
+            self._followed.add(visit)
         for mine, theirs in zip(self._refused, share.refused, strict=True):
             mine.extend(theirs)
         self._tree.extend(share.added, since)
@@ -156,30 +170,30 @@ class _Scan:
             return
         home = part.homes[0]
         try:
-            descriptor, found = self._entries(home)
+            descriptor, found = self._entries(home, part)
             count = self._process_count(len(found), _ENTRIES_A_PROCESS)
             if count == 1:
-                self._take(ordinal, home, descriptor, found)
+                self._take(ordinal, part, descriptor, found)
             else:
-                take = partial(self._take, ordinal, home, descriptor)
+                take = partial(self._take, ordinal, part, descriptor)
                 shares = split(range(len(found)), count)
                 self._share_out([partial(take, found[each.start : each.stop]) for each in shares])
         except OSError as error:
             self._not_listed(ordinal, home, error)
 
     def _take(
-        self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
+        self, ordinal: int, part: Part, descriptor: int, found: list[os.DirEntry[str]]
     ) -> None:
         """Adds what belongs into the tree of what was found in a directory of the host."""
-        first = len(self._rows)
+        first, home = len(self._rows), part.homes[0]
         names, statuses, elsewhere = self._sort_out(ordinal, home, descriptor, found)
         if not names:
             return
         homes = [home] * len(names)
-        for name, place in elsewhere.items():
-            at = bisect_left(names, name)
-            homes[at] = place.home
-            self._note(first + at, name, place)
+        for at, name in enumerate(names if elsewhere else ()):
+            if place := elsewhere.get(name):
+                homes[at] = place.home
+                place.note(self._tree, first + at, name)
         self._rows.append(names, statuses, homes)
         modes = [status.st_mode for status in statuses]
         if not any(map(stat.S_ISDIR, set(modes))):
@@ -188,18 +202,20 @@ class _Scan:
             if mode & _TYPE_MASK == stat.S_IFDIR:
                 name = names[at]
                 place = elsewhere.get(name) or Place(statuses[at], home, os.fsencode(name))
-                self._add_directory(first + at, Part([self._sources.child(place)]))
+                link = self._path(ordinal, name) if name in elsewhere else part.link
+                self._add_directory(first + at, Part([self._sources.child(place)], link=link))
 
     def _scan_merged(self, ordinal: int, part: Part) -> None:
         """The long way: several sources, or grafts."""
-        merged = Merged(self._options.fold)
+        merged = Merged(self._fold)
         for home in part.homes:
-            listing = self._list(ordinal, home)
+            listing = self._list(ordinal, home, part)
             names = merged.names_of(listing.names)
             for own_name, name, status in zip(listing.names, names, listing.statuses, strict=True):
                 host_name = os.fsencode(own_name)
                 place = listing.elsewhere.get(own_name) or Place(status, home, host_name)
-                own = Part([self._sources.child(place)]) if place.is_directory else None
+                link = self._path(ordinal, name) if own_name in listing.elsewhere else part.link
+                own = Part([self._sources.child(place)], link=link) if place.is_directory else None
                 self._merge(ordinal, merged, name, place, own)
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
@@ -214,12 +230,12 @@ class _Scan:
                 self._merge(ordinal, merged, name, place, graft)
         if not merged.places:
             return
-        names = sorted(merged.places)
+        names = sorted(merged.places, key=os.fsencode)
         for node, name in enumerate(names, len(self._rows)):
             if name in merged.parts:
                 self._add_directory(node, merged.parts[name])
             else:
-                self._note(node, name, merged.places[name])
+                merged.places[name].note(self._tree, node, name)
         places = [merged.places[name] for name in names]
         self._rows.append(
             names, [place.known_status for place in places], [place.home for place in places]
@@ -231,19 +247,23 @@ class _Scan:
         if merged.add(name, place, part) and self._options.strict:
             self._refused.twice.append(self._path(ordinal, name))
 
-    def _list(self, ordinal: int, home: int) -> _Listing:
+    def _list(self, ordinal: int, home: int, part: Part) -> _Listing:
         """What a directory of the host holds, less what the tree can't or shouldn't hold."""
         try:
-            return self._sort_out(ordinal, home, *self._entries(home))
+            return self._sort_out(ordinal, home, *self._entries(home, part))
         except OSError as error:
             self._not_listed(ordinal, home, error)
             return _Listing([], [], {})
 
-    def _entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
-        """A directory's descriptor and all that it holds, in order of the names. Raises OSError."""
-        descriptor = self._sources.descriptor(home)
-        with os.scandir(descriptor) as entries:
-            return descriptor, sorted(entries, key=attrgetter("name"))
+    def _entries(self, home: int, part: Part) -> tuple[int, list[os.DirEntry[str]]]:
+        """A directory's descriptor and all that it holds, in order of the names' bytes.
+
+        Raises OSError, and ScanError when links have led there too often.
+        """
+        descriptor, found = self._sources.entries(home)
+        if part.link is not None:
+            self._followed.visit(part.link, descriptor, len(found))
+        return descriptor, found
 
     def _not_listed(self, ordinal: int, home: int, error: OSError) -> None:
         path_in_tree = self._tree.path(self._tree.directories[ordinal])
@@ -309,7 +329,7 @@ class _Scan:
         is_directory = stat.S_ISDIR(status.st_mode)
         reason = ""
         if options.excluded is not None:
-            path = os.fsdecode(self._path(ordinal, name))
+            path = self._path(ordinal, name).decode("utf-8", "surrogateescape")
             if options.excluded(path + "/" if is_directory else path):
                 reason = "excluded"
         if not is_directory and (status.st_dev, status.st_ino) in options.leave_out:
@@ -343,35 +363,11 @@ class _Scan:
             if self._options.symlinks.startswith("follow"):
                 anywhere = self._options.symlinks == "follow-all"
                 place = self._sources.follow(home, os.fsencode(name), anywhere)
-                if isinstance(place, Place) and not self._is_above(ordinal, place):
+                if isinstance(place, Place) and not self._followed.is_above(ordinal, place):
                     return place
                 reason = "symbolic link in a circle" if isinstance(place, Place) else place
         self._skip(ordinal, name, reason)
         return None
-
-    def _is_above(self, ordinal: int, place: Place) -> bool:
-        """Whether a directory is one that leads to the directory `ordinal`, or that one."""
-        tree, status = self._tree, place.status
-        if not place.is_directory or status is None:
-            return False
-        while True:
-            node = tree.directories[ordinal]
-            if (status.st_dev, status.st_ino) == (tree.device(node), tree.inodes[node]):
-                return True
-            if not node:
-                return False
-            ordinal = tree.parent(node)
-
-    def _note(self, node: int, name: str, place: Place) -> None:
-        """Notes what few nodes have: another name on the host, a target, a device's number."""
-        tree = self._tree
-        if place.host_name != os.fsencode(name):
-            tree.host_names[node] = place.host_name
-        if place.target is not None:
-            tree.targets[node] = place.target
-        status = place.known_status
-        if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
-            tree.rdevs[node] = status.st_rdev
 
     def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part
@@ -380,7 +376,7 @@ class _Scan:
     def _silent(self, ordinal: int, name: str) -> None:
         """Something that says nothing of itself: where a file system is that doesn't answer."""
         path, excluded = self._path(ordinal, name), self._options.excluded
-        text = os.fsdecode(path)
+        text = path.decode("utf-8", "surrogateescape")
         if excluded is not None and (excluded(text) or excluded(text + "/")):
             self._skip(ordinal, name, "excluded")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -39,6 +40,13 @@ def as_is(name: str) -> str:
     return name
 
 
+def of_utf8(fold: Callable[[str], str]) -> Callable[[str], str]:
+    """Return the same for names as this locale has them, which need not be UTF-8."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return fold
+    return lambda name: fold(os.fsencode(name).decode("utf-8", "surrogateescape"))
+
+
 class ScanOptions(NamedTuple):
     """What to do with what the tree can't or shouldn't hold."""
 
@@ -49,7 +57,8 @@ class ScanOptions(NamedTuple):
     skip_larger_than: int | None = None
     """Leave out files of more bytes than this."""
     excluded: Callable[[str], bool] | None = None
-    """Whether a path in the tree (a directory's ends with `/`) is not wanted."""
+    """Whether a path in the tree (a directory's ends with `/`) is not wanted. Paths are decoded as
+    UTF-8 with stray bytes as lone surrogates, whatever the locale."""
     symlinks: Symlinks = "skip"
     """`keep` makes them nodes; `follow` stays within the sources, `follow-all` goes anywhere."""
     keep_special_files: bool = False

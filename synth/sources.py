@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from operator import attrgetter
 from typing import NamedTuple
 
 from ..errors import ScanError
@@ -31,8 +33,38 @@ class Place(NamedTuple):
         """Whether other things can be in it."""
         return stat.S_ISDIR(self.known_status.st_mode)
 
+    def note(self, tree: Tree, node: int, name: str) -> None:
+        """Note what few nodes have: another name on the host, a target, a device's number."""
+        if self.host_name != os.fsencode(name):
+            tree.host_names[node] = self.host_name
+        if self.target is not None:
+            tree.targets[node] = self.target
+        status = self.known_status
+        if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+            tree.rdevs[node] = status.st_rdev
+
 
 _MADE_DIRECTORY = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, *[0] * 15))
+
+
+_NAME = attrgetter("name")
+
+
+def _sorts_as_bytes(text: str) -> bool:
+    """Return whether names of these characters have the same order as text and as bytes."""
+    if text.isascii():
+        return True
+    if sys.getfilesystemencoding() != "utf-8":
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # stray bytes, which stand for surrogates, between the others
+        return False
+    return True
+
+
+def _bytes_of_name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 class Sources:
@@ -51,6 +83,18 @@ class Sources:
     def descriptor(self, home: int) -> int:
         """An open descriptor of a home, valid until the next call. Raises OSError."""
         return self._directories.descriptor(home)
+
+    def entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
+        """Return a home's descriptor and all that it holds, in order of the names' bytes.
+
+        Raises OSError.
+        """
+        descriptor = self._directories.descriptor(home)
+        with os.scandir(descriptor) as entries:
+            found = sorted(entries, key=_NAME)
+        if not _sorts_as_bytes("".join(map(_NAME, found))):
+            found.sort(key=_bytes_of_name)
+        return descriptor, found
 
     def status(self, home: int) -> os.stat_result:
         """What the host says of a home."""
