@@ -74,16 +74,26 @@ def describe(disk: Disk) -> str:
         reasons = Counter(skipped)
         listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
         text += f"; skipped {len(skipped)} ({listed})"
-    renamed = len(disk.layout.renamed) + sum(len(each.renamed) for each in disk.inner)
+    own = len(disk.layout.renamed)
+    renamed = own + sum(len(each.renamed) for each in disk.inner)
     if renamed:
         text += f"; renamed {renamed}"
+        if own and disk.is_renamed_in_joliet:
+            text += f" ({own} in Joliet)"
     return text
 
 
 def report_changes(disk: Disk) -> None:
     """Lists on standard error what the disk doesn't hold as the host has it."""
     _list("skipped", [f"{path} ({reason})" for path, reason in disk.skipped])
-    _list("renamed", [f"{path} to {name}" for path, name, _ in disk.renamed])
+    own = len(disk.layout.renamed) if disk.is_renamed_in_joliet else 0
+    _list(
+        "renamed",
+        [
+            f"{path} to {name}{' in Joliet' if number < own else ''}"
+            for number, (path, name, _) in enumerate(disk.renamed)
+        ],
+    )
 
 
 def _list(what: str, lines: Sequence[str]) -> None:

@@ -72,6 +72,11 @@ class Disk(NamedTuple):
         return "ISO 9660"
 
     @property
+    def is_renamed_in_joliet(self) -> bool:
+        """Whether the names that changed are so in Joliet's tree only, of which Windows reads."""
+        return not isinstance(self.layout, FatLayout) and self.layout.options.rock_ridge
+
+    @property
     def renamed(self) -> list[tuple[str, str, str]]:
         """Path in the tree, name on the disk, and reason of each name that changed."""
         tree = self.tree
@@ -84,7 +89,8 @@ class Disk(NamedTuple):
     def _reason(self, node: int) -> str:
         if self.is_fat:
             return rename_reason(self.tree.name(node))
-        return "without Rock Ridge, characters, length, or another one like it"
+        where = "in Joliet" if self.is_renamed_in_joliet else "without Rock Ridge"
+        return f"{where}, characters, length, or another one like it"
 
     @property
     def skipped(self) -> list[tuple[str, str]]:

@@ -43,6 +43,8 @@ class FacetLayout(NamedTuple):
     first_directory_block: int
     little_table_block: int
     big_table_block: int
+    renamed: dict[int, str]
+    """The names by node that are others than the host's, where somebody wants to know."""
 
     @property
     def path_table_bytes(self) -> int:

@@ -72,8 +72,11 @@ class Facet(ABC):
         """What the entries are sorted by (ECMA-119, 9.3)."""
 
     @abstractmethod
-    def changed_names(self, children: range) -> dict[int, str]:
-        """Of a directory's entries, those whose names are others here, by node."""
+    def changed_names(self, children: range, identifiers: Sequence[bytes]) -> dict[int, str]:
+        """Return those of a directory's entries whose names are others here, by node.
+
+        `identifiers` are those of all its entries.
+        """
 
     def measure(self, ordinal: int) -> tuple[int, list[bytes], list[int]]:
         """How many blocks a directory takes; identifiers and bare lengths of its entries."""
@@ -170,12 +173,10 @@ class Primary(Facet):
         names = primary_identifiers(joined, self._are_directories(children), self._level)
         return "/".join(names).encode("ascii").split(b"/")
 
-    def changed_names(self, children: range) -> dict[int, str]:
+    def changed_names(self, children: range, identifiers: Sequence[bytes]) -> dict[int, str]:
         """See `Facet.changed_names`. Capitals for small letters are no change."""
         joined = self.tree.joined_names(children.start, children.stop).upper()
-        names = [
-            each.removesuffix(_VERSION).removesuffix(b".") for each in self.identifiers(children)
-        ]
+        names = [each.removesuffix(_VERSION).removesuffix(b".") for each in identifiers]
         return {
             node: new.decode("ascii")
             for node, new, old in zip(children, names, joined.split(SEPARATOR), strict=True)
@@ -206,14 +207,18 @@ class Joliet(Facet):
         joined = self.tree.joined_names(children.start, children.stop)
         return joliet_names(joined, most=self._most_characters)
 
-    def changed_names(self, children: range) -> dict[int, str]:
-        """See `Facet.changed_names`."""
+    def changed_names(self, children: range, identifiers: Sequence[bytes]) -> dict[int, str]:
+        """See `Facet.changed_names`. What has no entry here has no other name either."""
         joined = self.tree.joined_names(children.start, children.stop)
-        old_names = joined.decode("utf-8", "surrogateescape").split("/")
+        old_names = joined.decode("utf-8", "surrogateescape")
+        if old_names.encode("utf-16-be", "surrogatepass") == b"\0/".join(identifiers):
+            return {}
         return {
             node: new
-            for node, new, old in zip(children, self.names(children), old_names, strict=True)
-            if new != old
+            for node, identifier, old in zip(
+                children, identifiers, old_names.split("/"), strict=True
+            )
+            if node not in self.hidden and (new := identifier.decode("utf-16-be")) != old
         }
 
     def identifiers(self, children: range) -> list[bytes]:

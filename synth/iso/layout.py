@@ -67,7 +67,8 @@ class IsoOptions(NamedTuple):
     mbr_code: bytes | None = None
     """What a BIOS starts from that disk."""
     strict: bool = False
-    """Refuse a tree in which a name would change for every reader."""
+    """Refuse a tree in which a name would change: in Joliet's tree, or in the primary one if that
+    is the only one."""
     cache_bytes: int = KEPT_BYTES
     """How much each facet may keep of the directories that were worked out."""
 
@@ -112,7 +113,8 @@ class Layout(NamedTuple):
     leaders: Mapping[int, int]
     """Of each node that is another name of a file before it, that one."""
     renamed: Mapping[int, str]
-    """The names by node that no facet holds as the host has them."""
+    """The names by node that are not as the host has them in Joliet's tree; or, where there is
+    neither that nor Rock Ridge, in the primary one."""
     tail_blocks: int
     """The end of a hybrid, for which its backup GPT is padded to whole cylinders."""
     blocks: int

@@ -27,8 +27,11 @@ def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
     for skipped in tree.skipped:
         yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
     for node, name in layout.renamed.items():
-        text = f"becomes {name!r}: there is no Rock Ridge"
-        yield Finding(printable(tree.path(node)), "renamed", text, ALL)
+        text = f"becomes {name!r}" + (
+            " in Joliet" if options.rock_ridge else ": there is no Rock Ridge"
+        )
+        readers = (WINDOWS,) if options.rock_ridge else ALL
+        yield Finding(printable(tree.path(node)), "renamed", text, readers)
     if not options.joliet and not options.rock_ridge:
         yield Finding("", "trips", "names are capitals, digits and _ only", (WINDOWS, MACOS, LINUX))
     elif not options.joliet:
@@ -81,10 +84,6 @@ def _name_findings(
     folder = tree.path(tree.directories[tree.parent(children.start)])
     folder_units = len(folder.decode("utf-8", "replace")) + 1 if folder else 0
     if isinstance(layout.joliet, Joliet):
-        if layout.options.rock_ridge:
-            for node, name in layout.joliet.changed_names(children).items():
-                path = printable(tree.path(node))
-                yield Finding(path, "trips", f"becomes {name!r} in Joliet", (WINDOWS,))
         folded: dict[str, str] = {}
         for node, name in zip(children, layout.joliet.names(children), strict=True):
             twin = folded.setdefault(fold(name), name)
@@ -101,7 +100,7 @@ def _name_findings(
             if length > LINUX_NAME_BYTES:
                 text = f"a name of {length} bytes; it shows {LINUX_NAME_BYTES} at most"
                 yield Finding(printable(tree.path(node)), "trips", text, (LINUX,))
-    for node, name in plain.changed_names(children).items():
+    for node, name in plain.changed_names(children, plain.identifiers(children)).items():
         path = printable(tree.path(node))
         if layout.options.level == 1:
             yield Finding(path, "trips", f"becomes {name!r}", (LEVEL_1,))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import TypeAlias
@@ -92,9 +92,13 @@ class _Plan:
         tree, options = self._tree, self._options
         self._check_sizes()
         bios_node, uefi_node, boot_file = self._boot_nodes()
-        measured = self._aside(partial(_measure, self._joliet)) if self._joliet else None
-        primary = _measure(self._primary)
+        measured = self._aside(partial(_measure, self._joliet, True)) if self._joliet else None
+        # Beside another one, nobody takes its names for those of the host.
+        only_facet = not options.joliet and not options.rock_ridge
+        primary = _measure(self._primary, only_facet)
         joliet = measured() if measured else None
+        renamed = (joliet or primary).renamed
+        self._check_strict(renamed)
         boots = bios_node is not None or uefi_node is not None or bool(self._uefi_image_bytes)
 
         self._take(1 + boots + bool(joliet) + 1)  # the descriptors
@@ -141,7 +145,7 @@ class _Plan:
             file_starts=file_starts,
             file_sizes=file_sizes,
             leaders=self._leaders,
-            renamed=self._renames(),
+            renamed=renamed,
             tail_blocks=tail_blocks,
             blocks=self._next_block,
         )
@@ -231,18 +235,19 @@ class _Plan:
         _check_blocks(starts[-1])
         return array("I", starts)
 
-    def _renames(self) -> dict[int, str]:
-        """The names that no facet holds. Rock Ridge holds them all."""
-        if self._options.rock_ridge:
-            return {}
-        renamed = _renamed(self._joliet or self._primary)
-        if self._options.strict and renamed:
-            first = ", ".join(printable(self._tree.path(node)) for node in list(renamed)[:3])
-            raise PlanError(
-                f"--strict refuses to rename, and without Rock Ridge {len(renamed)} of the names "
-                f"can't stay: {first}" + (" ..." if len(renamed) > 3 else "")
-            )
-        return renamed
+    def _check_strict(self, renamed: Mapping[int, str]) -> None:
+        if not self._options.strict or not renamed:
+            return
+        names = some_paths([self._tree.path(node) for node in renamed])
+        where, advice = "an image without Joliet and Rock Ridge", "leave out --no-rock-ridge"
+        if self._joliet:
+            where, advice = "Joliet", "--no-joliet leaves that tree out"
+            if not self._options.joliet_long:
+                advice += f", --joliet-long has {JOLIET_LONG_CHARACTERS} characters a name"
+        raise PlanError(
+            f"--strict refuses to rename, and {where} can't hold {len(renamed)} of the names: "
+            f"{names}; {advice}"
+        )
 
     def _identity(self) -> bytes:
         tree, options = self._tree, self._options
@@ -296,13 +301,17 @@ def _placed(layout: FacetLayout, directories: int, tables: tuple[int, int]) -> F
     )
 
 
-def _measure(facet: Facet) -> FacetLayout:
-    """The sizes of a facet's directories and path tables; where they are is not known yet."""
+def _measure(facet: Facet, notes_changes: bool) -> FacetLayout:
+    """The sizes of a facet's directories and path tables; where they are is not known yet.
+
+    With `notes_changes`, also the names that are not the host's.
+    """
     tree, rock_ridge = facet.tree, facet.rock_ridge
     level_end = 1
     blocks: list[int] = []
     sorted_ordinals = array("I", [0])  # siblings, which stand side by side, in the disk's order
     identifier_bytes = array("B", [1])
+    renamed: dict[int, str] = {}
     ends = array("I", [1])  # where there the directories in each directory end
     for ordinal in range(len(tree.directories)):
         if ordinal == level_end:
@@ -313,6 +322,8 @@ def _measure(facet: Facet) -> FacetLayout:
         blocks.append(block_count)
         if identifiers:
             children = tree.children(ordinal)
+            if notes_changes:
+                renamed |= facet.changed_names(children, identifiers)
             if rock_ridge:
                 rock_ridge.continue_all(children, bare_lengths)
             nodes = tree.directories_among(children)
@@ -343,15 +354,5 @@ def _measure(facet: Facet) -> FacetLayout:
         first_directory_block=0,
         little_table_block=0,
         big_table_block=0,
+        renamed=renamed,
     )
-
-
-def _renamed(facet: Facet) -> dict[int, str]:
-    """The names that a facet can't hold as they are; capitals in the primary tree are no matter."""
-    tree = facet.tree
-    renamed: dict[int, str] = {}
-    for ordinal in range(len(tree.directories)):
-        children = tree.children(ordinal)
-        if children:
-            renamed |= facet.changed_names(children)
-    return renamed

@@ -198,6 +198,64 @@ def test_check_speaks_of_windows_linux_and_macos(tree):
     assert "trips: Long name.html: becomes 'LONG_NAM.HTM' [level 1]" in out
 
 
+@pytest.fixture
+def cut(tmp_path):
+    """Names that Joliet cuts to one, one that it can't hold, and a link that isn't there."""
+    root = tmp_path / "cut"
+    root.mkdir()
+    for number in (1, 2):
+        (root / f"{'a' * 62}{number}.inf").touch()
+    (root / "what?").touch()
+    (root / ("l" * 70)).symlink_to("what?")
+    return root
+
+
+CUT = {
+    "a" * 62 + "1.inf": "a" * 60 + ".inf",
+    "a" * 62 + "2.inf": "a" * 58 + "~2.inf",
+    "what?": "what_",
+}
+
+
+def test_names_that_joliet_changes_are_counted_and_listed(cut, tmp_path):
+    status, _, text = run("build", cut, tmp_path / "out.iso")
+    assert status == 0
+    *listed, last = text.splitlines()
+    assert listed == [f"vfloppy: renamed: {old} to {new} in Joliet" for old, new in CUT.items()]
+    assert last.endswith("; renamed 3 (3 in Joliet)")
+    document = json.loads(run("map", "--json", "--format", "iso", cut)[1])
+    assert {each["path"]: each["name"] for each in document["renamed"]} == CUT
+    assert {each["reason"].split(",")[0] for each in document["renamed"]} == {"in Joliet"}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ((), "--strict refuses to rename, and Joliet can't hold 3 of the names: aaaa"),
+        (("--joliet-long",), "Joliet can't hold 1 of the names: what?; --no-joliet leaves"),
+        (("--no-rock-ridge",), "Joliet can't hold 3 of the names"),
+        (
+            ("--no-rock-ridge", "--no-joliet"),
+            "an image without Joliet and Rock Ridge can't hold 3 of the names",
+        ),
+    ],
+)
+def test_strict_refuses_names_that_any_long_tree_changes(cut, tmp_path, options, text):
+    status, _, told = run("build", "--strict", *options, cut, tmp_path / "out.iso")
+    assert status == 1
+    assert text in told
+    assert not (tmp_path / "out.iso").exists()
+    status, out, _ = run("check", "--strict", "--format", "iso", *options, cut)
+    assert status == 1
+    assert "refused: what?: becomes 'what_'" in out or "refused: what?: becomes 'WHAT_'" in out
+
+
+def test_strict_takes_what_every_long_tree_holds(tree, cut, tmp_path):
+    for root, options in ((tree, ()), (cut, ("--no-joliet",))):
+        status, _, text = run("build", "--strict", *options, root, tmp_path / "out.iso")
+        assert (status, "renamed" in text) == (0, False)
+
+
 def test_the_manifest_tells_both_names_and_the_block(tree, tmp_path):
     manifest = tmp_path / "manifest.json"
     assert run("build", "--manifest", manifest, tree, tmp_path / "out.iso")[0] == 0
