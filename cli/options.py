@@ -174,7 +174,8 @@ _COMMON_OPTIONS = (
         default=f"{KEPT_BYTES >> 20}M",
         show_default=True,
         metavar="SIZE",
-        help="The memory for names that were worked out, of each connection.",
+        help="The memory for names that were worked out, of each connection; those of the latest "
+        "directory are kept however many there are.",
     ),
 )
 

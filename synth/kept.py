@@ -15,7 +15,9 @@ KEPT_BYTES = 16 << 20
 class Kept(Generic[Made]):
     """Kept by a directory's ordinal, as long as all together take at most `most_bytes`.
 
-    `measure` says about how many bytes one takes. The latest one is kept however large it is.
+    `measure` says about how many bytes one takes. The latest one is kept however large it is, or
+    each read of it would work all of it out again; so what bounds memory is `most_bytes` or the
+    largest directory.
     """
 
     def __init__(self, measure: Callable[[Made], int], most_bytes: int) -> None:

@@ -7,6 +7,7 @@ part of it is asked for, and the latest ones are kept; the plan keeps their numb
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from .names import VERSION, joliet_key, joliet_names, primary_identifiers
 from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
 from .rockridge import CE, PX, SP, TF, RockRidge
 
-_ENTRY_BYTES = 160  # about what an entry takes in an arrangement
+_ENTRY_BYTES = 56  # about what an entry takes in an arrangement, beside the identifier's own bytes
 _BARE_HEADER_BYTES = RECORD_BYTES + 1
 _HEADER_BYTES: int = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
 _ROOT_HEADER_BYTES: int = (_HEADER_BYTES + SP.sizeof() + CE.sizeof() + 1) & ~1
@@ -30,10 +31,15 @@ class Arrangement(NamedTuple):
     """Of each child, in the order of the tree."""
     bare_lengths: list[int]
     """Of each child's record without system use, likewise."""
-    nodes: list[int]
+    nodes: array[int]
     """The node of each record; a file of several extents has as many records, side by side."""
     first_records: list[int]
     """Which record is the first in each block; `.` and `..` come before the first."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how much memory this takes."""
+        return sum(map(len, self.identifiers)) + _ENTRY_BYTES * len(self.identifiers)
 
 
 def extent_count(size: int) -> int:
@@ -59,9 +65,7 @@ class Facet(ABC):
         self.tree = tree
         self.rock_ridge = rock_ridge
         self._has_large_files = max(tree.sizes) > MOST_EXTENT_BYTES
-        self._kept: Kept[Arrangement] = Kept(
-            lambda made: _ENTRY_BYTES * len(made.nodes), cache_bytes
-        )
+        self._kept: Kept[Arrangement] = Kept(lambda made: made.memory_bytes, cache_bytes)
 
     @abstractmethod
     def identifiers(self, children: range) -> list[bytes]:
@@ -111,7 +115,7 @@ class Facet(ABC):
         """Works out the arrangement of a directory."""
         children = self.tree.children(ordinal)
         if not children:
-            return Arrangement([], [], [], [0])
+            return Arrangement([], [], array("I"), [0])
         return self._arrange(ordinal, *self._lengths(children))
 
     def _arrange(
@@ -125,7 +129,7 @@ class Facet(ABC):
         sizes = self.tree.sizes
         if max(sizes[children.start : children.stop]) > MOST_EXTENT_BYTES:
             order = [at for at in order for _ in range(extent_count(sizes[children.start + at]))]
-        nodes: list[int] = []
+        nodes = array("I")
         first_records = [0]
         filled = sum(header_lengths(ordinal, self.rock_ridge is not None))
         for at in order:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tracemalloc
 from contextlib import nullcontext
 
 import pycdlib
@@ -428,3 +429,16 @@ def rock_ridge_name(image, record: bytes) -> tuple[bytes, bool]:
         use = after
         assert areas < 10
     return name, is_link
+
+
+@pytest.mark.parametrize("name", ["F{:06}", "an ordinary name {:06}.txt", "n" * 50 + "{:06}"])
+def test_the_memory_of_directories_is_counted_as_it_is(tmp_path, make, name):
+    for number in range(2000):
+        (tmp_path / name.format(number)).touch()
+    _, layout, _ = make(tmp_path)
+    for facet in (layout.primary, layout.joliet):
+        tracemalloc.start()
+        found = facet.arrange(0)
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 0.8 < taken / found.memory_bytes < 1.2
