@@ -22,6 +22,7 @@ from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.image import Image
 from vfloppy.synth.scan import scan
 from vfloppy.synth.tree import Tree
+from vfloppy.synth.upcase import fold
 from vfloppy.synth.write import write_file
 
 MIB = 1 << 20
@@ -146,8 +147,8 @@ class Volume:
             shorts.add(slot[:11])
             name = self._long_name(long, slot[:11]) if long else self._short_name(slot[:11])
             long = []
-            assert name.upper() not in folded
-            folded.add(name.upper())
+            assert fold(name) not in folded
+            folded.add(fold(name))
             yield name, slot
         assert not long, "a long name without an entry"
 
@@ -254,7 +255,7 @@ def without_twins(tree: dict) -> dict:
     """Names that differ only in case are left to the other tests."""
     kept: dict = {}
     for name, child in tree.items():
-        if name.upper() not in {each.upper() for each in kept}:
+        if fold(name) not in {fold(each) for each in kept}:
             kept[name] = without_twins(child) if isinstance(child, dict) else child
     return kept
 
