@@ -13,12 +13,14 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import BinaryIO
 
 from ..errors import WriteError
 from ..pieces import Export, Hole, HostReadError, HostSlice, Piece
+from .named import NamedPaths
+from .replacing import Replacement
 from .sharing import may_fork, share_out
 
 try:
@@ -64,7 +66,6 @@ def write_file(
     Unless told not to `sync`, it is on the disk by then. Several processes may share the work.
     Raises WriteError, and HostReadError when a host file is not what the scan saw.
     """
-    path = os.path.realpath(path)  # a link to the file stays a link
     with _replacing(path, export.size, sync) as descriptor:
         os.ftruncate(descriptor, export.size)
         if processes > 1 and export.size >= _SHARED_BYTES and may_fork():
@@ -137,65 +138,28 @@ def _name(out: BinaryIO) -> str:
 @contextmanager
 def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
     """An open temporary file that takes the place of `path` if the block ends well."""
-    folder = os.path.dirname(path)
-    temporary = os.path.join(folder, f".vfloppy-{os.urandom(6).hex()}.part")
     try:
-        descriptor, is_nameless = _temporary(folder, temporary)
+        place = NamedPaths().find(path, to_write=True)  # a link to the file stays a link
     except OSError as error:
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            reason = f"no new file can be made in {folder}: {error.strerror}"
-            raise WriteError(f"{path}: can't be written: {reason}") from error
         raise _failure(path, size, error) from error
-    try:
+    with place:
         try:
-            yield descriptor
-            with suppress(FileNotFoundError):
-                _keep_owner_and_mode(descriptor, os.stat(path))
-            if sync:
-                os.fsync(descriptor)
-            if is_nameless:
-                # With a directory's descriptor, used or not, os.link follows the link.
-                os.link(f"/proc/self/fd/{descriptor}", temporary, src_dir_fd=descriptor)
-            os.replace(temporary, path)
-        finally:
-            os.close(descriptor)
-        if sync:
-            _sync_folder(folder)
-    except BaseException as error:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, HostReadError):
+            new = Replacement(place.folder, place.name)
+        except OSError as error:
+            if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+                folder = os.fsdecode(os.path.dirname(place.path))
+                reason = f"no new file can be made in {folder}: {error.strerror}"
+                raise WriteError(f"{path}: can't be written: {reason}") from error
             raise _failure(path, size, error) from error
-        raise
-
-
-def _keep_owner_and_mode(descriptor: int, old: os.stat_result) -> None:
-    """Makes a file as far as may be that of who had the one before it."""
-    with suppress(PermissionError):
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
-
-
-def _temporary(folder: str, path: str) -> tuple[int, bool]:
-    """A new file, and whether it has no name yet: then not even a killed process leaves it behind.
-
-    Raises OSError.
-    """
-    with suppress(OSError, AttributeError):  # not every file system has such files, nor macOS
-        if os.path.exists("/proc/self/fd"):
-            return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666), True
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    return os.open(path, flags, 0o666), False
-
-
-def _sync_folder(folder: str) -> None:
-    """Makes the rename last; some file systems can't sync a directory, and that is no failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            yield new.descriptor
+            new.commit(sync=sync)
+        except HostReadError:
+            raise
+        except OSError as error:
+            raise _failure(path, size, error) from error
+        finally:
+            new.discard()
 
 
 def _failure(path: str, size: int, error: OSError) -> WriteError:

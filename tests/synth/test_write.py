@@ -526,3 +526,17 @@ def test_a_device_has_what_was_written_when_it_is_said_to(tmp_path, monkeypatch)
         assert len(synced) == 1
     finally:
         run("losetup", "--detach", device)
+
+
+def test_who_may_not_read_the_old_file_may_not_read_the_part(image, tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "O_TMPFILE")
+    out = tmp_path / "out.img"
+    out.touch(0o600)
+    modes = set()
+
+    def progress(_done):
+        modes.update(stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob(".vfloppy-*"))
+
+    write_file(image, str(out), progress)
+    assert modes == {0o600}
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
