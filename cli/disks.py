@@ -8,7 +8,6 @@ import resource
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -19,11 +18,13 @@ from ..synth.fat.plan import Layout as FatLayout
 from ..synth.grafts import Graft
 from ..synth.host import ScannedFiles
 from ..synth.image import Image
+from ..synth.named import NamedPaths
 from ..synth.scan import ScanOptions, scan
 from ..synth.scan_options import as_is
 from ..synth.tree import Tree, printable
-from .excludes import excluded_by, lines_of
+from .excludes import excluded_by
 from .fat import fat_disk, fold_of, from_qemu
+from .files import OptionFiles, read_option_files
 from .options import DiskOptions
 
 if TYPE_CHECKING:  # half of the runs need the one, half the other
@@ -43,6 +44,8 @@ class Disk(NamedTuple):
     image: Image
     inner: tuple[Inner, ...] = ()
     """Disks inside the image."""
+    contents: OptionFiles = OptionFiles(None, None, ())
+    """Of the files that options named."""
 
     @property
     def trees(self) -> list[Tree]:
@@ -50,14 +53,9 @@ class Disk(NamedTuple):
         return [self.tree, *(each.tree for each in self.inner)]
 
     @property
-    def roots(self) -> list[bytes]:
-        """The directories of the host that it is read from."""
-        return [
-            name
-            for tree in self.trees
-            for name, parent in zip(tree.home_names, tree.home_parents, strict=True)
-            if parent < 0
-        ]
+    def roots(self) -> list[int]:
+        """Descriptors of the directories of the host that it is read from, its own."""
+        return [each for tree in self.trees for each in tree.held.values()]
 
     @property
     def is_fat(self) -> bool:
@@ -107,11 +105,13 @@ def open_disk(
     directories: tuple[str, ...],
     out: str | None = None,
     *,
+    named: NamedPaths | None = None,
     leases: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Disk:
     """Scans directories and lays them out. `out` is a file that is no part of it.
 
+    What the options name is found as by `named` before.
     With `leases`, whoever writes to a file that is open here waits until we know. `tell` hears of
     changed files that are read all the same, with `--on-change current`.
 
@@ -125,25 +125,27 @@ def open_disk(
     _raise_descriptor_limit()
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
-        scan_options = _scan_options(options, out)
+        named = named or NamedPaths()
+        contents = read_option_files(options, named)
+        scan_options = _scan_options(options, contents, out, named)
         tree = scan(directories, scan_options, _grafts(options))
         on_change = tell if options.on_change == "current" else None
         files_of = partial(ScannedFiles, leases=leases, on_change=on_change)
         layout: FatLayout | IsoLayout
         inner: tuple[Inner, ...] = ()
         if options.format == "fat":
-            layout, image = fat_disk(options, tree, files_of(tree))
+            layout, image = fat_disk(options, contents, tree, files_of(tree))
         else:
             from .iso import iso_disk  # noqa: PLC0415
 
-            layout, image, inner = iso_disk(options, scan_options, tree, files_of)
+            layout, image, inner = iso_disk(options, contents, scan_options, tree, files_of)
     finally:
         gc.enable()
-    disk = Disk(tree, layout, image, inner)
+    disk = Disk(tree, layout, image, inner, contents)
     if options.manifest:
         from .manifest import write_manifest  # noqa: PLC0415  most runs need none
 
-        write_manifest(options.manifest, tree, layout)
+        write_manifest(options.manifest, tree, layout, named)
     return disk
 
 
@@ -156,24 +158,21 @@ def _grafts(options: DiskOptions) -> list[Graft]:
     return [Graft(target, source) for target, source in options.graft]
 
 
-def _scan_options(options: DiskOptions, out: str | None) -> ScanOptions:
+def _scan_options(
+    options: DiskOptions, contents: OptionFiles, out: str | None, named: NamedPaths
+) -> ScanOptions:
     return ScanOptions(
         skip_unreadable=options.skip_unreadable,
         leave_out=_identities(path for path in (out, options.manifest) if path),
         skip_larger_than=_LARGE_BYTES if options.skip_large else None,
-        excluded=_excluded(options),
+        excluded=excluded_by([*options.exclude, *contents.patterns]),
         symlinks=options.symlinks,
         keep_special_files=options.format == "iso" and options.rock_ridge,
         owners=options.preserve,
         processes=usual_processes(),
         strict=options.strict,
         fold=fold_of(options) if options.format == "fat" else as_is,
-    )
-
-
-def _excluded(options: DiskOptions) -> Callable[[str], bool] | None:
-    return excluded_by(
-        [*options.exclude, *chain.from_iterable(map(lines_of, options.exclude_from))]
+        named=named,
     )
 
 

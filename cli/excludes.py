@@ -19,10 +19,9 @@ _DEEPER = re.compile(r"(?<=[^/!])/\*\*/ *$")  # whose directories are in those o
 _ANY_DIRECTORY = "(?P<ps_d>/)"  # as pathspec has `*/`
 
 
-def lines_of(path: str) -> list[str]:
-    """The patterns in a file, a line each. Raises OSError."""
-    with open(path, "rb") as file:
-        text = os.fsdecode(file.read()).removeprefix(os.fsdecode(_BOM.encode()))
+def lines_of(data: bytes) -> list[str]:
+    """The patterns in a file's bytes, a line each."""
+    text = os.fsdecode(data).removeprefix(os.fsdecode(_BOM.encode()))
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 

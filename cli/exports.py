@@ -16,6 +16,7 @@ from ..errors import VfloppyError
 from ..nbd import Sandbox
 from ..nbd.reports import log
 from ..pieces import Export
+from ..synth.named import NamedPaths
 from ..synth.tree import Tree
 from .console import describe
 from .disks import Disk, open_disk
@@ -26,7 +27,7 @@ _FRESH_FOR = 10
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
 _LATE = ("ipaddress", "json", "pathspec", "tempfile", ".iso", ".manifest", "..nbd.captive")
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
-_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped"}]
+_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped", "held"}]
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Source:
     directories: tuple[str, ...]
     options: DiskOptions
     disk: Disk = field(init=False)
+    _named: NamedPaths = field(init=False, default_factory=NamedPaths)
     _scanned_at: float = field(init=False, default=0.0)
     _took_s: float = field(init=False, default=0.0)
 
@@ -60,7 +62,10 @@ class Source:
             return False
         old = self.disk
         trees = zip(disk.trees, old.trees, strict=True)
-        if all(getattr(new, each) == getattr(was, each) for new, was in trees for each in _COLUMNS):
+        same_code = disk.contents[:2] == old.contents[:2]  # what patterns do shows in the tree
+        if same_code and all(
+            getattr(new, each) == getattr(was, each) for new, was in trees for each in _COLUMNS
+        ):
             return False
         self.disk = disk
         log.info("rescan of %s: %s", self._title, describe(disk))
@@ -72,7 +77,9 @@ class Source:
 
     def _open(self) -> Disk:
         started = time.monotonic()
-        disk = open_disk(self.options, self.directories, leases=True, tell=log.warning)
+        disk = open_disk(
+            self.options, self.directories, named=self._named, leases=True, tell=log.warning
+        )
         self._scanned_at = time.monotonic()
         self._took_s = self._scanned_at - started
         return disk
@@ -85,9 +92,9 @@ class Sources:
         self.each = each
         self.sandbox = Sandbox(self._roots()) if confined else None
 
-    def _roots(self) -> list[bytes]:
-        """The directories that are read beneath."""
-        return list(dict.fromkeys(root for source in self.each for root in source.disk.roots))
+    def _roots(self) -> list[int]:
+        """The directories that are read beneath, as the scans hold them."""
+        return [root for source in self.each for root in source.disk.roots]
 
     def exports(self) -> Mapping[str, Export]:
         """The disks by name."""

@@ -18,20 +18,23 @@ from ..synth.tree import Tree
 from ..synth.upcase import fold
 from .epoch import source_date_epoch
 from .fat_options import NOT_OF_FLOPPIES
-from .options import DiskOptions, file_bytes
+from .files import OptionFiles
+from .options import DiskOptions
 from .presets import PRESETS
 
 # QEMU's own name for a directory as a disk: fat:[12|16|32:][floppy:][rw:]DIR, in any order.
 _QEMU_NAME = re.compile(r"fat:((?:(?:12|16|32|floppy|rw):)*)(.+)", re.DOTALL)
 
 
-def fat_disk(options: DiskOptions, tree: Tree, files: ScannedFiles) -> tuple[Layout, Image]:
-    """Lays a tree out as FAT. Raises UsageError, PlanError and OSError."""
-    layout = plan(tree, _fat_options(options))
+def fat_disk(
+    options: DiskOptions, contents: OptionFiles, tree: Tree, files: ScannedFiles
+) -> tuple[Layout, Image]:
+    """Lays a tree out as FAT. Raises UsageError and PlanError."""
+    layout = plan(tree, _fat_options(options, contents))
     return layout, disk(layout, tree, files)
 
 
-def _fat_options(options: DiskOptions) -> FatOptions:
+def _fat_options(options: DiskOptions, contents: OptionFiles) -> FatOptions:
     is_free, size = options.size or (False, 0)
     return FatOptions(
         label=options.label,
@@ -50,8 +53,8 @@ def _fat_options(options: DiskOptions) -> FatOptions:
         normalize=options.normalize == "nfc",
         strict=options.strict,
         cache_bytes=options.cache_size,
-        boot_sector=file_bytes(options.boot_sector),
-        mbr_code=file_bytes(options.mbr_code),
+        boot_sector=contents.boot_sector,
+        mbr_code=contents.mbr_code,
     )
 
 

@@ -1,32 +1,128 @@
-"""Files that are written whole or not at all: manifests, numbers of processes."""
+"""Files that options name: read with a bound and no waiting, written whole or not at all."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Self, TypeVar
 
 import click
 
+from ..errors import ScanError
+from ..synth.named import NamedPaths
+from ..synth.replacing import Replacement, remove_own
+from .excludes import lines_of
+from .options import DiskOptions
 
-def write_whole(option: str, path: str, parts: Iterable[str]) -> None:
-    """Writes a text file that takes the place of what is there when it is complete.
+_MOST_CODE_BYTES = 1 << 20
+_MOST_PATTERN_BYTES = 16 << 20
+_Result = TypeVar("_Result")
 
-    A link to a file stays one; a device or a pipe is written to. Raises ClickException, with the
-    option that names it, and then leaves what was there.
+
+class OptionFiles(NamedTuple):
+    """What is in the files that a disk's options name."""
+
+    boot_sector: bytes | None
+    mbr_code: bytes | None
+    patterns: tuple[str, ...]
+    """To exclude, in their order."""
+
+
+def read_option_files(options: DiskOptions, named: NamedPaths) -> OptionFiles:
+    """Reads them. Raises ClickException, with the option that names the file."""
+
+    def code(option: str, path: str | None) -> bytes | None:
+        return _told(option, path, lambda: named.read(path, _MOST_CODE_BYTES)) if path else None
+
+    def patterns(path: str) -> list[str]:
+        return lines_of(
+            _told("--exclude-from", path, lambda: named.read(path, _MOST_PATTERN_BYTES))
+        )
+
+    return OptionFiles(
+        code("--boot-sector", options.boot_sector),
+        code("--mbr-code", options.mbr_code),
+        tuple(each for path in options.exclude_from for each in patterns(path)),
+    )
+
+
+class Destination:
+    """Where an option wants a text. Raises ClickException where there can't be one.
+
+    A link to a file stays one, if it was there at first; a device or a pipe is written to. Only the
+    first text waits for a pipe's reader.
     """
-    target = os.path.realpath(path)
-    is_other = os.path.exists(path) and not os.path.isfile(path)
-    temporary = f"{target}.{os.getpid()}"
-    try:
-        with open(path if is_other else temporary, "w", encoding="utf-8") as file:
+
+    def __init__(self, option: str, path: str, named: NamedPaths | None = None) -> None:
+        self._option = option
+        self._path = path
+        self._new: Replacement | None = None
+        self._made = -1  # stays open, so that no other file gets its inode
+        self._found = self._told(lambda: (named or NamedPaths()).find(path, to_write=True))
+        status = self._found.status
+        try:
+            if self._found.is_directory:
+                raise click.ClickException(f"{option} {path}: {os.strerror(errno.EISDIR)}")
+            if status is None or stat.S_ISREG(status.st_mode):
+                self._told(self._prepare)
+        except BaseException:
+            self._found.__exit__()
+            raise
+
+    def _prepare(self) -> None:
+        self._new = Replacement(self._found.folder, self._found.name)
+        self._made = os.dup(self._new.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        if self._new:
+            self._new.discard()
+            os.close(self._made)
+        self._found.__exit__()
+
+    def write(self, parts: Iterable[str]) -> None:
+        """Writes a text, once. It takes the place of what is there when it is complete.
+
+        Raises ClickException, and then leaves what was there.
+        """
+        self._told(lambda: self._write(parts))
+
+    def remove(self) -> None:
+        """Removes the file that was written, by this process or a child, if it is still there."""
+        if self._new:
+            remove_own(self._found.folder, self._found.name, self._made)
+
+    def _write(self, parts: Iterable[str]) -> None:
+        if self._new:
+            with open(self._new.descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.writelines(parts)
+            self._new.commit(sync=False)
+            return
+        opened = self._found.reopen(os.O_WRONLY, wait=self._found.is_first)
+        with open(opened, "w", encoding="utf-8") as file:
             file.writelines(parts)
-        if not is_other:
-            os.replace(temporary, target)
-    except BaseException as error:
-        if not is_other:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise click.ClickException(f"{option} {path}: {error.strerror}") from error
-        raise
+
+    def _told(self, act: Callable[[], _Result]) -> _Result:
+        return _told(self._option, self._path, act)
+
+
+def write_whole(
+    option: str, path: str, parts: Iterable[str], named: NamedPaths | None = None
+) -> None:
+    """Writes a text as `Destination.write` does. Raises ClickException."""
+    with Destination(option, path, named) as destination:
+        destination.write(parts)
+
+
+def _told(option: str, path: str, act: Callable[[], _Result]) -> _Result:
+    """What `act` returns; its errors become those of the option. Raises ClickException."""
+    try:
+        return act()
+    except OSError as error:
+        raise click.ClickException(f"{option} {path}: {error.strerror}") from error
+    except ScanError as error:
+        raise click.ClickException(f"{option} {error}") from error

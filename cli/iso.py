@@ -21,7 +21,8 @@ from ..synth.scan import ScanOptions, scan
 from ..synth.sharing import Forked, may_fork
 from ..synth.tree import Tree, printable
 from .epoch import source_date_epoch
-from .options import DiskOptions, file_bytes
+from .files import OptionFiles
+from .options import DiskOptions
 
 _UEFI_LABEL = "EFI"
 _WORTH_A_PROCESS = 20_000  # files
@@ -50,6 +51,7 @@ class Inner(NamedTuple):
 
 def iso_disk(
     options: DiskOptions,
+    contents: OptionFiles,
     scan_options: ScanOptions,
     tree: Tree,
     files_of: Callable[[Tree], ScannedFiles],
@@ -60,8 +62,9 @@ def iso_disk(
 
     Raises UsageError, VfloppyError and OSError.
     """
+    iso_options = _iso_options(options, contents)
     if not options.boot_uefi_dir:
-        layout = plan(tree, _iso_options(options), aside=_aside(tree))
+        layout = plan(tree, iso_options, aside=_aside(tree))
         return layout, disk(layout, tree, files_of(tree)), ()
     as_fat = scan_options._replace(keep_special_files=False, owners=False)
     if as_fat.symlinks == "keep":
@@ -69,7 +72,7 @@ def iso_disk(
     uefi_tree = scan(options.boot_uefi_dir, as_fat)
     uefi_layout = _uefi_layout(options.boot_uefi_dir, uefi_tree, options)
     uefi_image = fat_disk(uefi_layout, uefi_tree, files_of(uefi_tree))
-    layout = plan(tree, _iso_options(options), uefi_image.size, _aside(tree))
+    layout = plan(tree, iso_options, uefi_image.size, _aside(tree))
     inner = Inner("--boot-uefi-dir", uefi_tree, uefi_layout.renamed)
     return layout, disk(layout, tree, files_of(tree), uefi_image), (inner,)
 
@@ -88,7 +91,7 @@ def _aside(tree: Tree) -> Aside:
     return start
 
 
-def _iso_options(options: DiskOptions) -> IsoOptions:
+def _iso_options(options: DiskOptions, contents: OptionFiles) -> IsoOptions:
     return IsoOptions(
         level=int(options.iso_level),
         rock_ridge=options.rock_ridge,
@@ -113,7 +116,7 @@ def _iso_options(options: DiskOptions) -> IsoOptions:
         boot_info_table=options.boot_info_table and not options.boot_floppy,
         boot_uefi=options.boot_uefi,
         hybrid=options.hybrid,
-        mbr_code=file_bytes(options.mbr_code),
+        mbr_code=contents.mbr_code,
         strict=options.strict,
         cache_bytes=options.cache_size,
     )

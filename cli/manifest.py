@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..synth.fat.disk import directories_of
 from ..synth.fat.names import rename_reason
 from ..synth.fat.plan import Layout as FatLayout
+from ..synth.named import NamedPaths
 from ..synth.tree import Tree, host_path
 from .files import write_whole
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from ..synth.iso.layout import Layout as IsoLayout
 
 
-def write_manifest(path: str, tree: Tree, layout: FatLayout | IsoLayout) -> None:
+def write_manifest(path: str, tree: Tree, layout: FatLayout | IsoLayout, named: NamedPaths) -> None:
     """Writes one JSON document, a line a file. Raises ClickException."""
-    write_whole("--manifest", path, _document(tree, layout))
+    write_whole("--manifest", path, _document(tree, layout), named)
 
 
 def _document(tree: Tree, layout: FatLayout | IsoLayout) -> Iterator[str]:

@@ -75,14 +75,6 @@ class DiskOptions(NamedTuple):
     """Those that the user gave, and no preset."""
 
 
-def file_bytes(path: str | None) -> bytes | None:
-    """What is in a file that an option names, if it does. Raises OSError."""
-    if not path:
-        return None
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def _grafts(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:

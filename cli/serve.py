@@ -22,7 +22,7 @@ from .accounts import become
 from .console import complain, describe, report_changes
 from .disks import Disk
 from .exports import Source, Sources, named_directories, preload, read_config
-from .files import write_whole
+from .files import Destination
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
@@ -203,17 +203,19 @@ def _standard_connection() -> Any:
 
 @contextlib.contextmanager
 def _pidfile(path: str | None) -> Iterator[Any]:
-    """What to call when the number of this process is to be in a file; it goes away at the end."""
+    """What to call when the number of this process is to be in a file; it goes away at the end, if
+    it is still the one that was made.
+    """
     if path is None:
         yield lambda: None
         return
     owner = os.getpid()
-    try:
-        yield lambda: write_whole("--pidfile", path, [f"{os.getpid()}\n"])
-    finally:
-        if os.getpid() == owner:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+    with Destination("--pidfile", path) as destination:
+        try:
+            yield lambda: destination.write([f"{os.getpid()}\n"])
+        finally:
+            if os.getpid() == owner:  # with --run, a child has written it
+                destination.remove()
 
 
 def _announce(sources: Sequence[Source], what: str, uri: str) -> None:

@@ -48,10 +48,11 @@ class _PathBeneathAttr(ctypes.Structure):
 class Sandbox:
     """The folders that a process may read beneath, held open so that renaming changes nothing.
 
-    Raises OSError for a folder that can't be opened.
+    They are given as paths, or as descriptors, which stay the caller's. Raises OSError for a folder
+    that can't be opened.
     """
 
-    def __init__(self, folders: Iterable[str | bytes]) -> None:
+    def __init__(self, folders: Iterable[str | bytes | int]) -> None:
         self._abi = _landlock_abi()
         self._folders: list[int] = []
         self.replace(folders)
@@ -66,11 +67,18 @@ class Sandbox:
         network = ", no TCP" if self._abi >= min(_TCP_RIGHTS) else ""
         return f"Landlock (ABI {self._abi}): read-only beneath the directories{network}"
 
-    def replace(self, folders: Iterable[str | bytes]) -> None:
+    def replace(self, folders: Iterable[str | bytes | int]) -> None:
         """Has other folders from now on. Raises OSError, and then keeps those it has."""
         if not self._abi:
             return
-        opened = [os.open(each, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for each in folders]
+        opened: list[int] = []
+        try:
+            for each in folders:
+                opened.append(_opened(each))  # noqa: PERF401  so that those before are closed
+        except OSError:
+            for done in opened:
+                os.close(done)
+            raise
         self.close()
         self._folders = opened
 
@@ -104,6 +112,12 @@ class Sandbox:
 
     def _known(self, rights: dict[int, int]) -> int:
         return sum(bits for abi, bits in rights.items() if abi <= self._abi)
+
+
+def _opened(folder: str | bytes | int) -> int:
+    if isinstance(folder, int):
+        return os.dup(folder)
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _allow_path(libc: ctypes.CDLL, ruleset: int, path: str) -> None:

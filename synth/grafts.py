@@ -45,12 +45,13 @@ def place_graft(root: Part, graft: Graft, sources: Sources, fold: Callable[[str]
     at = root
     for name in names:
         at = at.grafts.setdefault(fold(name), Part(name=name))
-    if os.path.isdir(graft.source):
-        at.homes.append(sources.root(graft.source))
-    elif names:
-        at.file = sources.file(graft.source)
-    else:
-        raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
+    with sources.named(graft.source) as found:
+        if found.is_directory:
+            at.homes.append(sources.root(graft.source, found))
+        elif names:
+            at.file = sources.file(graft.source, found)
+        else:
+            raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
     if _is_file_and_directory(root):
         raise ScanError(f"graft target {graft.target}: a file and a directory at one place")
 

@@ -16,13 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
-from .births import birth_ns
-from .leases import Leases, has_lasting_numbers
-from .rows import in_column
+from .leases import Leases, is_local
+from .named import open_as_it_is
 from .tree import Tree, host_path, printable
 
-_OPEN_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC  # the user named it: links are followed
-_OPEN_DIRECTORY = _OPEN_ROOT | os.O_NOFOLLOW
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A fifo that took a file's place must not block the open.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -35,9 +33,8 @@ class Directories:
     """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open, or fewer
     where few may be.
 
-    Roots are opened by their paths, and stay open once they are; all else from there, name by
-    name, without following links. Nothing holds a directory against the scan: another one in its
-    place may be opened, and the files in it are then other files, which is seen of each.
+    Roots are those that the scan holds, whatever their paths lead to since; all else is opened from
+    there, name by name, without following links.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -75,7 +72,13 @@ class Directories:
 
     def _root(self, home: int) -> int:
         if home not in self._roots:
-            self._roots[home] = os.open(self._tree.home_names[home], _OPEN_ROOT)
+            held = self._tree.held.get(home, -1)
+            found = open_as_it_is(self._tree.home_names[home]) if held < 0 else held
+            try:
+                self._roots[home] = os.open(".", _OPEN_DIRECTORY, dir_fd=found)
+            finally:
+                if held < 0:
+                    os.close(found)
         return self._roots[home]
 
 

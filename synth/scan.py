@@ -73,7 +73,7 @@ class _Scan:
         self._options = options
         self._processes = options.processes
         self._rows = Rows(self._tree, owners=options.owners)
-        self._sources = Sources(self._tree)
+        self._sources = Sources(self._tree, options.named)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
         self._refused = Refused([], [], [])
         self._followed = Followed(self._tree, self._sources)
@@ -84,7 +84,7 @@ class _Scan:
         root = Part()
         try:
             for source in sources:
-                root.homes.append(self._sources.root(source))
+                root.homes.append(self._sources.directory(source))
             for graft in grafts:
                 place_graft(root, graft, self._sources, self._fold)
             self._add_directory(0, root)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from .named import NamedPaths
+
 _SKIPPED_TYPES = {
     stat.S_IFLNK: "symbolic link",
     stat.S_IFSOCK: "socket",
@@ -74,3 +76,5 @@ class ScanOptions(NamedTuple):
     """How many processes may share the work."""
     may_read: Callable[[str, int, int], bool] = may_read
     """Asked only about files whose permissions leave a doubt."""
+    named: NamedPaths | None = None
+    """How the directories and grafts are found, if they were before."""

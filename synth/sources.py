@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from operator import attrgetter
+import weakref
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import ScanError
 from .host import Directories
+from .named import Found, NamedPaths, open_as_it_is
 from .tree import Tree, home_path
+
+
+def _close_all(descriptors: dict[int, int]) -> None:
+    for each in descriptors.values():
+        os.close(each)
+    descriptors.clear()
 
 
 class Place(NamedTuple):
@@ -70,15 +77,25 @@ def _bytes_of_name(entry: os.DirEntry[str]) -> bytes:
 class Sources:
     """The homes of a tree while it is scanned; adds to those columns."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, named: NamedPaths | None = None) -> None:
         self._tree = tree
+        self._named = named or NamedPaths()
+        weakref.finalize(tree, _close_all, tree.held).atexit = False
         self._directories = Directories(tree)
         self._roots: dict[bytes, int] = {}  # by real path
         self._homes: dict[bytes, int] = {}  # of what links led to, by real path
 
     def close(self) -> None:
-        """Closes the directories."""
+        """Closes the directories, all but the roots, which are held as long as the tree is there.
+
+        Those that links led to outside are held from here on, whichever process found them.
+        """
         self._directories.close()
+        tree = self._tree
+        for home, parent in enumerate(tree.home_parents):
+            if parent < 0 and home not in tree.held:
+                with suppress(OSError):  # gone, or too many: opening it then says so
+                    tree.held[home] = open_as_it_is(tree.home_names[home])
 
     def descriptor(self, home: int) -> int:
         """An open descriptor of a home, valid until the next call. Raises OSError."""
@@ -104,31 +121,43 @@ class Sources:
         """The home that a directory is."""
         return self._tree.add_home(place.home, place.host_name)
 
-    def root(self, source: str) -> int:
-        """The home of a directory that the user named. Raises ScanError."""
-        path = os.fsencode(os.path.abspath(source))
-        home = self._tree.add_home(-1, path)
+    def named(self, source: str, kind: str = "file or directory") -> Found:
+        """What the user named, to be closed. Raises ScanError."""
         try:
-            self._directories.descriptor(home)
+            return self._named.find(source)
         except FileNotFoundError:
-            raise ScanError(f"{source}: no such directory") from None
+            raise ScanError(f"{source}: no such {kind}") from None
         except NotADirectoryError:
             raise ScanError(f"{source}: not a directory") from None
         except OSError as error:
             raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
-        self._roots[os.path.realpath(path)] = home
+
+    def directory(self, source: str) -> int:
+        """The home of a directory that the user named. Raises ScanError."""
+        with self.named(source, "directory") as found:
+            return self.root(source, found)
+
+    def root(self, source: str, found: Found) -> int:
+        """The home of a directory that the user named, once it is found. Raises ScanError."""
+        if not found.is_directory:
+            raise ScanError(f"{source}: not a directory")
+        home = self._tree.add_home(-1, os.fsencode(os.path.abspath(source)))
+        self._tree.held[home] = found.take()
+        try:
+            self._directories.descriptor(home)
+        except OSError as error:
+            raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
+        self._roots[found.path] = home
         return home
 
-    def file(self, source: str) -> Place:
-        """A file that the user named. Raises ScanError."""
-        path = os.path.realpath(os.fsencode(source))
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            raise ScanError(f"{source}: {error.strerror}") from error
-        if not stat.S_ISREG(status.st_mode):
+    def file(self, source: str, found: Found) -> Place:
+        """A file that the user named, once it is found. Raises ScanError."""
+        if found.status is None or not stat.S_ISREG(found.status.st_mode):
             raise ScanError(f"{source}: neither a file nor a directory")
-        return self._place(path, status)
+        place = self._place(found.path, found.status)
+        if place.home not in self._tree.held and self._tree.home_parents[place.home] < 0:
+            self._tree.held[place.home] = os.dup(found.folder)
+        return place
 
     def follow(self, home: int, name: bytes, anywhere: bool) -> Place | str:
         """What a link leads to, or why that can't be taken.

@@ -61,6 +61,8 @@ class Tree:
     path, any other by its name in its parent. A *home*'s place here is its number."""
     home_parents: array[int] = field(default_factory=partial(array, "i"))
     """The home that holds each home; -1 for a root."""
+    held: dict[int, int] = field(default_factory=dict, compare=False)
+    """Descriptors of roots by home, to open from; whoever adds them closes them after the tree."""
     node_homes: array[int] = field(default_factory=partial(array, "I"))
     """The home of each node; the root's says nothing."""
     host_names: dict[int, bytes] = field(default_factory=dict)
