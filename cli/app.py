@@ -99,7 +99,9 @@ def main() -> None:
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
-    """A signal unwinds like an exit, so that temporary files go."""
+    """A signal unwinds like an exit, so that temporary files go; a second one changes nothing."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

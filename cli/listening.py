@@ -14,13 +14,16 @@ from ..nbd import (
     listen_unix,
     listen_vsock,
 )
+from ..nbd.system import uninterrupted
 from ..nbd.wire import NBD_DEFAULT_PORT
 from .accounts import owner_ids
 from .serve_options import ServeOptions
 
 
-def listeners(serving: ServeOptions) -> list[Listener]:
-    """Opens what was asked for. Raises UsageError and ListenError."""
+def listeners(serving: ServeOptions, found: list[Listener]) -> None:
+    """Opens what was asked for, and adds it to `found`, of which the caller closes all, whatever
+    happens. Raises UsageError and ListenError.
+    """
     inherited = listen_inherited(os.environ)
     if inherited:
         if serving.names_a_socket or serving.captive is not None:
@@ -28,30 +31,24 @@ def listeners(serving: ServeOptions) -> list[Listener]:
                 "LISTEN_FDS gives the sockets; --unix, --port, --ip, --vsock and --run don't go "
                 "with it"
             )
-        return [inherited]
-    found: list[Listener] = []
-    try:
-        if serving.unix == "-":
+        found.append(inherited)
+        return
+    if serving.unix == "-":
+        with uninterrupted():  # or its directory would be nobody's
             found.append(listen_private())
-        elif serving.unix is not None:
-            owner = (
-                owner_ids("--socket-owner", serving.socket_owner) if serving.socket_owner else None
-            )
-            mode = int(serving.socket_mode, 8) if serving.socket_mode else None
+    elif serving.unix is not None:
+        owner = owner_ids("--socket-owner", serving.socket_owner) if serving.socket_owner else None
+        mode = int(serving.socket_mode, 8) if serving.socket_mode else None
+        with uninterrupted():
             found.append(listen_unix(serving.unix, mode=mode, owner=owner))
-        if serving.vsock is not None:
-            found.append(listen_vsock(serving.vsock))
-        if not found or serving.ip or serving.port is not None:
-            _add_tcp(serving, found)
-    except BaseException:
-        for each in found:
-            each.close()
-        raise
-    return found
+    if serving.vsock is not None:
+        found.append(listen_vsock(serving.vsock))
+    if not found or serving.ip or serving.port is not None:
+        _add_tcp(serving, found)
 
 
 def _add_tcp(serving: ServeOptions, found: list[Listener]) -> None:
-    """One port at all addresses. Raises as `listeners` does, which closes what was found."""
+    """One port at all addresses. Raises as `listeners` does."""
     port = NBD_DEFAULT_PORT if serving.port is None else serving.port
     for address in serving.ip or ("127.0.0.1",):
         found.append(listen_tcp(address, port))

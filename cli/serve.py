@@ -16,7 +16,7 @@ import click
 
 from ..nbd import Limits, Listener, Security, Server, StdioConnection
 from ..nbd.reports import log
-from ..nbd.system import end_with_parent, notify
+from ..nbd.system import afterwards, end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
 from .accounts import become
 from .console import complain, describe, report_changes
@@ -108,14 +108,18 @@ def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
     needs_no_rights = serving.single or serving.unix == "-"
     if serving.user and needs_no_rights:
         become(serving.user)  # before: a private directory is that user's, too
-    found = [] if serving.single else listeners(serving)
-    try:
+    found: list[Listener] = []
+
+    def close() -> None:
+        for each in found:
+            each.close()
+
+    with afterwards(close):
+        if not serving.single:
+            listeners(serving, found)
         if serving.user and not needs_no_rights:
             become(serving.user)
         yield found
-    finally:
-        for each in found:
-            each.close()
 
 
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
@@ -211,11 +215,13 @@ def _pidfile(path: str | None) -> Iterator[Any]:
         return
     owner = os.getpid()
     with Destination("--pidfile", path) as destination:
-        try:
-            yield lambda: destination.write([f"{os.getpid()}\n"])
-        finally:
+
+        def remove() -> None:
             if os.getpid() == owner:  # with --run, a child has written it
                 destination.remove()
+
+        with afterwards(remove):
+            yield lambda: destination.write([f"{os.getpid()}\n"])
 
 
 def _announce(sources: Sequence[Source], what: str, uri: str) -> None:

@@ -12,11 +12,14 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from .errors import ListenError
+from .system import uninterrupted
 from .wire import NBD_DEFAULT_PORT
 
 BACKLOG = 4096
 """As many as the kernel allows (somaxconn): all wait there while a directory is scanned."""
 PORT_ATTEMPTS = 8
+# To look at a file and no more; macOS can't.
+_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else None
 _FIRST_INHERITED, _MOST_INHERITED = 3, 16
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
 
@@ -75,8 +78,9 @@ class Listener:
         """Stops listening and removes the socket file. May be called twice."""
         for each in self.sockets:
             each.close()
-        cleanup, self._cleanup = self._cleanup, lambda: None
-        cleanup()
+        with uninterrupted():
+            cleanup, self._cleanup = self._cleanup, lambda: None
+            cleanup()
 
     def forget(self) -> None:
         """Closes this process's copies only: for a forked child."""
@@ -155,37 +159,77 @@ def listen_unix(
 ) -> Listener:
     """A socket file at `path`, with permissions, and user and group, if given. Raises ListenError.
 
-    A socket file that no server listens on any more is replaced; nothing else is ever removed.
+    A socket file that no server listens on any more is replaced; nothing else is ever removed, nor
+    given away.
     """
     name = os.fspath(path)
     _check_length(name)
     _remove_stale(name)
     listening = socket.socket(socket.AF_UNIX)
-    is_bound = False
+    file = None
     try:
-        listening.bind(name)
-        is_bound = True
+        _bind_unix(listening, name, mode)
+        file = _SocketFile(name)
         if owner is not None:
-            os.chown(name, *owner)
-        if mode is not None:
-            os.chmod(name, mode)
+            file.give(*owner)
         listening.listen(BACKLOG)  # nobody gets in before
     except OSError as error:
         listening.close()
-        if is_bound:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+        if file:
+            file.remove()
         raise ListenError(f"Cannot listen on {name}: {_reason(error)}.") from error
-    made = os.stat(name)
-    absolute = os.path.abspath(name)
+    return Listener([listening], path=os.path.abspath(name), cleanup=file.remove)
 
-    def cleanup() -> None:
+
+def _bind_unix(listening: socket.socket, name: str | bytes, mode: int | None) -> None:
+    """Makes the socket file, with its permissions from the start. Raises OSError."""
+    if mode is None:
+        listening.bind(name)
+        return
+    before = os.umask(0o777 & ~mode)
+    try:
+        listening.bind(name)
+    finally:
+        os.umask(before)
+
+
+class _SocketFile:
+    """A socket file that was bound a moment ago. Raises OSError if it is not there any more.
+
+    It is held, so that no other file gets its inode, and that what is done to it is done to nothing
+    that somebody has put in its place.
+    """
+
+    def __init__(self, name: str | bytes) -> None:
+        self._name = os.path.abspath(name)
+        self._status = os.lstat(name)
+        self._held = os.open(name, _LOOK) if _LOOK is not None else None
+        if self._held is not None:
+            self._status = os.fstat(self._held)
+        # One of ours that a neighbour had linked there would have two names.
+        is_ours = self._status.st_uid == os.geteuid() and self._status.st_nlink == 1
+        if not is_ours or not stat.S_ISSOCK(self._status.st_mode):
+            self._close()
+            raise OSError(errno.ESTALE, "it was replaced in this moment")
+
+    def give(self, user: int, group: int) -> None:
+        """Makes it somebody's; -1 leaves user or group as they are. Raises OSError."""
+        if self._held is None:
+            os.chown(self._name, user, group, follow_symlinks=False)
+        else:
+            os.chown(f"/proc/self/fd/{self._held}", user, group)
+
+    def remove(self) -> None:
+        """Removes it if it is still there, and lets go of it."""
         with contextlib.suppress(OSError):
-            found = os.lstat(absolute)
-            if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
-                os.unlink(absolute)
+            if os.path.samestat(os.lstat(self._name), self._status):
+                os.unlink(self._name)
+        self._close()
 
-    return Listener([listening], path=absolute, cleanup=cleanup)
+    def _close(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
 
 def listen_private() -> Listener:
@@ -267,10 +311,10 @@ def _check_length(path: str) -> None:
 def _remove_stale(path: str) -> None:
     """Makes room at `path` if a server that is gone left its socket. Raises ListenError."""
     try:
-        mode = os.lstat(path).st_mode
+        found = os.lstat(path)
     except OSError:
         return  # nothing is there, or bind will say what is wrong
-    if not stat.S_ISSOCK(mode):
+    if not stat.S_ISSOCK(found.st_mode):
         raise ListenError(f"Cannot listen on {path}: it exists and is not a socket.")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
@@ -278,7 +322,8 @@ def _remove_stale(path: str) -> None:
             probe.connect(path)
         except ConnectionRefusedError:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+                if os.path.samestat(os.lstat(path), found):
+                    os.unlink(path)
             return
         except BlockingIOError:
             pass  # its backlog is full: somebody listens

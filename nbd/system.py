@@ -7,9 +7,41 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals that end a process wait until the block has ended, and are answered there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def afterwards(undo: Callable[[], None]) -> Iterator[None]:
+    """Has `undo`, which may be called twice, called at the end of the block.
+
+    A signal that comes when that has begun, and raises, doesn't keep it from being done.
+    """
+
+    def undisturbed() -> None:
+        with uninterrupted():
+            undo()
+
+    try:
+        try:
+            yield
+        finally:
+            undisturbed()
+    finally:
+        undisturbed()
 
 
 def notify(message: str, environment: Mapping[str, str]) -> None:
