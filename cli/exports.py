@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import importlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +22,6 @@ from .options import DiskOptions, options_from
 
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
-_CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
-_LATE = ("ipaddress", "json", "pathspec", "tempfile", ".iso", ".manifest", "..nbd.captive")
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
 _COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped", "held"}]
 
@@ -115,16 +111,6 @@ class Sources:
             except OSError as error:
                 log.error("the directories are gone again: %s", error)
         return self.exports(), self.descriptions()
-
-
-def preload(*, everything: bool) -> None:
-    """Imports now what Python would import late, where a sandbox, or `everything`: where another
-    user, may not read its files any more.
-    """
-    for name in _CODECS:
-        codecs.lookup(name)
-    for name in _LATE if everything else ():
-        importlib.import_module(name, __package__)
 
 
 def named_directories(words: Sequence[str]) -> dict[str, str] | None:

@@ -21,11 +21,12 @@ from ..synth.fat.plan import Layout as FatLayout
 from .accounts import become
 from .console import complain, describe, report_changes
 from .disks import Disk
-from .exports import Source, Sources, named_directories, preload, read_config
+from .exports import Source, Sources, named_directories, read_config
 from .files import Destination
 from .listening import listeners
 from .logs import log_to_stderr
 from .options import DiskOptions, disk_options
+from .preload import preload
 from .serve_options import ServeOptions, check_export_name, serve_options
 
 _EPILOG = """\b

@@ -46,7 +46,8 @@ def test_a_socket_has_its_permissions_from_the_start(tmp_path, on_bind, mode):
 def test_what_a_neighbour_puts_in_its_place_is_not_given_away(tmp_path, on_bind, kind):
     victim = tmp_path / "victim"
     if kind == "hard link":
-        socket.socket(socket.AF_UNIX).bind(str(victim))
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(victim))
     else:
         victim.write_text("private")
     victim.chmod(0o600)
