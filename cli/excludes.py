@@ -1,22 +1,37 @@
-"""Excludes: what .gitignore's patterns say of a path in the tree."""
+"""Excludes: what .gitignore's patterns say of a path in the tree, byte by byte as git reads them.
+
+A pattern becomes a regular expression. See gitignore(5); what it leaves open (sets that nobody
+closes, backslashes, stars in odd places) is as git's matcher has it.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+import string
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import click
 
 _CLASSES = {
-    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "digit": "0-9", "lower": "a-z", "upper": "A-Z",
-    "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
-_CLASS = re.compile(r"\[:(\w+):\]")
+    "alnum": string.ascii_letters + string.digits,
+    "alpha": string.ascii_letters,
+    "blank": " \t",
+    "cntrl": "".join(map(chr, (*range(32), 127))),
+    "digit": string.digits,
+    "graph": string.ascii_letters + string.digits + string.punctuation,
+    "lower": string.ascii_lowercase,
+    "print": string.ascii_letters + string.digits + string.punctuation + " ",
+    "punct": string.punctuation,
+    "space": string.whitespace,
+    "upper": string.ascii_uppercase,
+    "xdigit": string.hexdigits,
+}
 _BOM = "\ufeff"
-_DEEPER = re.compile(r"(?<=[^/!])/\*\*/ *$")  # whose directories are in those of `/*/`
-_ANY_DIRECTORY = "(?P<ps_d>/)"  # as pathspec has `*/`
+_SLASH = ord("/")
+_SPECIAL = re.compile(rb"[*?[\\]")
+_NOTHING = b"(?!)"
 
 
 def lines_of(data: bytes) -> list[str]:
@@ -33,60 +48,171 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """
     if not patterns:
         return None
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  slow to import, and most runs need none
-
-    rules: list[_Rule] = []
-    for line in patterns:
-        pattern = _CLASS.sub(_members, _as_utf8(line))
-        for_directories = pattern.rstrip(" ").endswith("/")
-        pattern = _DEEPER.sub("/*/", pattern)
-        try:
-            compiled = GitIgnoreSpec.from_lines([pattern]).patterns
-        except ValueError as error:
-            raise click.UsageError(f"--exclude: {error}") from None
-        rules += [
-            _Rule(each.regex, for_directories, each.include)
-            for each in compiled
-            if each.include is not None and each.regex is not None
-        ]
-    rules.reverse()
+    rules = [rule for rule in map(_rule, reversed(patterns)) if rule]
 
     def excluded(path: str) -> bool:
-        return next((rule.excludes for rule in rules if rule.is_about(path)), False)
+        is_directory = path.endswith("/")
+        whole = os.fsencode(path.removesuffix("/"))
+        name = whole[whole.rfind(b"/") + 1 :]
+        for rule in rules:
+            if is_directory or not rule.for_directories:
+                subject = name if rule.of_names else whole
+                if rule.regex.fullmatch(subject):
+                    return rule.excludes
+        return False
 
     return excluded
 
 
 class _Rule(NamedTuple):
-    regex: re.Pattern[str]
+    regex: re.Pattern[bytes]
+    of_names: bool
+    """Whether it is held against the last name of a path only."""
     for_directories: bool
     excludes: bool
 
-    def is_about(self, path: str) -> bool:
-        """Whether it matches a path itself, and not only a directory above it."""
-        if not self.for_directories:
-            path = path.removesuffix("/")
-        elif not path.endswith("/"):
-            return False
-        found = self.regex.search(path)
-        if found and self.regex.pattern == _ANY_DIRECTORY:
-            return True
-        return found is not None and all(
-            found.end(name) in {-1, len(path)} for name in self.regex.groupindex
+
+def _rule(line: str) -> _Rule | None:
+    """What a line says; None of a comment or an empty line. Raises UsageError."""
+    pattern = os.fsencode(line)
+    if pattern.startswith(b"#"):
+        return None
+    pattern = _without_trailing_spaces(pattern)
+    if not pattern:
+        return None
+    excludes = not pattern.startswith(b"!")
+    pattern = pattern if excludes else pattern[1:]
+    for_directories = pattern.endswith(b"/")
+    pattern = pattern[:-1] if for_directories else pattern
+    of_names = b"/" not in pattern
+    regex = _Translation(pattern.removeprefix(b"/")).regex()
+    return _Rule(re.compile(regex, re.DOTALL), of_names, for_directories, excludes)
+
+
+def _without_trailing_spaces(pattern: bytes) -> bytes:
+    """A pattern less the spaces, and nothing else, at its end; a backslash keeps one."""
+    at = end = 0
+    while at < len(pattern):
+        if pattern[at] == ord(" "):
+            at += 1
+        else:
+            at += 2 if pattern[at] == ord("\\") else 1
+            end = at
+    return pattern[:end]
+
+
+class _Translation:
+    """A pattern without its marks, read from left to right. Raises UsageError."""
+
+    def __init__(self, pattern: bytes) -> None:
+        self._pattern = pattern
+        self._at = 0
+
+    def regex(self) -> bytes:
+        """The regular expression for whole paths, or for names where it has no slash."""
+        pattern = self._pattern
+        special = _SPECIAL.search(pattern)
+        # What comes before is compared by itself, and what comes then begins anew.
+        self._at = begin = special.start() if special else len(pattern)
+        parts = [re.escape(pattern[:begin])]
+        while self._at < len(pattern):
+            parts.append(self._next(begin))
+        return b"".join(parts)
+
+    def _next(self, begin: int) -> bytes:
+        """One of what a pattern is made of."""
+        pattern = self._pattern
+        byte = pattern[self._at : self._at + 1]
+        if byte == b"*":
+            return self._stars(begin)
+        self._at += 1
+        if byte == b"?":
+            return b"[^/]"
+        if byte == b"[":
+            return self._set()
+        if byte == b"\\":
+            byte = pattern[self._at : self._at + 1]
+            self._at += 1
+            return re.escape(byte) if byte else _NOTHING
+        return re.escape(byte)
+
+    def _stars(self, begin: int) -> bytes:
+        """One star is anything in a name; two that are all of a name are any directories."""
+        pattern, first = self._pattern, self._at
+        while pattern[self._at : self._at + 1] == b"*":
+            self._at += 1
+        rest = pattern[self._at : self._at + 2]
+        begins = first == begin or pattern[first - 1] == _SLASH
+        ends = not rest or rest.startswith(b"/") or rest == b"\\/"
+        if self._at - first == 1 or not (begins and ends):
+            return b"[^/]*"
+        if rest.startswith(b"/"):
+            self._at += 1
+            return b"(?:.*/)?"
+        return b".*"
+
+    def _set(self) -> bytes:
+        """One byte of a set; nothing at all, where the set isn't closed."""
+        members: set[int] = set()
+        negated = self._peek() in {ord("!"), ord("^")}
+        self._at += negated
+        previous: int | None = None  # what a range may begin with
+        is_first = True
+        while is_first or self._peek() != ord("]"):
+            is_first = False
+            byte = self._peek()
+            self._at += 1
+            if byte == ord("-") and previous is not None and self._peek() not in {None, ord("]")}:
+                last = self._literal(self._take())
+                if last is None:
+                    return self._unclosed()
+                members.update(range(previous, last + 1))
+                previous = None
+            elif byte == ord("[") and self._peek() == ord(":"):
+                end = self._pattern.find(b"]", self._at + 1)
+                if end < 0:
+                    return self._unclosed()
+                if end - 2 < self._at or self._pattern[end - 1] != ord(":"):
+                    members.add(byte)  # an ordinary member
+                    previous = byte
+                    continue
+                members.update(_class(self._pattern[self._at + 1 : end - 1]))
+                self._at = end + 1
+                previous = None
+            else:
+                previous = self._literal(byte)
+                if previous is None:
+                    return self._unclosed()
+                members.add(previous)
+        self._at += 1
+        members = set(range(256)) - members if negated else members
+        members.discard(_SLASH)
+        if not members:
+            return _NOTHING
+        return b"[%s]" % b"".join(b"\\x%02x" % each for each in sorted(members))
+
+    def _peek(self) -> int | None:
+        return self._pattern[self._at] if self._at < len(self._pattern) else None
+
+    def _take(self) -> int | None:
+        byte = self._peek()
+        self._at += 1
+        return byte
+
+    def _literal(self, byte: int | None) -> int | None:
+        """A byte, or the one behind a backslash; None at the end."""
+        return self._take() if byte == ord("\\") else byte
+
+    def _unclosed(self) -> bytes:
+        self._at = len(self._pattern)
+        return _NOTHING
+
+
+def _class(name: bytes) -> bytes:
+    """The members of a POSIX class of characters. Raises UsageError."""
+    text = os.fsdecode(name)
+    if text not in _CLASSES:
+        raise click.UsageError(
+            f"--exclude: [:{text}:] is not known; {', '.join(sorted(_CLASSES))} are"
         )
-
-
-def _as_utf8(line: str) -> str:
-    """Return a pattern as the scan has paths, whatever the locale."""
-    try:
-        return os.fsencode(line).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # not from this locale, but from a configuration file
-        return line
-
-
-def _members(match: re.Match[str]) -> str:
-    """A POSIX class of characters, written out."""
-    if match[1] not in _CLASSES:
-        known: Iterable[str] = sorted(_CLASSES)
-        raise click.UsageError(f"--exclude: {match[0]} is not known; {', '.join(known)} are")
-    return _CLASSES[match[1]]
+    return _CLASSES[text].encode()

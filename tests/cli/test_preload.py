@@ -1,4 +1,4 @@
-"""With --user, nothing is imported any more once the rights are given up: it may be out of reach."""
+"""With --user, nothing is imported once the rights are given up: it may be out of reach."""
 
 from __future__ import annotations
 
