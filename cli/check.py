@@ -14,7 +14,7 @@ from ..synth.fat import lint as fat
 from ..synth.fat.plan import Layout as FatLayout
 from ..synth.findings import Finding
 from ..synth.tree import printable
-from .console import count
+from .console import count, say
 from .disks import Disk, open_disk
 from .options import DiskOptions, disk_options
 
@@ -54,8 +54,8 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
     else:
         for each in findings:
             readers = f" [{', '.join(each.readers)}]" if each.kind == "trips" else ""
-            click.echo(f"{each.kind}: {each.path + ': ' if each.path else ''}{each.text}{readers}")
-        click.echo(count(len(findings), "finding"))
+            say(f"{each.kind}: {each.path + ': ' if each.path else ''}{each.text}{readers}")
+        say(count(len(findings), "finding"))
     sys.exit(1 if findings else 0)
 
 

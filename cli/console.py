@@ -16,7 +16,24 @@ if TYPE_CHECKING:  # half of the time it takes to say `--help`
 _MOST_LISTED = 10
 
 
-def _say(message: str, _level: str, /) -> None:
+def one_line(message: str) -> str:
+    """A message without what a terminal would obey: lines joined, the rest escaped."""
+    text = " ".join(message.splitlines())
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
+
+
+def say(text: str) -> None:
+    """One line on standard output, likewise."""
+    click.echo(one_line(text))
+
+
+def complain(message: str) -> None:
+    """One line on standard error, likewise."""
+    text = one_line(message)
     with suppress(OSError):  # there is nowhere else to say it
         click.echo(f"vfloppy: {one_line(message)}", err=True)
 

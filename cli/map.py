@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .console import describe, report_changes
+from .console import describe, report_changes, say
 from .disks import Disk, open_disk
 from .options import DiskOptions, disk_options
 
@@ -32,11 +32,11 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
         return
     report_changes(disk)
     width = len(str(disk.image.size))
-    click.echo(f"{'offset':>{width}}  {'length':>{width}}  what")
+    say(f"{'offset':>{width}}  {'length':>{width}}  what")
     for region in disk.image.regions():
         what = region.name if region.kind == "free" else f"{region.kind}: {region.name}"
-        click.echo(f"{region.offset:>{width}}  {region.length:>{width}}  {what}")
-    click.echo(describe(disk))
+        say(f"{region.offset:>{width}}  {region.length:>{width}}  {what}")
+    say(describe(disk))
 
 
 def _print_json(disk: Disk) -> None:

@@ -19,7 +19,7 @@ from ..nbd.reports import log
 from ..nbd.system import afterwards, end_with_parent, notify
 from ..synth.fat.plan import Layout as FatLayout
 from .accounts import become
-from .console import complain, describe, report_changes
+from .console import complain, describe, report_changes, say
 from .disks import Disk
 from .exports import Source, Sources, named_directories, read_config
 from .files import Destination
@@ -230,21 +230,13 @@ def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
     disk = sources[0].disk
     device = "if=virtio" if disk.is_fat else "media=cdrom"
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
-    lines = [f"serving {what} at {uri}"]
-    if uri.startswith(("nbd:", "nbd+unix:")):
-        as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
-        lines += [
-            f"  qemu-system-x86_64 -m 1024 -drive {drive}",
-            f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}",
-        ]
-    else:  # QEMU's and guestfish's URIs go no further
-        lines.append(f"  nbdinfo {shlex.quote(uri)}")
-    try:
-        click.echo("\n".join(lines))  # at once: `| head -n 1` leaves after the first
-    except OSError as error:
-        # Whoever was to read it has gone; those who connect don't need it.
-        log.warning("standard output: %s; it serves all the same, at %s", error.strerror, uri)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes there
+    say(f"serving {what} at {uri}")
+    if not uri.startswith(("nbd:", "nbd+unix:")):  # QEMU's and guestfish's URIs go no further
+        say(f"  nbdinfo {shlex.quote(uri)}")
+        return
+    as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
+    say(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
+    say(f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}")
 
 
 def _mountable(disk: Disk) -> str:

@@ -16,7 +16,7 @@ from ..synth.fat.disk import directories_of
 from ..synth.fat.plan import Layout as FatLayout
 from ..synth.host import ScannedFiles
 from ..synth.tree import printable
-from .console import count, human_size, progress_bar
+from .console import count, human_size, progress_bar, say
 from .disks import Disk, open_disk
 from .epoch import source_date_epoch
 from .options import DiskOptions, disk_options
@@ -93,9 +93,9 @@ def command(
         click.echo(json.dumps({"differences": [each._asdict() for each in differences]}, indent=1))
     else:
         for each in differences:
-            click.echo(f"{each.kind}: {each.path}: {each.text}")
+            say(f"{each.kind}: {each.path}: {each.text}")
     if not quiet and not as_json:
-        click.echo(
+        say(
             f"{count(comparison.entries, 'name')} and {human_size(comparison.bytes)} compared, "
             f"{count(len(differences), 'difference')}"
         )
