@@ -22,7 +22,11 @@ JOLIET_SLASH = "/".encode("utf-16-be")
 _ISO_MARK = (16 * 2048 + 1, b"CD001")  # ECMA-119, 8.1.2
 _PART_BYTES = 1 << 20
 _SMALL_BASE, _SMALL_EXTENSION = 0x08, 0x10  # bits of DIR_NTRes
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError, AttributeError, struct.error)
+# What readers raise of fields that make no sense.
+_UNREADABLE = (
+    OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError, struct.error,
+)  # fmt: skip
 
 
 class ReaderError(VfloppyError):
@@ -111,7 +115,7 @@ def fat_files(image: BinaryIO) -> Iterator[Found]:
                         _FatParts(disk, child, errors),
                     )
         except errors as error:
-            raise ReaderError(f"pyfatfs can't read it: {error}") from error
+            raise ReaderError(f"pyfatfs can't read it: {_reason(error)}") from error
 
 
 def _fat_name(entry: Any) -> str:
@@ -144,7 +148,7 @@ class _FatParts:
                     left -= len(part[:left])
                     part.clear()
         except self._errors as error:
-            raise ReaderError(f"pyfatfs can't read it: {error}") from error
+            raise ReaderError(f"pyfatfs can't read it: {_reason(error)}") from error
         if part:
             yield bytes(part[:left])
 
@@ -158,7 +162,7 @@ def iso_facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
     iso = module.PyCdlib()
     errors = (*_UNREADABLE, module.pycdlibexception.PyCdlibException)
     try:
-        iso.open_fp(image)
+        iso.open_fp(_Shared(image))
         primary = iso.pvd.root_directory_record()
         facets: dict[str, Callable[[], Iterator[Found]]] = {}
         if iso.has_rock_ridge():
@@ -170,7 +174,7 @@ def iso_facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
             )
         facets["ISO 9660"] = lambda: _guarded(_iso_files(image, primary, False), errors)
     except errors as error:
-        raise ReaderError(f"pycdlib can't read it: {error}") from error
+        raise ReaderError(f"pycdlib can't read it: {_reason(error)}") from error
     return facets
 
 
@@ -179,7 +183,7 @@ def _guarded(found: Iterator[Found], errors: tuple[type[Exception], ...]) -> Ite
     try:
         yield from found
     except errors as error:
-        raise ReaderError(f"pycdlib can't read it: {error}") from error
+        raise ReaderError(f"pycdlib can't read it: {_reason(error)}") from error
 
 
 def _iso_files(
@@ -208,10 +212,25 @@ def _iso_files(
                 record.is_dir(),
                 length,
                 _iso_time(record.date),
-                record.rock_ridge.symlink_path() if is_link else None,
+                _target(record.rock_ridge) if is_link else None,
                 _ImageParts(image, record.extent_location() * 2048, length),
                 record.extent_location(),
             )
+
+
+def _target(rock_ridge: Any) -> bytes:
+    """What a link leads to; of one to the root alone pycdlib forgets the slash."""
+    target: bytes = rock_ridge.symlink_path()
+    if target:
+        return target
+    areas = filter(None, (rock_ridge.dr_entries, rock_ridge.ce_entries))
+    entries = [entry for area in areas for entry in area.sl_records]
+    names = [part.name() for entry in entries for part in entry.symlink_components]
+    return b"/" if names == [b"/"] else b""
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or f"its fields make no sense ({type(error).__name__})"
 
 
 def _iso_time(date: Any) -> datetime:
@@ -240,10 +259,20 @@ class _ImageParts:
 
 
 class _Shared:
-    """A file that pyfatfs may close, and doesn't."""
+    """An image that a reader may close, and doesn't; what it reads is no more than there is.
+
+    Lengths are those that the image says, and memory is taken before anything is read.
+    """
 
     def __init__(self, image: BinaryIO) -> None:
         self._image = image
+        position = image.tell()
+        self._size = image.seek(0, io.SEEK_END)
+        image.seek(position)
+
+    def read(self, length: int = -1) -> bytes:
+        left = max(self._size - self._image.tell(), 0)
+        return self._image.read(left if length < 0 else min(length, left))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._image, name)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 
 import pytest
-from tools import output, run, vfloppy
+from tools import ENVIRONMENT, output, run, vfloppy
 
 MTIME = 1_700_000_000
 
@@ -268,3 +269,49 @@ def test_a_reader_that_is_not_installed_is_named(tmp_path, tree):
     assert done.returncode == 1
     assert b"pip install 'vfloppy[verify]'" in done.stderr
     assert done.stderr.count(b"\n") == 1
+
+
+def test_links_lead_where_they_lead(tmp_path, tree):
+    for number, target in enumerate(["/", "//", "/a/", ".", "..", "../", "a//b", "/.."]):
+        (tree / f"to{number}").symlink_to(target)
+        os.utime(tree / f"to{number}", (MTIME, MTIME), follow_symlinks=False)
+    image = built(tmp_path, tree, name="disk.iso")
+    assert differences(image, tree) == ([], 0)
+    (tree / "to0").unlink()
+    (tree / "to0").symlink_to("/x")
+    found, status = differences(image, tree, "--no-times")
+    assert (found, status) == ([("target", "to0")], 1)
+
+
+def _with_little_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "field"),
+    [
+        ("disk.img", 36, b"\xff\xff\xff\x7f"),  # BPB_FATSz32
+        ("disk.img", 32, b"\xff\xff\xff\xff"),  # BPB_TotSec32
+        ("disk.img", 44, b"\xff\xff\xff\x0f"),  # BPB_RootClus
+        ("disk.img", 13, b"\x00"),  # BPB_SecPerClus
+        ("disk.iso", 16 * 2048 + 132, b"\xff\xff\xff\xff" * 2),  # the path table's size
+        ("disk.iso", 16 * 2048 + 156 + 10, b"\x00\xf8\xff\xff\xff\xff\xf8\x00"),  # the root's
+        ("disk.iso", 16 * 2048 + 156 + 2, b"\xff\xff\xff\xff" * 2),  # where that is
+    ],
+    ids=str,
+)
+def test_fields_that_say_too_much_take_no_memory(tmp_path, tree, name, place, field):
+    options = ["--partition", "none"] if name == "disk.img" else []
+    image = built(tmp_path, tree, *options, name=name)
+    with open(image, "r+b") as file:
+        file.seek(place)
+        file.write(field)
+    done = vfloppy(
+        "verify", *options, image, tree, preexec_fn=_with_little_memory,
+        env=ENVIRONMENT | {"OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    said = done.stderr.decode()
+    assert done.returncode == 1, said
+    assert "Traceback" not in said, said
+    assert "MemoryError" not in said, said
+    assert said.count("\n") == 1 or b"difference" in done.stdout, said
