@@ -20,7 +20,6 @@ from .tree import printable
 # Elsewhere than on Linux what is only looked at must be opened.
 _O_PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
 _LOOK = _O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _MOST_LINKS = 40  # as Linux has it
 _OTHERS_MAY_WRITE = 0o022
 
@@ -93,7 +92,7 @@ class NamedPaths:
         """What is at a path. With `to_write` nothing may be there yet, and a link in its place must
         be this user's or root's. Raises OSError, and ScanError for a link that is not followed.
         """
-        absolute = os.path.join(os.getcwdb(), os.fsencode(path))
+        absolute = _absolute(path)
         walk = _Walk(absolute, self._links, absolute not in self._known, to_write)
         try:
             found = walk.run()
@@ -107,7 +106,7 @@ class NamedPaths:
 
         A pipe that this process was given, as by a shell's `<(...)`, is read once and remembered.
         """
-        absolute = os.path.join(os.getcwdb(), os.fsencode(path))
+        absolute = _absolute(path)
         if absolute in self._piped:
             return self._piped[absolute]
         shown = printable(os.fsencode(path))
@@ -248,6 +247,12 @@ class _Walk:
             while self._names:
                 self._leave()
         self._waiting += target.split(b"/")[::-1]
+
+
+def _absolute(path: str | bytes) -> bytes:
+    """A path from the root of the host, as it is otherwise. Raises OSError."""
+    raw = os.fsencode(path)
+    return raw if raw.startswith(b"/") else os.path.join(os.getcwdb(), raw)
 
 
 def open_as_it_is(path: bytes) -> int:

@@ -121,12 +121,12 @@ class Sources:
         """The home that a directory is."""
         return self._tree.add_home(place.home, place.host_name)
 
-    def named(self, source: str, kind: str = "file or directory") -> Found:
+    def named(self, source: str, missing: str = "No such file or directory") -> Found:
         """What the user named, to be closed. Raises ScanError."""
         try:
             return self._named.find(source)
         except FileNotFoundError:
-            raise ScanError(f"{source}: no such {kind}") from None
+            raise ScanError(f"{source}: {missing}") from None
         except NotADirectoryError:
             raise ScanError(f"{source}: not a directory") from None
         except OSError as error:
@@ -134,7 +134,7 @@ class Sources:
 
     def directory(self, source: str) -> int:
         """The home of a directory that the user named. Raises ScanError."""
-        with self.named(source, "directory") as found:
+        with self.named(source, "no such directory") as found:
             return self.root(source, found)
 
     def root(self, source: str, found: Found) -> int:

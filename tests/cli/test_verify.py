@@ -276,11 +276,11 @@ def test_links_lead_where_they_lead(tmp_path, tree):
         (tree / f"to{number}").symlink_to(target)
         os.utime(tree / f"to{number}", (MTIME, MTIME), follow_symlinks=False)
     image = built(tmp_path, tree, name="disk.iso")
-    assert differences(image, tree) == ([], 0)
+    assert differences(image, tree) == []
     (tree / "to0").unlink()
     (tree / "to0").symlink_to("/x")
-    found, status = differences(image, tree, "--no-times")
-    assert (found, status) == ([("target", "to0")], 1)
+    found = differences(image, tree, "--no-times")
+    assert [kind for kind, _path in found] == ["target"]
 
 
 def _with_little_memory():

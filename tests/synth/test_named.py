@@ -146,3 +146,13 @@ def test_a_path_without_links_is_opened_by_no_link(tmp_path):
     os.close(opened)
     with pytest.raises(OSError):
         open_as_it_is(os.fsencode(tmp_path / "link/b"))
+
+
+def test_an_absolute_path_needs_no_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert where(NamedPaths(), tmp_path) == str(tmp_path)
+    finally:
+        os.chdir("/")
