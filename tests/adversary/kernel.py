@@ -1,0 +1,48 @@
+"""System calls that Python has no function for: renameat2, fallocate with a mode, clones."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, ZERO_RANGE, INSERT_RANGE = 0x01, 0x02, 0x08, 0x10, 0x20
+"""Modes of fallocate(2)."""
+
+_FICLONE, _FICLONERANGE = 0x40049409, 0x4020940D
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.renameat2.argtypes = [
+    ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
+]  # fmt: skip
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Two names change places at once. Raises OSError."""
+    names = os.fsencode(first), os.fsencode(second)
+    _check(_libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
+
+
+def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    """Raises OSError."""
+    _check(_libc.fallocate(descriptor, mode, offset, length))
+
+
+def clone(source: int, target: int) -> None:
+    """All blocks of a file become another's too. Raises OSError."""
+    fcntl.ioctl(target, _FICLONE, source)
+
+
+def clone_range(source: int, position: int, length: int, target: int, offset: int) -> None:
+    """Whole blocks of a file become another's too. Raises OSError."""
+    fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, position, length, offset))
+
+
+def _check(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
