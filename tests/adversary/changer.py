@@ -63,7 +63,7 @@ class Changer:
 
     def start(self, deed: Deed) -> None:
         """Has the first step of a deed made; `done` tells of it."""
-        self._ours.send([deed])
+        self._ours.send((False, [deed]))
 
     def go_on(self) -> None:
         """Has the next step made."""
@@ -71,7 +71,7 @@ class Changer:
 
     def start_all(self, deeds: Sequence[Deed]) -> None:
         """Has several deeds made without a word between; `done` tells of each step."""
-        self._ours.send(list(deeds))
+        self._ours.send((True, list(deeds)))
 
     def is_done(self, within_s: float = 0.0) -> bool:
         """Whether there is something to be told."""
@@ -102,7 +102,7 @@ class _Work:
     def __init__(
         self,
         victims: Sequence[Victim],
-        receive: Callable[[], list[Deed] | None],
+        receive: Callable[[], tuple[bool, list[Deed]]],
         send: Callable[[Done], None],
     ) -> None:
         self._victims = {each.number: each for each in victims}
@@ -115,8 +115,8 @@ class _Work:
                 kept.enter_context(victim.kept)
             with contextlib.suppress(EOFError):
                 while True:
-                    deeds = self._receive() or []
-                    self._make(deeds, at_once=len(deeds) > 1)
+                    at_once, deeds = self._receive()
+                    self._make(deeds, at_once=at_once)
 
     def _make(self, deeds: list[Deed], *, at_once: bool) -> None:
         for deed in deeds:

@@ -30,6 +30,8 @@ class Figures:
     """Reads that failed though nothing was done to their files."""
     longest_wait_s: float = 0.0
     """Of a step of a change, with what the kernel makes it wait."""
+    trouble: list[str] = field(default_factory=list)
+    """Changes that could not be made, or clients that could not connect."""
     findings: list[str] = field(default_factory=list)
     by_operation: Counter[str] = field(default_factory=Counter)
     """How many findings followed on each operation."""
@@ -43,7 +45,7 @@ class Figures:
     @property
     def is_good(self) -> bool:
         """Whether nothing was wrong, lost or refused without a cause."""
-        return not (self.wrong or self.lost or self.causeless)
+        return not (self.wrong or self.lost or self.causeless or self.trouble)
 
     def line(self) -> str:
         """The figures in one line."""
@@ -75,6 +77,7 @@ class Report:
             kinds += each.changes
         found += ["changes by kind: " + ", ".join(f"{n} {kinds[n]}" for n in sorted(kinds))]
         for name, each in self.figures.items():
+            found += [f"{name}: trouble: {text}" for text in each.trouble[:_MOST_FINDINGS]]
             found += [f"{name}: {text}" for text in each.findings]
             if each.by_operation:
                 counts = ", ".join(f"{op}: {n}" for op, n in each.by_operation.most_common())

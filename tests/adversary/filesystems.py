@@ -29,10 +29,10 @@ REQUIRED = ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuse")
 """What every kernel of a distribution has; the others are tried where the kernel knows them."""
 NAMES = (*REQUIRED, "f2fs", "jfs", "bcachefs")
 TOOLS = ("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "bindfs", "mount", "umount", "unshare")
+_NUMBERS = itertools.count()
 # Without these, the kernel asks nobody for a file's status within a second, and what was written
 # behind the file system's back is heard of late. docs/promises.md: "A file system whose times come
 # from another machine (NFS) tells of changes when it has heard."
-_NUMBERS = itertools.count()
 _BINDFS = ("-o", "attr_timeout=0,entry_timeout=0,negative_timeout=0")
 
 
@@ -125,6 +125,7 @@ def stack(found: Place) -> None:
             f"{each}={folder / name}"
             for each, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work"))
         )
+        options += ",redirect_dir=on"  # else directories can't be renamed
         _do("mount", "-t", "overlay", "-o", options, "overlay", str(found.top))
 
 

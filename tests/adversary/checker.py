@@ -1,0 +1,113 @@
+"""Holds what readers got against what the scan saw; it knows every byte without asking the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vfloppy.pieces import Export, HostSlice
+from vfloppy.synth.tree import Tree
+
+from .connections import Read
+from .contents import content, differs_at, whose, wrong_bytes
+from .figures import Figures
+from .victim import Victim
+
+
+class Checker:
+    """Of one round. `context` is for its findings: how to have it again."""
+
+    def __init__(
+        self, image: Export, tree: Tree, victims: Iterable[Victim], figures: Figures, context: str
+    ) -> None:
+        self.figures = figures
+        self.operation = "nothing"
+        """What was done last."""
+        self.may_fail: set[int] = set()
+        """Victims to which something was done for which a read may fail."""
+        self.spans: dict[int, tuple[int, int]] = {}
+        """Where each victim's bytes are on the disk: offset and length."""
+        self._context = context
+        self._history: list[str] = []
+        self._sizes = {each.number: each.size for each in victims}
+        self._versions = dict.fromkeys(self._sizes, 0)
+        self.expected = self._expect(image, tree)
+
+    def _expect(self, image: Export, tree: Tree) -> bytes:
+        by_path = {b"d%d/file" % number: number for number in self._sizes}
+        parts, position = [], 0
+        for piece in image.pieces(0, image.size):
+            if isinstance(piece, bytes):
+                part = piece
+            elif isinstance(piece, HostSlice):
+                number = by_path[tree.path(piece.index)]
+                assert piece.offset == 0
+                assert piece.length == self._sizes[number], "the scan saw another length"
+                self.spans[number] = position, piece.length
+                part = content(number, 0, piece.length)
+            else:
+                part = bytes(piece.length)
+            parts.append(part)
+            position += len(part)
+        return b"".join(parts)
+
+    def note(self, operation: str, victim: int, *, keeps: bool) -> None:
+        """Something is about to be done to a file."""
+        self.operation = operation
+        self._history.append(f"{operation} of {victim}")
+        if not keeps:
+            self.may_fail.add(victim)
+
+    def note_version(self, victim: int, version: int) -> None:
+        """So many versions of it there are now."""
+        self._versions[victim] = version
+
+    def check(self, reads: Sequence[Read], answers: Sequence[bytes | None], reader: str) -> None:
+        """Counts reads, and what is wrong with them."""
+        self.figures.reads += len(reads)
+        for (offset, length), data in zip(reads, answers, strict=True):
+            if data is None:
+                self._check_failure(offset, length, reader)
+            else:
+                self.check_data(offset, data, self.expected[offset : offset + length], reader)
+
+    def check_data(self, offset: int, data: bytes, expected: bytes, reader: str) -> bool:
+        """Whether these bytes are right; counts those that are not."""
+        at = differs_at(data, expected)
+        if at is None:
+            return True
+        self.figures.wrong += wrong_bytes(data, expected)
+        versions = max(self._versions.values(), default=0) + 3
+        block = data[at : at + 16]
+        self.find(
+            f"{reader}: wrong bytes from {at} on of a read at {offset} of {len(data)}: "
+            f"{whose(block, self._sizes, versions)}, where {self._name(offset + at)} was expected"
+        )
+        return False
+
+    def lost(self, reader: str, error: Exception) -> None:
+        """A connection ended."""
+        self.figures.lost += 1
+        self.find(f"{reader}: lost: {error}")
+
+    def find(self, text: str) -> None:
+        """Notes what is not as it should be."""
+        history = "; ".join(self._history[-8:]) or "nothing was done"
+        self.figures.find(f"{self._context}: {text} [{history}]", self.operation)
+
+    def _check_failure(self, offset: int, length: int, reader: str) -> None:
+        touched = {
+            number
+            for number, (start, size) in self.spans.items()
+            if offset < start + size and start < offset + length
+        }
+        if touched & self.may_fail:
+            self.figures.failed += 1
+            return
+        self.figures.causeless += 1
+        self.find(f"{reader}: a read at {offset} of {length} failed without a cause ({touched})")
+
+    def _name(self, position: int) -> str:
+        for number, (start, size) in self.spans.items():
+            if start <= position < start + size:
+                return f"file {number}, version 0, byte {position - start}"
+        return f"no file's byte {position}"

@@ -1,0 +1,134 @@
+"""The four ways in which a round is played."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from pathlib import Path
+
+from vfloppy.pieces import HostReadError
+from vfloppy.synth.write import write_file
+
+from .changer import Changer, Deed, Done
+from .checker import Checker
+from .figures import Figures
+from .operations import BY_NAME
+from .readers import Readers
+from .rounds import Plan, Setting, setting
+from .served import serving
+
+_DRAIN_AFTER_S = 0.2
+_MOST_CLONED_ELSEWHERE = 0.5
+
+
+def play(
+    file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
+) -> None:
+    """Plays a round. Raises TroubleError."""
+    figures.rounds += 1
+    if plan.mode == "built":
+        _play_built(file_system, mount, folder, plan, figures, seed)
+        return
+    with setting(file_system, mount, folder, plan, figures, seed) as scene, contextlib.ExitStack() as ends:
+        served = ends.enter_context(serving(scene.image, scene.place.root, folder, plan.manner))
+        readers = Readers(served, scene.checker, random.Random(plan.seed))
+        ends.callback(readers.close)
+        for victim in dict.fromkeys(deed.victim for deed in plan.deeds):
+            readers.warm_up(victim, always=plan.mode == "half sent")
+        bystander = max(plan.sizes)
+        if plan.mode == "at once":
+            _play_at_once(scene, readers, bystander)
+        else:
+            for deed in plan.deeds:
+                _play_steps(scene, readers, deed, bystander)
+
+
+def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) -> None:
+    """One deed; between its steps all readers look."""
+    changer, checker, plan = scene.changer, scene.checker, scene.plan
+    is_last, act = False, lambda: changer.start(deed)
+    while not is_last:
+        asked = readers.ask_too_much(deed.victim) if plan.mode == "half sent" else {}
+        _note(checker, deed)
+        act()
+        # Who came just before a reply began to wait for us, waits for us: docs/promises.md, "A
+        # writer that comes in the microseconds before ..."
+        changer.is_done(_DRAIN_AFTER_S if asked else 0.0)
+        for kind, reads in asked.items():
+            readers.collect(kind, reads)
+        is_last = _took_step(changer, checker)
+        if plan.manner.park_after_s and random.Random(deed.seed).random() < 0.3:
+            time.sleep(3 * plan.manner.park_after_s)  # parked by then, or else soon
+        readers.look(deed.victim, bystander)
+        act = changer.go_on
+
+
+def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
+    """All deeds, while readers read what is about to be changed."""
+    deeds, checker = scene.plan.deeds, scene.checker
+    for deed in deeds:
+        _note(checker, deed)
+    scene.changer.start_all(deeds)
+    for deed in deeds:
+        checker.operation = deed.operation
+        is_last = False
+        while not is_last:
+            readers.glance(deed.victim, bystander)
+            if scene.changer.is_done():
+                is_last = _took_step(scene.changer, checker)
+        readers.look(deed.victim, bystander)
+
+
+def _play_built(
+    file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
+) -> None:
+    """For each deed an image is written, of files that are made for it, while it is done."""
+    chance = random.Random(plan.seed)
+    for deed in plan.deeds:
+        alone = plan._replace(
+            deeds=[deed], sizes={each: plan.sizes[each] for each in (deed.victim, max(plan.sizes))}
+        )
+        with setting(file_system, mount, folder, alone, figures, seed) as scene:
+            beside = scene.place.top.parent if chance.random() < _MOST_CLONED_ELSEWHERE else folder
+            out = beside / "image"
+            _note(scene.checker, deed)
+            scene.changer.start_all([deed])
+            is_last, built = False, 0
+            while not is_last or not built:
+                time.sleep(chance.uniform(0, 0.002))
+                _build(scene, out)
+                built += 1
+                while not is_last and scene.changer.is_done():
+                    is_last = _took_step(scene.changer, scene.checker)
+            out.unlink(missing_ok=True)
+
+
+def _build(scene: Setting, out: Path) -> None:
+    """Writes the image, and holds it against the scan unless that fails."""
+    checker = scene.checker
+    checker.figures.builds += 1
+    try:
+        write_file(scene.image, str(out), sync=False)
+    except HostReadError:
+        checker.figures.builds_failed += 1
+        if not checker.may_fail:
+            checker.figures.causeless += 1
+            checker.find("build: failed without a cause")
+        return
+    checker.check_data(0, out.read_bytes(), checker.expected, "build")
+
+
+def _note(checker: Checker, deed: Deed) -> None:
+    checker.note(deed.operation, deed.victim, keeps=BY_NAME[deed.operation].keeps)
+
+
+def _took_step(changer: Changer, checker: Checker) -> bool:
+    """Hears of a step; whether it was the deed's last."""
+    done: Done = changer.done()
+    checker.note_version(done.deed.victim, done.version)
+    figures = checker.figures
+    figures.longest_wait_s = max(figures.longest_wait_s, done.waited_s)
+    if done.is_last:
+        figures.changes[done.deed.operation] += 1
+    return done.is_last

@@ -1,0 +1,129 @@
+"""All readers of a round: one connection of each kind, and what they read when."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+
+from vfloppy.nbd.sending import SENDFILE_MIN_BYTES
+
+from .checker import Checker
+from .connections import KINDS, Connection, LostError, Read, connect
+from .served import Served
+
+_HALF_SENT_BYTES = 4 << 20
+_MOST_READ_BYTES = 1 << 20
+
+
+class Readers:
+    """Connections that are kept, and opened again when they are lost."""
+
+    def __init__(self, served: Served, checker: Checker, chance: random.Random) -> None:
+        self._served = served
+        self._checker = checker
+        self._chance = chance
+        self._open: dict[str, Connection] = {}
+        for kind in KINDS:
+            self._connection(kind)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        for each in self._open.values():
+            each.close()
+        self._open.clear()
+
+    def warm_up(self, victim: int, *, always: bool) -> None:
+        """Some connections read a file before it is changed: once, or so often that it is mapped."""
+        start, size = self._checker.spans[victim]
+        for kind in KINDS:
+            for _ in range(3 if always else self._chance.choice([0, 1, 3])):
+                length = min(size, 20_000)
+                self.read(kind, [(start, size), (start, length), (start, length)])
+
+    def look(self, victim: int, bystander: int) -> None:
+        """Every connection reads all of the victim, some of it, and a file that is left alone."""
+        start, size = self._checker.spans[victim]
+        other, other_size = self._checker.spans[bystander]
+        for kind in self._kinds():
+            reads = [self._some(victim, size) for _ in range(2)]
+            reads += [self._some(victim, 4096), (other, min(other_size, 4096))]
+            reads.append((start, min(size, _MOST_READ_BYTES)))
+            self._chance.shuffle(reads)
+            self.read(kind, reads)
+        if self._chance.random() < 0.2:  # beyond the file's ends
+            at = self._chance.randrange(len(self._checker.expected) - 70_000)
+            self.read(KINDS[0], [(at, self._chance.randrange(1, 70_000))])
+
+    def glance(self, victim: int, bystander: int) -> None:
+        """One connection reads some, as long as files are being changed."""
+        kind = self._chance.choice(KINDS)
+        if self._chance.random() < 0.02:  # by another, which has nothing open
+            self._open.pop(kind).close()
+        most = self._most_bytes(kind)
+        other, other_size = self._checker.spans[bystander]
+        reads = [self._some(victim, most) for _ in range(self._chance.randint(1, 6))]
+        self.read(kind, [*reads, (other, min(other_size, 4096))])
+
+    def read(self, kind: str, reads: list[Read]) -> None:
+        """Reads, and has the checker look at it."""
+        self.ask(kind, reads)
+        self.collect(kind, reads)
+
+    def ask(self, kind: str, reads: list[Read]) -> None:
+        """Sends reads whose answers are to be collected later."""
+        with self._noting_loss(kind):
+            self._connection(kind).ask(reads)
+
+    def collect(self, kind: str, reads: list[Read]) -> None:
+        """Receives and checks what was asked."""
+        if kind in self._open:
+            with self._noting_loss(kind):
+                answers = self._open[kind].answers()
+                self._checker.check(reads, answers, kind)
+
+    def ask_too_much(self, victim: int) -> dict[str, list[Read]]:
+        """Structured connections ask for more than sockets hold, and leave it there; what."""
+        asked = {}
+        for kind in KINDS[:2]:
+            reads, left = [], _HALF_SENT_BYTES
+            while left > 0:
+                reads.append(self._some(victim, self._most_bytes(kind)))
+                left -= max(reads[-1][1], 4096)
+            asked[kind] = reads[:1000]
+            self.ask(kind, asked[kind])
+        time.sleep(0.01)  # for the server to fill the sockets; if it did not, less is tried
+        return asked
+
+    def _kinds(self) -> list[str]:
+        kinds = list(KINDS)
+        self._chance.shuffle(kinds)
+        return kinds
+
+    def _some(self, victim: int, most: int) -> Read:
+        start, size = self._checker.spans[victim]
+        length = self._chance.randint(1, min(size, most))
+        return start + self._chance.randint(0, size - length), length
+
+    @staticmethod
+    def _most_bytes(kind: str) -> int:
+        """How much may be read at once while files are changed, or before they are."""
+        # "Bytes handed to a Unix socket by sendfile are the file's own until the client has
+        # received them: a write in that moment can't be seen."
+        return SENDFILE_MIN_BYTES - 1 if kind == "unix, structured" else _MOST_READ_BYTES
+
+    def _connection(self, kind: str) -> Connection:
+        if kind not in self._open:
+            self._open[kind] = connect(self._served, kind)
+        return self._open[kind]
+
+    @contextlib.contextmanager
+    def _noting_loss(self, kind: str):
+        try:
+            yield
+        except LostError as error:
+            if kind in self._open:
+                self._open.pop(kind).close()
+            log = self._served.log
+            lines = log.read_text(errors="replace").splitlines()[-2:] if log.exists() else []
+            self._checker.lost(kind, LostError(f"{error} (log: {' / '.join(lines)})"))

@@ -1,0 +1,153 @@
+"""A round: files are made and scanned, the disk is served, files are changed, and all readers look."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from disks import disk_of
+from vfloppy.synth.host import ScannedFiles
+from vfloppy.synth.image import Image
+from vfloppy.synth.scan import scan
+from vfloppy.synth.tree import Tree
+
+from .changer import Changer, Deed
+from .checker import Checker
+from .figures import Figures
+from .filesystems import Place, place, stack
+from .operations import Operation, of
+from .promises import Effect, let_the_clock_tick, may_follow
+from .served import Manner
+from .victim import Victim
+
+SIZES = (12_289, 70_001, 131_072, 200_000, 600_000)
+"""Below and above what is mapped, sent by sendfile and copied in parts; not only whole pages."""
+OPERATIONS_A_ROUND = 6
+BYSTANDERS = 2
+MODES = ("step by step", "half sent", "at once", "built")
+_NUMBERS_A_ROUND = 20
+
+
+class Plan(NamedTuple):
+    """What a round does. It follows from file system, seed and number alone."""
+
+    number: int
+    mode: str
+    deeds: list[Deed]
+    sizes: dict[int, int]
+    """Of all files by number; those that no deed names are bystanders."""
+    in_lower: frozenset[int]
+    manner: Manner
+    seed: int
+
+
+class Setting(NamedTuple):
+    """What a round has to work with."""
+
+    plan: Plan
+    place: Place
+    victims: dict[int, Victim]
+    tree: Tree
+    image: Image
+    checker: Checker
+    changer: Changer
+    folder: Path
+    """For sockets, logs and images, elsewhere."""
+
+
+def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, list[Operation]]]:
+    """All operations once, dealt into modes; another pass deals each into another mode."""
+    deck = of(file_system)
+    dealt: dict[str, list[Operation]] = {mode: [] for mode in MODES}
+    for position, operation in enumerate(deck):
+        mode = MODES[(position + which) % len(MODES)]
+        if mode in {"at once", "built"} and file_system in operation.unpromised_at_once:
+            mode = MODES[0]
+        dealt[mode].append(operation)
+    found = []
+    for mode, operations in dealt.items():
+        random.Random(f"{seed}/{file_system}/{which}/{mode}").shuffle(operations)
+        for first in range(0, len(operations), OPERATIONS_A_ROUND):
+            found.append((mode, operations[first : first + OPERATIONS_A_ROUND]))
+    random.Random(f"{seed}/{file_system}/{which}").shuffle(found)
+    return found
+
+
+def plans(file_system: str, seed: int) -> Iterator[tuple[int, Plan]]:
+    """All rounds, for ever, each with the number of its pass."""
+    number = which = 0
+    while True:
+        for mode, operations in rounds_a_pass(file_system, seed, which):
+            yield which, _plan(file_system, seed, number, mode, operations)
+            number += 1
+        which += 1
+
+
+def _plan(
+    file_system: str, seed: int, number: int, mode: str, operations: Sequence[Operation]
+) -> Plan:
+    chance = random.Random(f"{seed}/{file_system}/{number}")
+    first = number * _NUMBERS_A_ROUND
+    victims = range(first, first + len(operations))
+    sizes = {each: chance.choice(SIZES) for each in range(first, victims.stop + BYSTANDERS)}
+    in_lower = frozenset(each for each in sizes if chance.random() < 0.5)
+    pairs = list(zip(operations, victims, strict=True))
+    before = {victim: operation.effect for operation, victim in pairs}
+    if mode != "built":  # there each deed has files of its own
+        more = [each for each in of(file_system) if _is_possible(each, file_system, mode)]
+        for victim in victims:
+            operation = chance.choice(more)
+            if may_follow(before[victim], operation.effect) and not (
+                operation.whole and Effect.SHRINKS in before[victim]
+            ):
+                before[victim] |= operation.effect
+                pairs.append((operation, victim))
+    deeds = [Deed(each.name, victim, chance.getrandbits(32)) for each, victim in pairs]
+    manner = Manner(
+        form=chance.choice(["fat", "iso"]),
+        leases=mode == "half sent" or chance.random() < 0.6,
+        sandbox=chance.random() < 0.3,
+        park_after_s=chance.choice([None, None, 0.03]),
+        most_open_files=chance.choice([None, None, None, 3]),
+    )
+    return Plan(number, mode, deeds, sizes, in_lower, manner, chance.getrandbits(32))
+
+
+def _is_possible(operation: Operation, file_system: str, mode: str) -> bool:
+    return mode != "at once" or file_system not in operation.unpromised_at_once
+
+
+@contextlib.contextmanager
+def setting(
+    file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
+) -> Iterator[Setting]:
+    """Files that were made and scanned, and a process that is ready to change them."""
+    with place(file_system, mount, plan.number) as where:
+        victims = {
+            number: Victim(number, size, where, number in plan.in_lower)
+            for number, size in plan.sizes.items()
+        }
+        lower = [each for each in victims.values() if each.in_lower and "lower" in where.layers]
+        for victim in lower:
+            victim.make()
+        stack(where)
+        for victim in victims.values():
+            if victim not in lower:
+                victim.make()
+        let_the_clock_tick()
+        tree = scan(str(where.root))
+        files = ScannedFiles(tree, leases=plan.manner.leases)
+        image = disk_of(tree, plan.manner.form, files)
+        let_the_clock_tick()
+        manner = " ".join(f"{key}={value}" for key, value in plan.manner._asdict().items())
+        context = f"--seed {seed} --only {file_system} --round {plan.number} ({plan.mode}; {manner})"
+        checker = Checker(image, tree, victims.values(), figures, context)
+        changer = Changer(list(victims.values()))
+        try:
+            yield Setting(plan, where, victims, tree, image, checker, changer, folder)
+        finally:
+            changer.close()
+            files.close()
