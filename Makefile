@@ -10,15 +10,18 @@ ARGS ?=
 TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
 	nbdkit libguestfs-tools linux-image-cloud-amd64 strace sleuthkit grub-common \
 	grub-pc-bin isolinux syslinux-common xorriso genisoimage libarchive-tools btrfs-progs xfsprogs fio openssl \
-	7zip u-boot-qemu isomd5sum git exfatprogs
+	7zip u-boot-qemu isomd5sum git bindfs
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 
-.PHONY: help serve test check format bench tools bench-tools clean
+SECONDS ?= 3600
+
+.PHONY: help serve test check adversary format bench tools bench-tools clean
 
 help:
 	@echo 'make serve [DIR=/some/directory]   serve a directory as a disk (the sample without DIR)'
 	@echo 'make test [ARGS="-k fat"]          install what the tests need, and run them'
+	@echo 'make adversary [SECONDS=3600]      as root: change files under the eyes of readers'
 	@echo 'make check                         formatter, linter, types'
 	@echo 'make bench                         side by side with the peers'
 
@@ -27,6 +30,10 @@ serve: $(VENV)/serve.stamp
 
 test: $(VENV)/test.stamp tools
 	$(BIN)/python -m pytest $(ARGS)
+
+# For as long as wished, what tests/adversary does for a minute; ARGS="--help" tells of seeds and rounds.
+adversary: $(VENV)/test.stamp tools
+	PYTHONPATH=tests/support $(BIN)/python -m tests.adversary --seconds $(SECONDS) $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from .changer import TroubleError
 from .figures import Figures, Report
 from .filesystems import NAMES, UnavailableError, mounted
 from .play import play
-from .rounds import plans
+from .rounds import Plan, plans
 
 LEAST_PASSES = 1
 """Through all operations, however little time there is."""
@@ -61,9 +62,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _run(
-    name: str, work: Path, end: float, options: argparse.Namespace, report: Report
-) -> None:
+def _run(name: str, work: Path, end: float, options: argparse.Namespace, report: Report) -> None:
     """Plays rounds on one file system until the time is over."""
     folder = work / f"{name}.out"
     folder.mkdir()
@@ -85,7 +84,7 @@ def _run(
         report.left_out[name] = str(error)
 
 
-def _rounds(name: str, options: argparse.Namespace):
+def _rounds(name: str, options: argparse.Namespace) -> Iterator[tuple[int, Plan]]:
     found = plans(name, options.seed)
     return found if options.round is None else islice(found, options.round, options.round + 1)
 

@@ -1,4 +1,4 @@
-"""Changes of what stands under a file's name, or under a directory's above it, and mounts on them."""
+"""Changes of what stands under a file's name, or under its directory's, and mounts on them."""
 
 from __future__ import annotations
 

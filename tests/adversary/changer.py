@@ -7,7 +7,6 @@ the reader must be free to go on.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -145,5 +144,3 @@ class _Work:
 def _steps(deed: Deed, victim: Victim) -> Iterator[None]:
     victim.random.seed(deed.seed)
     yield from BY_NAME[deed.operation].act(victim) or ()
-
-

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from vfloppy.pieces import Export, HostSlice
 from vfloppy.synth.tree import Tree
 
 from .connections import Read
-from .contents import content, differs_at, whose, wrong_bytes
+from .contents import TOLD_BYTES, content, first_difference, whose, wrong_bytes
 from .figures import Figures
 from .victim import Victim
 
@@ -20,14 +20,12 @@ class Checker:
         self, image: Export, tree: Tree, victims: Iterable[Victim], figures: Figures, context: str
     ) -> None:
         self.figures = figures
-        self.operation = "nothing"
-        """What was done last."""
         self.may_fail: set[int] = set()
         """Victims to which something was done for which a read may fail."""
         self.spans: dict[int, tuple[int, int]] = {}
         """Where each victim's bytes are on the disk: offset and length."""
         self._context = context
-        self._history: list[str] = []
+        self._history: dict[int, list[str]] = {}
         self._sizes = {each.number: each.size for each in victims}
         self._versions = dict.fromkeys(self._sizes, 0)
         self.expected = self._expect(image, tree)
@@ -50,12 +48,9 @@ class Checker:
             position += len(part)
         return b"".join(parts)
 
-    def note(self, operation: str, victim: int, *, keeps: bool) -> None:
+    def note(self, operation: str, victim: int) -> None:
         """Something is about to be done to a file."""
-        self.operation = operation
-        self._history.append(f"{operation} of {victim}")
-        if not keeps:
-            self.may_fail.add(victim)
+        self._history.setdefault(victim, []).append(operation)
 
     def note_version(self, victim: int, version: int) -> None:
         """So many versions of it there are now."""
@@ -72,39 +67,45 @@ class Checker:
 
     def check_data(self, offset: int, data: bytes, expected: bytes, reader: str) -> bool:
         """Whether these bytes are right; counts those that are not."""
-        at = differs_at(data, expected)
+        at = first_difference(data, expected)
         if at is None:
             return True
         self.figures.wrong += wrong_bytes(data, expected)
         versions = max(self._versions.values(), default=0) + 3
-        block = data[at : at + 16]
+        found = whose(data[at : at + TOLD_BYTES], self._sizes, versions)
         self.find(
             f"{reader}: wrong bytes from {at} on of a read at {offset} of {len(data)}: "
-            f"{whose(block, self._sizes, versions)}, where {self._name(offset + at)} was expected"
+            f"{found}, where {self._name(offset + at)} was expected",
+            self._victims(offset + at, 1),
         )
         return False
 
     def lost(self, reader: str, error: Exception) -> None:
         """A connection ended."""
         self.figures.lost += 1
-        self.find(f"{reader}: lost: {error}")
+        self.find(f"{reader}: lost: {error}", set(self._history))
 
-    def find(self, text: str) -> None:
-        """Notes what is not as it should be."""
-        history = "; ".join(self._history[-8:]) or "nothing was done"
-        self.figures.find(f"{self._context}: {text} [{history}]", self.operation)
+    def find(self, text: str, victims: Collection[int]) -> None:
+        """Notes what is not as it should be, and what was done to the files that it is about."""
+        done = [name for victim in victims for name in self._history.get(victim, ())]
+        operations = " + ".join(done[-3:]) or "nothing"
+        self.figures.find(f"{self._context}: {text} [{operations}]", operations)
 
     def _check_failure(self, offset: int, length: int, reader: str) -> None:
-        touched = {
-            number
-            for number, (start, size) in self.spans.items()
-            if offset < start + size and start < offset + length
-        }
+        touched = self._victims(offset, length)
         if touched & self.may_fail:
             self.figures.failed += 1
             return
         self.figures.causeless += 1
-        self.find(f"{reader}: a read at {offset} of {length} failed without a cause ({touched})")
+        self.find(f"{reader}: a read at {offset} of {length} failed without a cause", touched)
+
+    def _victims(self, offset: int, length: int) -> set[int]:
+        """The files of which there are bytes in this part of the disk."""
+        return {
+            number
+            for number, (start, size) in self.spans.items()
+            if offset < start + size and start < offset + length
+        }
 
     def _name(self, position: int) -> str:
         for number, (start, size) in self.spans.items():

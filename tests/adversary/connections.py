@@ -7,8 +7,8 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
-from vfloppy.nbd import wire
 from vfloppy.nbd import client as plain
+from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ClientError
 
 from ..nbd.fakes import Client, Reply, assemble, request

@@ -42,7 +42,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a round takes place: `root` is scanned, `spare` is on the same file system beside it."""
+    """Where a round takes place: `root` is scanned, `spare` is beside it, on the same disk."""
 
     file_system: str
     top: Path
@@ -71,11 +71,17 @@ class Place:
 
 @contextlib.contextmanager
 def mounted(name: str, work: Path) -> Iterator[Path]:
-    """An empty file system; for overlay and FUSE the one below. Raises UnavailableError."""
-    below = "ext4" if name in {"overlay", "fuse"} else name
-    _check_known(name)
+    """An empty file system; for overlay and FUSE the one below, for `here` just a directory.
+
+    Raises UnavailableError.
+    """
     mount = work / name
     mount.mkdir()
+    if name == "here":
+        yield mount
+        return
+    below = "ext4" if name in {"overlay", "fuse"} else name
+    _check_known(name)
     if below == "tmpfs":
         _do("mount", "-t", "tmpfs", "-o", "size=256m", "none", str(mount))
     else:

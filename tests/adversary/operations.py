@@ -17,6 +17,8 @@ _NONE: frozenset[str] = frozenset()
 _REWRITES, _SHRINKS = Effect.REWRITES, Effect.REWRITES | Effect.SHRINKS
 _CLONING = frozenset({"xfs", "btrfs", "bcachefs"})
 _SHIFTING = frozenset({"ext4", "xfs", "overlay", "f2fs"})
+# bindfs passes on no flag of a rename, and no fallocate.
+_NOT_FUSE = frozenset({"fuse"})
 _LAYERED = frozenset({"overlay", "fuse"})
 # "A process that has mapped a file for writing leaves no new time as long as the page is dirty; on
 # tmpfs it leaves none at all. What it writes then is served." FUSE hears of the page when it is
@@ -85,11 +87,12 @@ OPERATIONS = (
     Operation("truncate, and back", in_place.shrink_and_grow, _REWRITES, _IN_PLACE),
     Operation("truncate to more", in_place.grow, Effect.LENGTHENS, "grows", keeps=True),
     Operation("append", in_place.append, Effect.LENGTHENS, "grows", keeps=True),
-    Operation("fallocate more", in_place.allocate_more, Effect.LENGTHENS, "grows"),
-    Operation("punch hole", in_place.punch, _REWRITES, _IN_PLACE,
+    Operation("fallocate more", in_place.allocate_more, Effect.LENGTHENS, "grows",
+              only=_EVERYWHERE - _NOT_FUSE),
+    Operation("punch hole", in_place.punch, _REWRITES, _IN_PLACE, only=_EVERYWHERE - _NOT_FUSE,
               unpromised_at_once=_PUNCHED_BEFORE),
     Operation("zero range", in_place.zero, _REWRITES, _IN_PLACE,
-              only=_EVERYWHERE - {"tmpfs", "here"}),
+              only=_EVERYWHERE - {"tmpfs", "fuse", "here"}),
     Operation("collapse range", in_place.collapse, _SHRINKS, _SHRUNK, only=_SHIFTING, whole=True),
     # "A file that was rewritten and is longer now looks like one that grew": so it is cut to its
     # length before anybody reads.
@@ -104,12 +107,15 @@ OPERATIONS = (
               keeps=True),
     Operation("rename over", by_name.rename_over, _DROPPED, _REPLACED),
     Operation("rename over, same mtime", by_name.rename_over_same_time, _DROPPED, _REPLACED),
-    Operation("RENAME_EXCHANGE", by_name.exchange, Effect.NONE, _REPLACED),
-    Operation("RENAME_EXCHANGE, and back", by_name.exchange_and_back, Effect.NONE, _REPLACED),
+    Operation("RENAME_EXCHANGE", by_name.exchange, Effect.NONE, _REPLACED,
+              only=_EVERYWHERE - _NOT_FUSE),
+    Operation("RENAME_EXCHANGE, and back", by_name.exchange_and_back, Effect.NONE, _REPLACED,
+              only=_EVERYWHERE - _NOT_FUSE),
     Operation("rename away, and back", by_name.away_and_back, Effect.NONE, _TOUCHED),
     Operation("unlink", by_name.unlink, _GONE, "is deleted"),
     Operation("unlink, make anew", by_name.make_anew, _DROPPED | _REWRITES, "is deleted"),
-    Operation("unlink and make anew", by_name.make_anew_at_once, _DROPPED | _REWRITES, "is deleted"),
+    Operation("unlink and make anew", by_name.make_anew_at_once, _DROPPED | _REWRITES,
+              "is deleted"),
     Operation("unlink and make anew, longer", by_name.make_anew_longer, _DROPPED | _REWRITES,
               "is deleted"),
     Operation("unlink and make anew, same mtime", by_name.make_anew_same_time,
@@ -125,7 +131,8 @@ OPERATIONS = (
     Operation("directory becomes a link elsewhere", by_name.link_to_other_directory, Effect.ENDS,
               _LINK),
     Operation("directory replaced", by_name.replace_directory, Effect.ENDS, _MOVED),
-    Operation("directories exchanged", by_name.exchange_directories, Effect.ENDS, _MOVED),
+    Operation("directories exchanged", by_name.exchange_directories, Effect.ENDS, _MOVED,
+              only=_EVERYWHERE - _NOT_FUSE),
     Operation("bind mount over the directory", by_name.bind_over_directory, Effect.ENDS, _REPLACED,
               only=_EVERYWHERE - {"here"}),
     Operation("bind mount over the file", by_name.bind_over_file, Effect.ENDS, _REPLACED,

@@ -30,7 +30,10 @@ def play(
     if plan.mode == "built":
         _play_built(file_system, mount, folder, plan, figures, seed)
         return
-    with setting(file_system, mount, folder, plan, figures, seed) as scene, contextlib.ExitStack() as ends:
+    with (
+        setting(file_system, mount, folder, plan, figures, seed) as scene,
+        contextlib.ExitStack() as ends,
+    ):
         served = ends.enter_context(serving(scene.image, scene.place.root, folder, plan.manner))
         readers = Readers(served, scene.checker, random.Random(plan.seed))
         ends.callback(readers.close)
@@ -47,10 +50,11 @@ def play(
 def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) -> None:
     """One deed; between its steps all readers look."""
     changer, checker, plan = scene.changer, scene.checker, scene.plan
+    checker.note(deed.operation, deed.victim)
     is_last, act = False, lambda: changer.start(deed)
     while not is_last:
         asked = readers.ask_too_much(deed.victim) if plan.mode == "half sent" else {}
-        _note(checker, deed)
+        _may_fail(checker, deed)
         act()
         # Who came just before a reply began to wait for us, waits for us: docs/promises.md, "A
         # writer that comes in the microseconds before ..."
@@ -67,11 +71,10 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
 def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
     """All deeds, while readers read what is about to be changed."""
     deeds, checker = scene.plan.deeds, scene.checker
-    for deed in deeds:
-        _note(checker, deed)
+    _may_fail(checker, *deeds)
     scene.changer.start_all(deeds)
     for deed in deeds:
-        checker.operation = deed.operation
+        checker.note(deed.operation, deed.victim)
         is_last = False
         while not is_last:
             readers.glance(deed.victim, bystander)
@@ -92,13 +95,14 @@ def _play_built(
         with setting(file_system, mount, folder, alone, figures, seed) as scene:
             beside = scene.place.top.parent if chance.random() < _MOST_CLONED_ELSEWHERE else folder
             out = beside / "image"
-            _note(scene.checker, deed)
+            scene.checker.note(deed.operation, deed.victim)
+            _may_fail(scene.checker, deed)
             scene.changer.start_all([deed])
-            is_last, built = False, 0
-            while not is_last or not built:
+            is_last = is_over = False
+            while not is_over:
+                is_over = is_last  # one image is begun when all is done
                 time.sleep(chance.uniform(0, 0.002))
                 _build(scene, out)
-                built += 1
                 while not is_last and scene.changer.is_done():
                     is_last = _took_step(scene.changer, scene.checker)
             out.unlink(missing_ok=True)
@@ -114,13 +118,14 @@ def _build(scene: Setting, out: Path) -> None:
         checker.figures.builds_failed += 1
         if not checker.may_fail:
             checker.figures.causeless += 1
-            checker.find("build: failed without a cause")
+            checker.find("build: failed without a cause", set(checker.spans))
         return
     checker.check_data(0, out.read_bytes(), checker.expected, "build")
 
 
-def _note(checker: Checker, deed: Deed) -> None:
-    checker.note(deed.operation, deed.victim, keeps=BY_NAME[deed.operation].keeps)
+def _may_fail(checker: Checker, *deeds: Deed) -> None:
+    """Reads of these files may fail from now on."""
+    checker.may_fail |= {each.victim for each in deeds if not BY_NAME[each.operation].keeps}
 
 
 def _took_step(changer: Changer, checker: Checker) -> bool:

@@ -46,11 +46,9 @@ def may_follow(before: Effect, after: Effect) -> bool:
 
 
 def let_the_clock_tick() -> None:
-    """Waits until what changes now can't have the times of what changed before.
-
-    "A change within one tick of the file system's clock after the scan (4 ms on kernels before
-    6.13) leaves the same times."
-    """
+    """Waits until what changes now can't have the times of what changed before."""
+    # "A change within one tick of the file system's clock after the scan (4 ms on kernels before
+    # 6.13) leaves the same times."
     clock = getattr(time, "CLOCK_REALTIME_COARSE", 5)  # what file systems take their times from
     for _ in range(2):
         before = time.clock_gettime_ns(clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections.abc import Iterator
 
 from vfloppy.nbd.sending import SENDFILE_MIN_BYTES
 
@@ -12,7 +13,9 @@ from .checker import Checker
 from .connections import KINDS, Connection, LostError, Read, connect
 from .served import Served
 
-_HALF_SENT_BYTES = 4 << 20
+_HALF_SENT_BYTES = {"unix, structured": 3 << 19, "tcp, structured": 3 << 20}
+"""More than the kernel holds of what was sent and not received."""
+_MOST_ASKED = 300
 _MOST_READ_BYTES = 1 << 20
 
 
@@ -34,7 +37,7 @@ class Readers:
         self._open.clear()
 
     def warm_up(self, victim: int, *, always: bool) -> None:
-        """Some connections read a file before it is changed: once, or so often that it is mapped."""
+        """Some connections read a file beforehand: once, or so often that it is mapped."""
         start, size = self._checker.spans[victim]
         for kind in KINDS:
             for _ in range(3 if always else self._chance.choice([0, 1, 3])):
@@ -84,14 +87,12 @@ class Readers:
 
     def ask_too_much(self, victim: int) -> dict[str, list[Read]]:
         """Structured connections ask for more than sockets hold, and leave it there; what."""
-        asked = {}
-        for kind in KINDS[:2]:
-            reads, left = [], _HALF_SENT_BYTES
-            while left > 0:
-                reads.append(self._some(victim, self._most_bytes(kind)))
-                left -= max(reads[-1][1], 4096)
-            asked[kind] = reads[:1000]
-            self.ask(kind, asked[kind])
+        asked: dict[str, list[Read]] = {}
+        for kind, enough in _HALF_SENT_BYTES.items():
+            reads = asked[kind] = []
+            while sum(length for _, length in reads) < enough and len(reads) < _MOST_ASKED:
+                reads.append(self._some(victim, self._most_bytes(kind), 0.5))
+            self.ask(kind, reads)
         time.sleep(0.01)  # for the server to fill the sockets; if it did not, less is tried
         return asked
 
@@ -100,9 +101,11 @@ class Readers:
         self._chance.shuffle(kinds)
         return kinds
 
-    def _some(self, victim: int, most: int) -> Read:
+    def _some(self, victim: int, most: int, least: float = 0.0) -> Read:
+        """Some of a file: no more than `most` bytes, and no less than a part of that."""
         start, size = self._checker.spans[victim]
-        length = self._chance.randint(1, min(size, most))
+        most = min(size, most)
+        length = self._chance.randint(1 + int(least * (most - 1)), most)
         return start + self._chance.randint(0, size - length), length
 
     @staticmethod
@@ -118,7 +121,7 @@ class Readers:
         return self._open[kind]
 
     @contextlib.contextmanager
-    def _noting_loss(self, kind: str):
+    def _noting_loss(self, kind: str) -> Iterator[None]:
         try:
             yield
         except LostError as error:

@@ -1,4 +1,4 @@
-"""A round: files are made and scanned, the disk is served, files are changed, and all readers look."""
+"""Rounds: what is done to which files, and how the disk is served meanwhile."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from disks import disk_of
+from vfloppy.synth.fat.disk import disk as fat_disk
+from vfloppy.synth.fat.plan import FatOptions
+from vfloppy.synth.fat.plan import plan as fat_plan
 from vfloppy.synth.host import ScannedFiles
 from vfloppy.synth.image import Image
+from vfloppy.synth.iso.disk import disk as iso_disk
+from vfloppy.synth.iso.plan import plan as iso_plan
 from vfloppy.synth.scan import scan
 from vfloppy.synth.tree import Tree
 
@@ -71,7 +75,8 @@ def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, li
     for mode, operations in dealt.items():
         random.Random(f"{seed}/{file_system}/{which}/{mode}").shuffle(operations)
         for first in range(0, len(operations), OPERATIONS_A_ROUND):
-            found.append((mode, operations[first : first + OPERATIONS_A_ROUND]))
+            chunk = operations[first : first + OPERATIONS_A_ROUND]
+            found.append((mode, chunk))
     random.Random(f"{seed}/{file_system}/{which}").shuffle(found)
     return found
 
@@ -140,10 +145,12 @@ def setting(
         let_the_clock_tick()
         tree = scan(str(where.root))
         files = ScannedFiles(tree, leases=plan.manner.leases)
-        image = disk_of(tree, plan.manner.form, files)
+        image = _disk_of(tree, plan.manner.form, files)
         let_the_clock_tick()
         manner = " ".join(f"{key}={value}" for key, value in plan.manner._asdict().items())
-        context = f"--seed {seed} --only {file_system} --round {plan.number} ({plan.mode}; {manner})"
+        context = (
+            f"--seed {seed} --only {file_system} --round {plan.number} ({plan.mode}; {manner})"
+        )
         checker = Checker(image, tree, victims.values(), figures, context)
         changer = Changer(list(victims.values()))
         try:
@@ -151,3 +158,10 @@ def setting(
         finally:
             changer.close()
             files.close()
+
+
+def _disk_of(tree: Tree, form: str, files: ScannedFiles) -> Image:
+    """`form` is fat or iso; a FAT12 is no longer than it must be."""
+    if form == "fat":
+        return fat_disk(fat_plan(tree, FatOptions(fat_bits=12)), tree, files)
+    return iso_disk(iso_plan(tree), tree, files)

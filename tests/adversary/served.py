@@ -1,4 +1,4 @@
-"""A server in a process of its own, for one round: a Unix socket and one of TCP, its log in a file."""
+"""A server in a process of its own: on a Unix socket and on TCP, its log in a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Served(NamedTuple):
 
     def uri(self, kind: str) -> str:
         """For the plain client; `kind` is unix or tcp."""
-        return f"nbd+unix:///?socket={self.unix}" if kind == "unix" else f"nbd://{self.host}:{self.port}"
+        return (
+            f"nbd+unix:///?socket={self.unix}"
+            if kind == "unix"
+            else f"nbd://{self.host}:{self.port}"
+        )
 
 
 @contextlib.contextmanager
