@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _MOST_FINDINGS = 40
@@ -85,7 +85,8 @@ class Report:
         return found
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)))
+        figures = {name: vars(each) for name, each in self.figures.items()}
+        path.write_text(json.dumps(vars(self) | {"figures": figures}))
 
     @classmethod
     def load(cls, path: Path) -> Report:

@@ -19,6 +19,7 @@ from .rounds import Plan, Setting, setting
 from .served import serving
 
 _DRAIN_AFTER_S = 0.2
+_FILL_S = 0.01
 _MOST_CLONED_ELSEWHERE = 0.5
 
 
@@ -51,9 +52,12 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
     """One deed; between its steps all readers look."""
     changer, checker, plan = scene.changer, scene.checker, scene.plan
     checker.note(deed.operation, deed.victim)
+    readers.begin()
     is_last, act = False, lambda: changer.start(deed)
     while not is_last:
         asked = readers.ask_too_much(deed.victim) if plan.mode == "half sent" else {}
+        if asked:
+            time.sleep(_FILL_S)  # for the server to fill the sockets; else a little less is tried
         _may_fail(checker, deed)
         act()
         # Who came just before a reply began to wait for us, waits for us: docs/promises.md, "A
@@ -75,6 +79,7 @@ def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
     scene.changer.start_all(deeds)
     for deed in deeds:
         checker.note(deed.operation, deed.victim)
+        readers.begin()
         is_last = False
         while not is_last:
             readers.glance(deed.victim, bystander)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import time
 from collections.abc import Iterator
 
 from vfloppy.nbd.sending import SENDFILE_MIN_BYTES
@@ -16,6 +15,7 @@ from .served import Served
 _HALF_SENT_BYTES = {"unix, structured": 3 << 19, "tcp, structured": 3 << 20}
 """More than the kernel holds of what was sent and not received."""
 _MOST_ASKED = 300
+_LATE = "late"
 _MOST_READ_BYTES = 1 << 20
 
 
@@ -27,8 +27,15 @@ class Readers:
         self._checker = checker
         self._chance = chance
         self._open: dict[str, Connection] = {}
+        self._latecomer = KINDS[0]
         for kind in KINDS:
             self._connection(kind)
+
+    def begin(self) -> None:
+        """Another deed: whoever comes late comes anew."""
+        self._latecomer = self._chance.choice(KINDS)
+        if _LATE in self._open:
+            self._open.pop(_LATE).close()
 
     def close(self) -> None:
         """Ends all connections."""
@@ -45,10 +52,12 @@ class Readers:
                 self.read(kind, [(start, size), (start, length), (start, length)])
 
     def look(self, victim: int, bystander: int) -> None:
-        """Every connection reads all of the victim, some of it, and a file that is left alone."""
+        """Every connection reads all of the victim, some of it, and a file that is left alone; so
+        does one that came after the deed's first step, and had nothing open.
+        """
         start, size = self._checker.spans[victim]
         other, other_size = self._checker.spans[bystander]
-        for kind in self._kinds():
+        for kind in [*self._kinds(), _LATE]:
             reads = [self._some(victim, size) for _ in range(2)]
             reads += [self._some(victim, 4096), (other, min(other_size, 4096))]
             reads.append((start, min(size, _MOST_READ_BYTES)))
@@ -61,8 +70,11 @@ class Readers:
     def glance(self, victim: int, bystander: int) -> None:
         """One connection reads some, as long as files are being changed."""
         kind = self._chance.choice(KINDS)
-        if self._chance.random() < 0.02:  # by another, which has nothing open
+        if self._chance.random() < 0.02 and kind in self._open:  # another, which has nothing open
             self._open.pop(kind).close()
+        if self._chance.random() < 0.2:  # replies that don't fit into the socket
+            for each, reads in self.ask_too_much(victim).items():
+                self.collect(each, reads)
         most = self._most_bytes(kind)
         other, other_size = self._checker.spans[bystander]
         reads = [self._some(victim, most) for _ in range(self._chance.randint(1, 6))]
@@ -93,7 +105,6 @@ class Readers:
             while sum(length for _, length in reads) < enough and len(reads) < _MOST_ASKED:
                 reads.append(self._some(victim, self._most_bytes(kind), 0.5))
             self.ask(kind, reads)
-        time.sleep(0.01)  # for the server to fill the sockets; if it did not, less is tried
         return asked
 
     def _kinds(self) -> list[str]:
@@ -117,7 +128,7 @@ class Readers:
 
     def _connection(self, kind: str) -> Connection:
         if kind not in self._open:
-            self._open[kind] = connect(self._served, kind)
+            self._open[kind] = connect(self._served, self._latecomer if kind == _LATE else kind)
         return self._open[kind]
 
     @contextlib.contextmanager

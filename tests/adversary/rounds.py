@@ -28,10 +28,12 @@ from .served import Manner
 from .victim import Victim
 
 SIZES = (12_289, 70_001, 131_072, 200_000, 600_000)
-"""Below and above what is mapped, sent by sendfile and copied in parts; not only whole pages."""
+"""Below and above what is mapped, sent by sendfile, copied in parts; not only whole pages."""
 OPERATIONS_A_ROUND = 6
 BYSTANDERS = 2
-MODES = ("step by step", "half sent", "at once", "built")
+STEP_BY_STEP = "step by step"
+OTHER_MODES = ("half sent", "at once", "built")
+MODES = (STEP_BY_STEP, *OTHER_MODES)
 _NUMBERS_A_ROUND = 20
 
 
@@ -63,14 +65,14 @@ class Setting(NamedTuple):
 
 
 def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, list[Operation]]]:
-    """All operations once, dealt into modes; another pass deals each into another mode."""
+    """All operations step by step, and once more in another mode, which changes with the pass."""
     deck = of(file_system)
     dealt: dict[str, list[Operation]] = {mode: [] for mode in MODES}
     for position, operation in enumerate(deck):
-        mode = MODES[(position + which) % len(MODES)]
-        if mode in {"at once", "built"} and file_system in operation.unpromised_at_once:
-            mode = MODES[0]
-        dealt[mode].append(operation)
+        mode = OTHER_MODES[(position + which) % len(OTHER_MODES)]
+        if mode == "half sent" or file_system not in operation.unpromised_at_once:
+            dealt[mode].append(operation)
+        dealt[STEP_BY_STEP].append(operation)
     found = []
     for mode, operations in dealt.items():
         random.Random(f"{seed}/{file_system}/{which}/{mode}").shuffle(operations)
@@ -97,7 +99,8 @@ def _plan(
     chance = random.Random(f"{seed}/{file_system}/{number}")
     first = number * _NUMBERS_A_ROUND
     victims = range(first, first + len(operations))
-    sizes = {each: chance.choice(SIZES) for each in range(first, victims.stop + BYSTANDERS)}
+    choice = SIZES[2:] if mode == "half sent" else SIZES  # few large reads are enough
+    sizes = {each: chance.choice(choice) for each in range(first, victims.stop + BYSTANDERS)}
     in_lower = frozenset(each for each in sizes if chance.random() < 0.5)
     pairs = list(zip(operations, victims, strict=True))
     before = {victim: operation.effect for operation, victim in pairs}
