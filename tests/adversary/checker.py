@@ -22,6 +22,10 @@ class Checker:
         self.figures = figures
         self.may_fail: set[int] = set()
         """Victims to which something was done for which a read may fail."""
+        self.copied_up: set[int] = set()
+        """Victims that become other files by whatever is done to them."""
+        self.may_cut = False
+        """Whether a connection may end in the middle of a reply."""
         self.spans: dict[int, tuple[int, int]] = {}
         """Where each victim's bytes are on the disk: offset and length."""
         self._context = context
@@ -80,8 +84,11 @@ class Checker:
         )
         return False
 
-    def lost(self, reader: str, error: Exception) -> None:
-        """A connection ended."""
+    def lost(self, reader: str, error: Exception, log: str) -> None:
+        """A connection ended; `log` is what the server had to say."""
+        if self.may_cut and "Traceback" not in log:
+            self.figures.cut += 1
+            return
         self.figures.lost += 1
         self.find(f"{reader}: lost: {error}", set(self._history))
 

@@ -26,6 +26,8 @@ class Figures:
     """Bytes that are not the scan's."""
     lost: int = 0
     """Connections that ended."""
+    cut: int = 0
+    """Connections that ended in the middle of a reply, for a reason that docs/promises.md has."""
     causeless: int = 0
     """Reads that failed though nothing was done to their files."""
     longest_wait_s: float = 0.0
@@ -53,7 +55,7 @@ class Figures:
             f"{self.rounds} rounds, {self.changes.total()} changes of {len(self.changes)} kinds, "
             f"{self.reads} reads of which {self.failed} failed, "
             f"{self.builds} builds of which {self.builds_failed} failed, "
-            f"wrong bytes {self.wrong}, connections lost {self.lost}, "
+            f"wrong bytes {self.wrong}, connections lost {self.lost} (and {self.cut} cut short), "
             f"failed without cause {self.causeless}, "
             f"longest wait of a writer {self.longest_wait_s:.2f} s"
         )

@@ -18,7 +18,8 @@ from tools import run
 
 _MIB = 1 << 20
 _BLOCK = {
-    "ext4": (["mkfs.ext4", "-q", "-F"], 128 * _MIB),
+    # What is so small has small blocks and inodes otherwise, and these note no births.
+    "ext4": (["mkfs.ext4", "-q", "-F", "-b", "4096", "-I", "256"], 128 * _MIB),
     "xfs": (["mkfs.xfs", "-q"], 320 * _MIB),
     "btrfs": (["mkfs.btrfs", "-q"], 256 * _MIB),
     "f2fs": (["mkfs.f2fs", "-q"], 128 * _MIB),

@@ -26,6 +26,9 @@ _LAYERED = frozenset({"overlay", "fuse"})
 _MAPPED_UNSEEN = frozenset({"tmpfs", "fuse"})
 # "On tmpfs, holes that are punched read as zeros before the time says so."
 _PUNCHED_BEFORE = frozenset({"tmpfs"})
+# "A file that was rewritten and is longer now looks like one that grew, and is served: nothing in
+# its status tells the two apart." Nor do births, which FUSE does not tell of.
+_NO_BIRTHS = frozenset({"fuse"})
 _EVERYWHERE = frozenset(
     {"ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuse", "f2fs", "jfs", "bcachefs", "here"}
 )
@@ -44,6 +47,10 @@ class Operation(NamedTuple):
     keeps: bool = False
     whole: bool = False
     """Whether the file must have its length."""
+    unread: bool = False
+    """Whether it matters that nobody has the file open: its number goes to the next one then."""
+    cuts: bool = False
+    """Whether a connection may end for it whose reply is half sent."""
     unpromised: frozenset[str] = _NONE
     """File systems where nothing is promised then."""
     unpromised_at_once: frozenset[str] = _NONE
@@ -53,7 +60,7 @@ class Operation(NamedTuple):
 _IN_PLACE = "is rewritten in place"
 _SHRUNK = "shrinks"
 _REPLACED = "is replaced by rename"
-_TOUCHED = "One that is touched, or whose time of modification was put back, fails"
+_TOUCHED = "time of modification was put back"
 _LABELLED = "A file whose mode or number of links changes keeps its bytes"
 _DROPPED = Effect.DROPS
 _GONE = Effect.DROPS | Effect.ENDS
@@ -82,7 +89,9 @@ OPERATIONS = (
     Operation("write by a bind mount", by_name.write_through_bind, _REWRITES, _IN_PLACE,
               only=_EVERYWHERE - {"here"}),
     Operation("O_WRONLY|O_TRUNC, and write", in_place.empty_and_write, _REWRITES, _IN_PLACE),
-    Operation("O_RDONLY|O_TRUNC", in_place.empty_by_reading, _SHRINKS, _SHRUNK),
+    # "What is read often is sent from a mapping of the file." When its pages vanish in the middle of
+    # a reply, "no error can be told any more: the connection ends".
+    Operation("O_RDONLY|O_TRUNC", in_place.empty_by_reading, _SHRINKS, _SHRUNK, cuts=True),
     Operation("truncate", in_place.shrink, _SHRINKS, _SHRUNK),
     Operation("truncate, and back", in_place.shrink_and_grow, _REWRITES, _IN_PLACE),
     Operation("truncate to more", in_place.grow, Effect.LENGTHENS, "grows", keeps=True),
@@ -113,13 +122,14 @@ OPERATIONS = (
               only=_EVERYWHERE - _NOT_FUSE),
     Operation("rename away, and back", by_name.away_and_back, Effect.NONE, _TOUCHED),
     Operation("unlink", by_name.unlink, _GONE, "is deleted"),
-    Operation("unlink, make anew", by_name.make_anew, _DROPPED | _REWRITES, "is deleted"),
+    Operation("unlink, make anew", by_name.make_anew, _DROPPED | _REWRITES, "is deleted",
+              unread=True),
     Operation("unlink and make anew", by_name.make_anew_at_once, _DROPPED | _REWRITES,
-              "is deleted"),
+              "is deleted", unread=True),
     Operation("unlink and make anew, longer", by_name.make_anew_longer, _DROPPED | _REWRITES,
-              "is deleted"),
+              "is deleted", unread=True, unpromised=_NO_BIRTHS),
     Operation("unlink and make anew, same mtime", by_name.make_anew_same_time,
-              _REWRITES | Effect.PUTS_BACK | _DROPPED, "is deleted"),
+              _REWRITES | Effect.PUTS_BACK | _DROPPED, "is deleted", unread=True),
     Operation("becomes a link", by_name.become_link, _GONE, "becomes a symbolic link"),
     Operation("becomes a fifo", by_name.become_fifo, _GONE, "becomes a fifo"),
     Operation("becomes a socket", by_name.become_socket, _GONE, "becomes a fifo"),

@@ -39,7 +39,8 @@ def play(
         readers = Readers(served, scene.checker, random.Random(plan.seed))
         ends.callback(readers.close)
         for victim in dict.fromkeys(deed.victim for deed in plan.deeds):
-            readers.warm_up(victim, always=plan.mode == "half sent")
+            if victim not in plan.unread:
+                readers.warm_up(victim, always=plan.mode == "half sent")
         bystander = max(plan.sizes)
         if plan.mode == "at once":
             _play_at_once(scene, readers, bystander)
@@ -130,7 +131,11 @@ def _build(scene: Setting, out: Path) -> None:
 
 def _may_fail(checker: Checker, *deeds: Deed) -> None:
     """Reads of these files may fail from now on."""
-    checker.may_fail |= {each.victim for each in deeds if not BY_NAME[each.operation].keeps}
+    for each in deeds:
+        operation = BY_NAME[each.operation]
+        if not operation.keeps or each.victim in checker.copied_up:
+            checker.may_fail.add(each.victim)
+        checker.may_cut |= operation.cuts
 
 
 def _took_step(changer: Changer, checker: Checker) -> bool:

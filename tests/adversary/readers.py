@@ -138,6 +138,6 @@ class Readers:
         except LostError as error:
             if kind in self._open:
                 self._open.pop(kind).close()
-            log = self._served.log
-            lines = log.read_text(errors="replace").splitlines()[-2:] if log.exists() else []
-            self._checker.lost(kind, LostError(f"{error} (log: {' / '.join(lines)})"))
+            log = self._served.log.read_text(errors="replace") if self._served.log.exists() else ""
+            lines = " / ".join(log.splitlines()[-2:])
+            self._checker.lost(kind, LostError(f"{error} (log: {lines})"), log)

@@ -46,6 +46,8 @@ class Plan(NamedTuple):
     sizes: dict[int, int]
     """Of all files by number; those that no deed names are bystanders."""
     in_lower: frozenset[int]
+    unread: frozenset[int]
+    """Victims that nobody has read before something is done to them."""
     manner: Manner
     seed: int
 
@@ -121,7 +123,12 @@ def _plan(
         park_after_s=chance.choice([None, None, 0.03]),
         most_open_files=chance.choice([None, None, None, 3]),
     )
-    return Plan(number, mode, deeds, sizes, in_lower, manner, chance.getrandbits(32))
+    unread = frozenset(
+        victim
+        for operation, victim in zip(operations, victims, strict=True)
+        if mode != "half sent" and (operation.unread or chance.random() < 0.2)
+    )
+    return Plan(number, mode, deeds, sizes, in_lower, unread, manner, chance.getrandbits(32))
 
 
 def _is_possible(operation: Operation, file_system: str, mode: str) -> bool:
@@ -155,6 +162,9 @@ def setting(
             f"--seed {seed} --only {file_system} --round {plan.number} ({plan.mode}; {manner})"
         )
         checker = Checker(image, tree, victims.values(), figures, context)
+        # On overlayfs, a file of the lower layer is copied before it is changed in any way, and
+        # the copy is another file.
+        checker.copied_up = {each.number for each in lower}
         changer = Changer(list(victims.values()))
         try:
             yield Setting(plan, where, victims, tree, image, checker, changer, folder)

@@ -54,7 +54,7 @@ def serving(image: Export, root: Path, folder: Path, manner: Manner) -> Iterator
     )
 
     def work() -> int:
-        logging.basicConfig(filename=log, level=logging.WARNING, force=True)
+        logging.basicConfig(filename=log, level=logging.INFO, force=True)
         if manner.most_open_files is not None:
             host._MOST_OPEN_FILES = manner.most_open_files
         server.serve_forever()
