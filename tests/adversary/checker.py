@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from vfloppy.pieces import Export, HostSlice
 from vfloppy.synth.tree import Tree
@@ -11,6 +14,10 @@ from .connections import Read
 from .contents import TOLD_BYTES, content, first_difference, whose, wrong_bytes
 from .figures import Figures
 from .victim import Victim
+
+_LOG_PATIENCE_S = 1.0
+_LOSS = re.compile(r" lost: | failed: | dropped: ")
+_CUT = "half of a reply had been sent"
 
 
 class Checker:
@@ -30,6 +37,7 @@ class Checker:
         """Where each victim's bytes are on the disk: offset and length."""
         self._context = context
         self._history: dict[int, list[str]] = {}
+        self._losses_told = 0
         self._sizes = {each.number: each.size for each in victims}
         self._versions = dict.fromkeys(self._sizes, 0)
         self.expected = self._expect(image, tree)
@@ -84,13 +92,20 @@ class Checker:
         )
         return False
 
-    def lost(self, reader: str, error: Exception, log: str) -> None:
-        """A connection ended; `log` is what the server had to say."""
-        if self.may_cut and "Traceback" not in log:
+    def lost(self, reader: str, error: Exception, log: Path) -> None:
+        """A connection ended; `log` is where the server says why, a little later perhaps."""
+        deadline = time.monotonic() + _LOG_PATIENCE_S
+        told: list[str] = []
+        while not told and time.monotonic() < deadline:
+            time.sleep(0.01)
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            told = [each for each in lines if _LOSS.search(each)][self._losses_told :]
+        self._losses_told += bool(told)
+        if self.may_cut and told and _CUT in told[0]:
             self.figures.cut += 1
             return
         self.figures.lost += 1
-        self.find(f"{reader}: lost: {error}", set(self._history))
+        self.find(f"{reader}: lost: {error} ({', '.join(told[:1])})", set(self._history))
 
     def find(self, text: str, victims: Collection[int]) -> None:
         """Notes what is not as it should be, and what was done to the files that it is about."""

@@ -89,8 +89,8 @@ OPERATIONS = (
     Operation("write by a bind mount", by_name.write_through_bind, _REWRITES, _IN_PLACE,
               only=_EVERYWHERE - {"here"}),
     Operation("O_WRONLY|O_TRUNC, and write", in_place.empty_and_write, _REWRITES, _IN_PLACE),
-    # "What is read often is sent from a mapping of the file." When its pages vanish in the middle of
-    # a reply, "no error can be told any more: the connection ends".
+    # "What is read often is sent from a mapping of the file." When its pages vanish in the middle
+    # of a reply, "no error can be told any more: the connection ends".
     Operation("O_RDONLY|O_TRUNC", in_place.empty_by_reading, _SHRINKS, _SHRUNK, cuts=True),
     Operation("truncate", in_place.shrink, _SHRINKS, _SHRUNK),
     Operation("truncate, and back", in_place.shrink_and_grow, _REWRITES, _IN_PLACE),

@@ -138,6 +138,4 @@ class Readers:
         except LostError as error:
             if kind in self._open:
                 self._open.pop(kind).close()
-            log = self._served.log.read_text(errors="replace") if self._served.log.exists() else ""
-            lines = " / ".join(log.splitlines()[-2:])
-            self._checker.lost(kind, LostError(f"{error} (log: {lines})"), log)
+            self._checker.lost(kind, error, self._served.log)

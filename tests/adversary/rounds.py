@@ -118,7 +118,7 @@ def _plan(
     deeds = [Deed(each.name, victim, chance.getrandbits(32)) for each, victim in pairs]
     manner = Manner(
         form=chance.choice(["fat", "iso"]),
-        leases=mode == "half sent" or chance.random() < 0.6,
+        leases=mode == "half sent" or (mode != "built" and chance.random() < 0.6),
         sandbox=chance.random() < 0.3,
         park_after_s=chance.choice([None, None, 0.03]),
         most_open_files=chance.choice([None, None, None, 3]),
