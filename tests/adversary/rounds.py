@@ -90,13 +90,13 @@ def plans(file_system: str, seed: int) -> Iterator[tuple[int, Plan]]:
     number = which = 0
     while True:
         for mode, operations in rounds_a_pass(file_system, seed, which):
-            yield which, _plan(file_system, seed, number, mode, operations)
+            yield which, _plan(file_system, seed, which, number, mode, operations)
             number += 1
         which += 1
 
 
 def _plan(
-    file_system: str, seed: int, number: int, mode: str, operations: Sequence[Operation]
+    file_system: str, seed: int, which: int, number: int, mode: str, operations: Sequence[Operation]
 ) -> Plan:
     chance = random.Random(f"{seed}/{file_system}/{number}")
     first = number * _NUMBERS_A_ROUND
@@ -118,7 +118,7 @@ def _plan(
     deeds = [Deed(each.name, victim, chance.getrandbits(32)) for each, victim in pairs]
     manner = Manner(
         form=chance.choice(["fat", "iso"]),
-        leases=mode == "half sent" or (mode != "built" and chance.random() < 0.6),
+        leases=_with_leases(mode, which, chance),
         sandbox=chance.random() < 0.3,
         park_after_s=chance.choice([None, None, 0.03]),
         most_open_files=chance.choice([None, None, None, 3]),
@@ -129,6 +129,13 @@ def _plan(
         if mode != "half sent" and (operation.unread or chance.random() < 0.2)
     )
     return Plan(number, mode, deeds, sizes, in_lower, unread, manner, chance.getrandbits(32))
+
+
+def _with_leases(mode: str, which: int, chance: random.Random) -> bool:
+    """All operations step by step with leases in one pass, without in the next; `build` takes none."""
+    if mode == STEP_BY_STEP:
+        return which % 2 == 0
+    return mode == "half sent" or (mode == "at once" and chance.random() < 0.6)
 
 
 def _is_possible(operation: Operation, file_system: str, mode: str) -> bool:
