@@ -19,7 +19,7 @@ _CLONING = frozenset({"xfs", "btrfs", "bcachefs"})
 _SHIFTING = frozenset({"ext4", "xfs", "overlay", "f2fs"})
 # bindfs passes on no flag of a rename, and no fallocate.
 _NOT_FUSE = frozenset({"fuse"})
-_LAYERED = frozenset({"overlay", "fuse"})
+LAYERED = frozenset({"overlay", "fuse"})
 # "A process that has mapped a file for writing leaves no new time as long as the page is dirty; on
 # tmpfs it leaves none at all. What it writes then is served." FUSE hears of the page when it is
 # written back.
@@ -81,9 +81,9 @@ OPERATIONS = (
     Operation("write by mmap, descriptor closed", in_place.map_closed, _REWRITES, _IN_PLACE,
               whole=True, unpromised=_MAPPED_UNSEEN),
     Operation("write by mmap in a layer", in_place.map_in_layer, _REWRITES, _IN_PLACE,
-              only=_LAYERED, whole=True),
-    Operation("write in a layer", in_place.write_in_layer, _REWRITES, _IN_PLACE, only=_LAYERED),
-    Operation("truncate in a layer", in_place.shrink_in_layer, _SHRINKS, _SHRUNK, only=_LAYERED),
+              only=LAYERED, whole=True),
+    Operation("write in a layer", in_place.write_in_layer, _REWRITES, _IN_PLACE, only=LAYERED),
+    Operation("truncate in a layer", in_place.shrink_in_layer, _SHRINKS, _SHRUNK, only=LAYERED),
     Operation("write, and put mtime back", in_place.write_and_put_back,
               _REWRITES | Effect.PUTS_BACK, _TOUCHED),
     Operation("write by a bind mount", by_name.write_through_bind, _REWRITES, _IN_PLACE,
@@ -150,7 +150,7 @@ OPERATIONS = (
     Operation("mount over the directory", by_name.mount_over_directory, Effect.ENDS, _REPLACED,
               only=_EVERYWHERE - {"here"}),
     Operation("rename over in a layer", by_name.replace_in_layer, Effect.ENDS, _REPLACED,
-              only=_LAYERED),
+              only=LAYERED),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in OPERATIONS}
 

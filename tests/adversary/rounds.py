@@ -22,7 +22,7 @@ from .changer import Changer, Deed
 from .checker import Checker
 from .figures import Figures
 from .filesystems import Place, place, stack
-from .operations import Operation, of
+from .operations import LAYERED, Operation, of
 from .promises import Effect, let_the_clock_tick, may_follow
 from .served import Manner
 from .victim import Victim
@@ -103,8 +103,15 @@ def _plan(
     victims = range(first, first + len(operations))
     choice = SIZES[2:] if mode == "half sent" else SIZES  # few large reads are enough
     sizes = {each: chance.choice(choice) for each in range(first, victims.stop + BYSTANDERS)}
-    in_lower = frozenset(each for each in sizes if chance.random() < 0.5)
     pairs = list(zip(operations, victims, strict=True))
+    # Whoever opens a file of the lower layer for writing has it copied up, and that alone shows.
+    # So, the first time, only what is done to the layer itself is done to one.
+    others = 0.0 if mode == STEP_BY_STEP and which == 0 else 0.2
+    in_lower = frozenset(
+        victim
+        for operation, victim in pairs
+        if chance.random() < (0.5 if operation.only == LAYERED else others)
+    )
     before = {victim: operation.effect for operation, victim in pairs}
     if mode != "built":  # there each deed has files of its own
         more = [each for each in of(file_system) if _is_possible(each, file_system, mode)]
@@ -132,7 +139,7 @@ def _plan(
 
 
 def _with_leases(mode: str, which: int, chance: random.Random) -> bool:
-    """All operations step by step with leases in one pass, without in the next; `build` takes none."""
+    """Step by step with leases in one pass, without in the next; builds take none."""
     if mode == STEP_BY_STEP:
         return which % 2 == 0
     return mode == "half sent" or (mode == "at once" and chance.random() < 0.6)
