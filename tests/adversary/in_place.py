@@ -82,34 +82,36 @@ def clone_range(victim: Victim) -> None:
 
 
 def map_open(victim: Victim) -> Iterator[None]:
-    descriptor = victim.open(os.O_RDWR)
-    yield from _write_mapped(victim, descriptor)
+    yield from _write_mapped(victim, victim.open(os.O_RDWR))
 
 
 def map_closed(victim: Victim) -> Iterator[None]:
     with _opened(victim.path) as descriptor:
-        mapping = mmap.mmap(descriptor, victim.size)
-    yield from _write_mapped(victim, mapping=mapping)
+        steps = _write_mapped(victim, descriptor)
+        next(steps)
+    yield
+    yield from steps
 
 
 def map_in_layer(victim: Victim) -> Iterator[None]:
     with _opened(victim.in_layer()) as descriptor:
-        mapping = mmap.mmap(descriptor, victim.size)
-    yield from _write_mapped(victim, mapping=mapping)
+        steps = _write_mapped(victim, descriptor)
+        next(steps)
+    yield
+    yield from steps
 
 
-def _write_mapped(
-    victim: Victim, descriptor: int | None = None, mapping: mmap.mmap | None = None
-) -> Iterator[None]:
-    """A page's first write after it was clean gives a file its time, and the next ones none."""
-    mapping = mapping or mmap.mmap(descriptor or -1, victim.size)
+def _write_mapped(victim: Victim, descriptor: int) -> Iterator[None]:
+    """Maps it first. A page's first write after it was clean gives the file its time, and the next
+    ones none.
+    """
+    mapping = kernel.Mapping(descriptor, victim.size)
     victim.kept.callback(mapping.close)
     yield
     for _ in range(2):
         offset, length = victim.stretch()
-        mapping[offset : offset + length] = victim.next_bytes()[offset : offset + length]
+        mapping.write(offset, victim.next_bytes()[offset : offset + length])
         yield
-    mapping.flush()
 
 
 def empty_and_write(victim: Victim) -> Iterator[None]:

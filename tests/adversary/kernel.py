@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import mmap
 import os
 import struct
 from pathlib import Path
@@ -16,9 +17,36 @@ _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.mmap.argtypes = [
+    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
+]  # fmt: skip
+_libc.mmap.restype = ctypes.c_void_p
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.renameat2.argtypes = [
     ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 ]  # fmt: skip
+
+
+class Mapping:
+    """A file that is mapped to be written to, and not held open by that: Python's mmap keeps a
+    descriptor of its own. Raises OSError.
+    """
+
+    def __init__(self, descriptor: int, length: int) -> None:
+        kinds = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED
+        address = _libc.mmap(None, length, *kinds, descriptor, 0)
+        _check(address == ctypes.c_void_p(-1).value)
+        self._address: int = address
+        self._length = length
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Whoever writes where the file has ended is killed."""
+        assert offset + len(data) <= self._length
+        ctypes.memmove(self._address + offset, data, len(data))
+
+    def close(self) -> None:
+        """Unmaps it."""
+        _libc.munmap(self._address, self._length)
 
 
 def exchange(first: Path, second: Path) -> None:
