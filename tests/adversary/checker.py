@@ -31,8 +31,8 @@ class Checker:
         """Victims to which something was done for which a read may fail."""
         self.copied_up: set[int] = set()
         """Victims that become other files by whatever is done to them."""
-        self.may_cut = False
-        """Whether a connection may end in the middle of a reply."""
+        self.may_cut: set[int] = set()
+        """Victims for which a connection may end in the middle of a reply."""
         self.spans: dict[int, tuple[int, int]] = {}
         """Where each victim's bytes are on the disk: offset and length."""
         self._context = context
@@ -92,8 +92,8 @@ class Checker:
         )
         return False
 
-    def lost(self, reader: str, error: Exception, log: Path) -> None:
-        """A connection ended; `log` is where the server says why, a little later perhaps."""
+    def lost(self, reader: str, error: Exception, log: Path, victim: int | None) -> None:
+        """A connection ended that read of `victim`; `log` is where the server says why, in time."""
         deadline = time.monotonic() + _LOG_PATIENCE_S
         told: list[str] = []
         while not told and time.monotonic() < deadline:
@@ -101,11 +101,14 @@ class Checker:
             lines = log.read_text(errors="replace").splitlines() if log.exists() else []
             told = [each for each in lines if _LOSS.search(each)][self._losses_told :]
         self._losses_told += bool(told)
-        if self.may_cut and told and _CUT in told[0]:
+        if victim in self.may_cut and told and _CUT in told[0]:
             self.figures.cut += 1
             return
         self.figures.lost += 1
-        self.find(f"{reader}: lost: {error} ({', '.join(told[:1])})", set(self._history))
+        self.find(
+            f"{reader}: lost: {error} ({', '.join(told[:1])})",
+            set() if victim is None else {victim},
+        )
 
     def find(self, text: str, victims: Collection[int]) -> None:
         """Notes what is not as it should be, and what was done to the files that it is about."""

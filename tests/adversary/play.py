@@ -53,7 +53,7 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
     """One deed; between its steps all readers look."""
     changer, checker, plan = scene.changer, scene.checker, scene.plan
     checker.note(deed.operation, deed.victim)
-    readers.begin()
+    readers.begin(deed.victim)
     is_last, act = False, lambda: changer.start(deed)
     while not is_last:
         asked = readers.ask_too_much(deed.victim) if plan.mode == "half sent" else {}
@@ -80,7 +80,7 @@ def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
     scene.changer.start_all(deeds)
     for deed in deeds:
         checker.note(deed.operation, deed.victim)
-        readers.begin()
+        readers.begin(deed.victim)
         is_last = False
         while not is_last:
             readers.glance(deed.victim, bystander)
@@ -135,7 +135,8 @@ def _may_fail(checker: Checker, *deeds: Deed) -> None:
         operation = BY_NAME[each.operation]
         if not operation.keeps or each.victim in checker.copied_up:
             checker.may_fail.add(each.victim)
-        checker.may_cut |= operation.cuts
+        if operation.cuts:
+            checker.may_cut.add(each.victim)
 
 
 def _took_step(changer: Changer, checker: Checker) -> bool:

@@ -28,11 +28,13 @@ class Readers:
         self._chance = chance
         self._open: dict[str, Connection] = {}
         self._latecomer = KINDS[0]
+        self._victim: int | None = None
         for kind in KINDS:
             self._connection(kind)
 
-    def begin(self) -> None:
+    def begin(self, victim: int) -> None:
         """Another deed: whoever comes late comes anew."""
+        self._victim = victim
         self._latecomer = self._chance.choice(KINDS)
         if _LATE in self._open:
             self._open.pop(_LATE).close()
@@ -138,4 +140,4 @@ class Readers:
         except LostError as error:
             if kind in self._open:
                 self._open.pop(kind).close()
-            self._checker.lost(kind, error, self._served.log)
+            self._checker.lost(kind, error, self._served.log, self._victim)

@@ -30,6 +30,7 @@ from .victim import Victim
 SIZES = (12_289, 70_001, 131_072, 200_000, 600_000)
 """Below and above what is mapped, sent by sendfile, copied in parts; not only whole pages."""
 OPERATIONS_A_ROUND = 6
+MORE_AT_ONCE = 10
 BYSTANDERS = 2
 STEP_BY_STEP = "step by step"
 OTHER_MODES = ("half sent", "at once", "built")
@@ -99,6 +100,9 @@ def _plan(
     file_system: str, seed: int, which: int, number: int, mode: str, operations: Sequence[Operation]
 ) -> Plan:
     chance = random.Random(f"{seed}/{file_system}/{number}")
+    if mode == "at once":  # what matters there is over in a moment, and rarely meets a read
+        possible = [each for each in of(file_system) if _is_possible(each, file_system, mode)]
+        operations = [*operations, *chance.choices(possible, k=MORE_AT_ONCE)]
     first = number * _NUMBERS_A_ROUND
     victims = range(first, first + len(operations))
     choice = SIZES[2:] if mode == "half sent" else SIZES  # few large reads are enough
