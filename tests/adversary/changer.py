@@ -1,4 +1,4 @@
-"""The process that changes files: a step when it is told, or all at once as fast as it likes.
+"""The process that changes files: a step when it is told, or a whole deed at its own pace.
 
 It is a process of its own, since a writer may have to wait for a reader who holds a lease, and then
 the reader must be free to go on.
@@ -62,15 +62,15 @@ class Changer:
 
     def start(self, deed: Deed) -> None:
         """Has the first step of a deed made; `done` tells of it."""
-        self._ours.send((False, [deed]))
+        self._ours.send((False, deed))
 
     def go_on(self) -> None:
         """Has the next step made."""
         self._ours.send(None)
 
-    def start_all(self, deeds: Sequence[Deed]) -> None:
-        """Has several deeds made without a word between; `done` tells of each step."""
-        self._ours.send((True, list(deeds)))
+    def start_through(self, deed: Deed) -> None:
+        """Has all steps of a deed made without a word between; `done` tells of each."""
+        self._ours.send((True, deed))
 
     def is_done(self, within_s: float = 0.0) -> bool:
         """Whether there is something to be told."""
@@ -101,7 +101,7 @@ class _Work:
     def __init__(
         self,
         victims: Sequence[Victim],
-        receive: Callable[[], tuple[bool, list[Deed]]],
+        receive: Callable[[], tuple[bool, Deed]],
         send: Callable[[Done], None],
     ) -> None:
         self._victims = {each.number: each for each in victims}
@@ -114,22 +114,21 @@ class _Work:
                 kept.enter_context(victim.kept)
             with contextlib.suppress(EOFError):
                 while True:
-                    at_once, deeds = self._receive()
-                    self._make(deeds, at_once=at_once)
+                    at_once, deed = self._receive()
+                    self._make(deed, at_once=at_once)
 
-    def _make(self, deeds: list[Deed], *, at_once: bool) -> None:
-        for deed in deeds:
-            chance = random.Random(deed.seed)
-            steps = _steps(deed, self._victims[deed.victim])
-            while True:
-                if at_once:
-                    time.sleep(chance.uniform(0, _LONGEST_PAUSE_S))
-                done = self._step(deed, steps)
-                self._send(done)
-                if done.is_last:
-                    break
-                if not at_once:
-                    self._receive()
+    def _make(self, deed: Deed, *, at_once: bool) -> None:
+        chance = random.Random(deed.seed)
+        steps = _steps(deed, self._victims[deed.victim])
+        is_last = False
+        while not is_last:
+            if at_once:
+                time.sleep(chance.uniform(0, _LONGEST_PAUSE_S))
+            done = self._step(deed, steps)
+            self._send(done)
+            is_last = done.is_last
+            if not is_last and not at_once:
+                self._receive()
 
     def _step(self, deed: Deed, steps: Iterator[None]) -> Done:
         started, is_last, trouble = time.monotonic(), False, ""

@@ -20,7 +20,7 @@ from .served import serving
 
 _DRAIN_AFTER_S = 0.2
 _FILL_S = 0.01
-_MOST_CLONED_ELSEWHERE = 0.5
+_BESIDE = 0.5  # so often an image is written on the files' own disk, which may share blocks
 
 
 def play(
@@ -38,9 +38,8 @@ def play(
         served = ends.enter_context(serving(scene.image, scene.place.root, folder, plan.manner))
         readers = Readers(served, scene.checker, random.Random(plan.seed))
         ends.callback(readers.close)
-        for victim in dict.fromkeys(deed.victim for deed in plan.deeds):
-            if victim not in plan.unread:
-                readers.warm_up(victim, always=plan.mode == "half sent")
+        for victim in sorted({deed.victim for deed in plan.deeds} - plan.unread):
+            readers.warm_up(victim, always=plan.mode == "half sent")
         bystander = max(plan.sizes)
         if plan.mode == "at once":
             _play_at_once(scene, readers, bystander)
@@ -74,18 +73,18 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
 
 
 def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
-    """All deeds, while readers read what is about to be changed."""
-    deeds, checker = scene.plan.deeds, scene.checker
-    _may_fail(checker, *deeds)
-    scene.changer.start_all(deeds)
-    for deed in deeds:
+    """All deeds one after the other, while readers read of each what it changes."""
+    changer, checker = scene.changer, scene.checker
+    for deed in scene.plan.deeds:
         checker.note(deed.operation, deed.victim)
+        _may_fail(checker, deed)
         readers.begin(deed.victim)
+        changer.start_through(deed)
         is_last = False
         while not is_last:
             readers.glance(deed.victim, bystander)
-            if scene.changer.is_done():
-                is_last = _took_step(scene.changer, checker)
+            while not is_last and changer.is_done():
+                is_last = _took_step(changer, checker)
         readers.look(deed.victim, bystander)
 
 
@@ -99,11 +98,11 @@ def _play_built(
             deeds=[deed], sizes={each: plan.sizes[each] for each in (deed.victim, max(plan.sizes))}
         )
         with setting(file_system, mount, folder, alone, figures, seed) as scene:
-            beside = scene.place.top.parent if chance.random() < _MOST_CLONED_ELSEWHERE else folder
-            out = beside / "image"
+            is_beside = chance.random() < _BESIDE
+            out = (scene.place.top.parent if is_beside else folder) / "image"
             scene.checker.note(deed.operation, deed.victim)
             _may_fail(scene.checker, deed)
-            scene.changer.start_all([deed])
+            scene.changer.start_through(deed)
             is_last = is_over = False
             while not is_over:
                 is_over = is_last  # one image is begun when all is done
@@ -129,14 +128,13 @@ def _build(scene: Setting, out: Path) -> None:
     checker.check_data(0, out.read_bytes(), checker.expected, "build")
 
 
-def _may_fail(checker: Checker, *deeds: Deed) -> None:
-    """Reads of these files may fail from now on."""
-    for each in deeds:
-        operation = BY_NAME[each.operation]
-        if not operation.keeps or each.victim in checker.copied_up:
-            checker.may_fail.add(each.victim)
-        if operation.cuts:
-            checker.may_cut.add(each.victim)
+def _may_fail(checker: Checker, deed: Deed) -> None:
+    """Note that reads of its victim may fail from now on, if they may."""
+    operation = BY_NAME[deed.operation]
+    if not operation.keeps or deed.victim in checker.copied_up:
+        checker.may_fail.add(deed.victim)
+    if operation.cuts:
+        checker.may_cut.add(deed.victim)
 
 
 def _took_step(changer: Changer, checker: Checker) -> bool:

@@ -30,7 +30,7 @@ class Readers:
         self._latecomer = KINDS[0]
         self._victim: int | None = None
         for kind in KINDS:
-            self._connection(kind)
+            self.ask(kind, [])
 
     def begin(self, victim: int) -> None:
         """Another deed: whoever comes late comes anew."""

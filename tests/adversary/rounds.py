@@ -31,7 +31,6 @@ SIZES = (12_289, 70_001, 131_072, 200_000, 600_000)
 """Below and above what is mapped, sent by sendfile, copied in parts; not only whole pages."""
 OPERATIONS_A_ROUND = 6
 MORE_AT_ONCE = 10
-BYSTANDERS = 2
 STEP_BY_STEP = "step by step"
 OTHER_MODES = ("half sent", "at once", "built")
 MODES = (STEP_BY_STEP, *OTHER_MODES)
@@ -45,7 +44,7 @@ class Plan(NamedTuple):
     mode: str
     deeds: list[Deed]
     sizes: dict[int, int]
-    """Of all files by number; those that no deed names are bystanders."""
+    """Of all files by number; the last one is a bystander, whom no deed names."""
     in_lower: frozenset[int]
     unread: frozenset[int]
     """Victims that nobody has read before something is done to them."""
@@ -106,7 +105,7 @@ def _plan(
     first = number * _NUMBERS_A_ROUND
     victims = range(first, first + len(operations))
     choice = SIZES[2:] if mode == "half sent" else SIZES  # few large reads are enough
-    sizes = {each: chance.choice(choice) for each in range(first, victims.stop + BYSTANDERS)}
+    sizes = {each: chance.choice(choice) for each in range(first, victims.stop + 1)}
     pairs = list(zip(operations, victims, strict=True))
     # Whoever opens a file of the lower layer for writing has it copied up, and that alone shows.
     # So, the first time, only what is done to the layer itself is done to one.

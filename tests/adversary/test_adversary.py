@@ -68,14 +68,14 @@ def played(tmp_path, mode, operation, **manner):
     """The figures of a round that does one thing to one file, beside another that is left alone."""
     figures = Figures()
     plan = Plan(
-        0,
-        mode,
-        [Deed(operation, 0, 1)],
-        {0: 200_000, 1: 70_001},
-        frozenset(),
-        frozenset(),
-        Manner(**manner),
-        1,
+        number=0,
+        mode=mode,
+        deeds=[Deed(operation, victim=0, seed=1)],
+        sizes={0: 200_000, 1: 70_001},
+        in_lower=frozenset(),
+        unread=frozenset(),
+        manner=Manner(**manner),
+        seed=1,
     )
     folder = tmp_path / "out"
     folder.mkdir()
