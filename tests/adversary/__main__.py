@@ -30,7 +30,7 @@ _TOLD_EVERY_S = 60.0
 
 
 def main() -> int:
-    """The command."""
+    """Run the command; return its exit status."""
     options = _options()
     if os.geteuid() != 0:
         print("only root can make and mount file systems", file=sys.stderr)
@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(name: str, work: Path, end: float, options: argparse.Namespace, report: Report) -> None:
-    """Plays rounds on one file system until the time is over."""
+    """Play rounds on one file system until the time is over."""
     folder = work / f"{name}.out"
     folder.mkdir()
     told = time.monotonic()

@@ -18,7 +18,7 @@ def rename_over(victim: Victim) -> None:
 
 
 def rename_over_same_time(victim: Victim) -> None:
-    """As cp -p and rsync do."""
+    """Replace it as cp -p and rsync do."""
     before, other = victim.path.stat(), victim.spare()
     os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
     other.rename(victim.path)
@@ -46,7 +46,7 @@ def unlink(victim: Victim) -> None:
 
 
 def make_anew(victim: Victim) -> Iterator[None]:
-    """On ext4 the new file has the old one's inode number."""
+    """Make another file, which on ext4 has the old one's inode number."""
     victim.path.unlink()
     yield
     victim.path.write_bytes(victim.next_bytes())
@@ -99,7 +99,7 @@ def rename_directory(victim: Victim) -> None:
 
 
 def link_directory(victim: Victim) -> None:
-    """Where its bytes were, by way of a link."""
+    """Leave a link to the directory, which has moved: its bytes are still there."""
     moved = victim.directory.rename(victim.place.spare_name())
     victim.directory.symlink_to(moved)
 
@@ -122,7 +122,7 @@ def link_to_other_directory(victim: Victim) -> None:
 
 
 def get_neighbour(victim: Victim) -> None:
-    """A file that the scan did not see."""
+    """Put a file beside it that the scan did not see."""
     (victim.directory / "neighbour").write_bytes(victim.next_bytes())
 
 
@@ -135,7 +135,7 @@ def bind_over_file(victim: Victim) -> None:
 
 
 def mount_over_directory(victim: Victim) -> Iterator[None]:
-    """Another file system, on which a file of the same name and length is made."""
+    """Mount another file system, and make a file of the same name and length there."""
     output("mount", "-t", "tmpfs", "-o", "size=2m", "none", str(victim.directory))
     victim.kept.callback(output, "umount", "-l", str(victim.directory))
     yield
@@ -143,7 +143,7 @@ def mount_over_directory(victim: Victim) -> Iterator[None]:
 
 
 def write_through_bind(victim: Victim) -> None:
-    """By another path, and another mount of the same file system."""
+    """Write by another path, and another mount of the same file system."""
     target = victim.place.spare_name()
     target.mkdir()
     _bind(victim, victim.directory, target)
@@ -151,14 +151,14 @@ def write_through_bind(victim: Victim) -> None:
 
 
 def replace_in_layer(victim: Victim) -> None:
-    """By rename, behind the back of what is mounted."""
+    """Replace it by rename, behind the back of what is mounted."""
     other = victim.in_layer().with_name("other")
     other.write_bytes(victim.next_bytes())
     other.rename(victim.in_layer())
 
 
 def _other_directory(victim: Victim) -> Path:
-    """One with a file of the same name and length."""
+    """Return a new directory with a file of the same name and length."""
     other = victim.place.spare_name()
     other.mkdir()
     (other / "file").write_bytes(victim.next_bytes())

@@ -36,7 +36,7 @@ class Deed(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What is told after each step. `is_last` of the deed; `waited_s` in system calls at most."""
+    """News of a step: if it was the deed's last, and how long its system calls took in all."""
 
     deed: Deed
     is_last: bool
@@ -61,23 +61,23 @@ class Changer:
         theirs.close()
 
     def start(self, deed: Deed) -> None:
-        """Has the first step of a deed made; `done` tells of it."""
+        """Have the first step of a deed made; `done` tells of it."""
         self._ours.send((False, deed))
 
     def go_on(self) -> None:
-        """Has the next step made."""
+        """Have the next step made."""
         self._ours.send(None)
 
     def start_through(self, deed: Deed) -> None:
-        """Has all steps of a deed made without a word between; `done` tells of each."""
+        """Have all steps of a deed made without a word between; `done` tells of each."""
         self._ours.send((True, deed))
 
     def is_done(self, within_s: float = 0.0) -> bool:
-        """Whether there is something to be told."""
+        """Return True when `done` has something to tell, within so many seconds."""
         return self._ours.poll(within_s)
 
     def done(self) -> Done:
-        """What came of the latest step. Raises TroubleError when it failed or takes for ever."""
+        """Return what came of the next step. Raise TroubleError if it failed or takes for ever."""
         if not self._ours.poll(PATIENCE_S):
             raise TroubleError(f"a change took more than {PATIENCE_S:.0f} s")
         try:
@@ -89,14 +89,14 @@ class Changer:
         return done
 
     def close(self) -> None:
-        """Ends it when it has cleaned up."""
+        """End it when it has cleaned up."""
         with contextlib.suppress(OSError):
             self._ours.close()
         processes.end_all([self.process_id], 5.0, ask=False)
 
 
 class _Work:
-    """What the process does."""
+    """The work of the process: deeds in, news of their steps out."""
 
     def __init__(
         self,

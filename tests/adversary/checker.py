@@ -1,4 +1,4 @@
-"""Holds what readers got against what the scan saw; it knows every byte without asking the host."""
+"""The judge of what readers got: it knows every byte of the scan without asking the host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CUT = "half of a reply had been sent"
 
 
 class Checker:
-    """Of one round. `context` is for its findings: how to have it again."""
+    """The judge of one round. `context` is for its findings: how to have it again."""
 
     def __init__(
         self, image: Export, tree: Tree, victims: Iterable[Victim], figures: Figures, context: str
@@ -34,7 +34,7 @@ class Checker:
         self.may_cut: set[int] = set()
         """Victims for which a connection may end in the middle of a reply."""
         self.spans: dict[int, tuple[int, int]] = {}
-        """Where each victim's bytes are on the disk: offset and length."""
+        """Each victim's place on the disk: offset and length in bytes."""
         self._context = context
         self._history: dict[int, list[str]] = {}
         self._losses_told = 0
@@ -61,15 +61,15 @@ class Checker:
         return b"".join(parts)
 
     def note(self, operation: str, victim: int) -> None:
-        """Something is about to be done to a file."""
+        """Note that something is about to be done to a file."""
         self._history.setdefault(victim, []).append(operation)
 
     def note_version(self, victim: int, version: int) -> None:
-        """So many versions of it there are now."""
+        """Note the latest version of a file."""
         self._versions[victim] = version
 
     def check(self, reads: Sequence[Read], answers: Sequence[bytes | None], reader: str) -> None:
-        """Counts reads, and what is wrong with them."""
+        """Count reads, and all that is wrong with them."""
         self.figures.reads += len(reads)
         for (offset, length), data in zip(reads, answers, strict=True):
             if data is None:
@@ -78,7 +78,7 @@ class Checker:
                 self.check_data(offset, data, self.expected[offset : offset + length], reader)
 
     def check_data(self, offset: int, data: bytes, expected: bytes, reader: str) -> bool:
-        """Whether these bytes are right; counts those that are not."""
+        """Return True if these bytes are right; count those that are not."""
         at = first_difference(data, expected)
         if at is None:
             return True
@@ -93,7 +93,7 @@ class Checker:
         return False
 
     def lost(self, reader: str, error: Exception, log: Path, victim: int | None) -> None:
-        """A connection ended that read of `victim`; `log` is where the server says why, in time."""
+        """Count a connection that ended while it read of `victim`; the server says why in `log`."""
         deadline = time.monotonic() + _LOG_PATIENCE_S
         told: list[str] = []
         while not told and time.monotonic() < deadline:
@@ -111,7 +111,7 @@ class Checker:
         )
 
     def find(self, text: str, victims: Collection[int]) -> None:
-        """Notes what is not as it should be, and what was done to the files that it is about."""
+        """Note something that should not be, and all that was done to the files it is about."""
         done = [name for victim in victims for name in self._history.get(victim, ())]
         operations = " + ".join(done[-3:]) or "nothing"
         self.figures.find(f"{self._context}: {text} [{operations}]", operations)
@@ -125,7 +125,7 @@ class Checker:
         self.find(f"{reader}: a read at {offset} of {length} failed without a cause", touched)
 
     def _victims(self, offset: int, length: int) -> set[int]:
-        """The files of which there are bytes in this part of the disk."""
+        """Return the files of which there are bytes in this part of the disk."""
         return {
             number
             for number, (start, size) in self.spans.items()

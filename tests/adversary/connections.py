@@ -30,17 +30,17 @@ class Connection(Protocol):
     kind: str
 
     def ask(self, reads: Sequence[Read]) -> None:
-        """Sends requests, and receives nothing."""
+        """Send requests, and receive nothing."""
 
     def answers(self) -> list[bytes | None]:
-        """What came of all that was asked, in its order."""
+        """Return the bytes of all that was asked, in its order; None for a read that failed."""
 
     def close(self) -> None:
-        """Leaves."""
+        """Leave."""
 
 
 def connect(served: Served, kind: str) -> Connection:
-    """A new connection, of one of `KINDS`. Raises LostError."""
+    """Return a new connection, of one of `KINDS`. Raise LostError."""
     transport, _, style = kind.partition(", ")
     try:
         if style == "structured":

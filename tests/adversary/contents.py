@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 TOLD_BYTES = 8
-"""So many bytes are enough to tell whose they are."""
+"""A number of bytes that is enough to tell whose they are."""
 
 
 @lru_cache(maxsize=64)
 def content(file: int, version: int, length: int) -> bytes:
-    """The first `length` bytes of a version of a file; a longer one begins with a shorter one."""
+    """Return the first bytes of a version of a file; longer ones begin with shorter ones."""
     return hashlib.shake_128(b"%d/%d" % (file, version)).digest(length)
 
 
 def first_difference(found: bytes, expected: bytes) -> int | None:
-    """The offset of the first byte in which they differ; None where they are the same."""
+    """Return the offset of the first byte in which they differ; None if they are the same."""
     if found == expected:
         return None
     shorter = min(len(found), len(expected))
@@ -35,14 +35,14 @@ def first_difference(found: bytes, expected: bytes) -> int | None:
 
 
 def wrong_bytes(found: bytes, expected: bytes) -> int:
-    """How many bytes differ, or are missing or too many."""
+    """Return the number of bytes that differ, are missing, or are too many."""
     differing = sum(a != b for a, b in zip(found, expected, strict=False))
     return differing + abs(len(found) - len(expected))
 
 
 def whose(data: bytes, sizes: Mapping[int, int], versions: int) -> str:
-    """A few words on where some bytes come from. `sizes` has the lengths of the files by number, of
-    which versions up to `versions` may have been written.
+    """Return a few words on the source of some bytes. `sizes` has the lengths of the files by
+    number, of which versions up to `versions` may have been written.
     """
     wanted = data[:TOLD_BYTES]
     if not wanted.strip(b"\0"):

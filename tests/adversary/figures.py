@@ -1,4 +1,4 @@
-"""What was tried, and what came of it."""
+"""Figures: all that was tried, and all that came of it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MOST_FINDINGS = 40
 
 @dataclass
 class Figures:
-    """Of one file system."""
+    """The figures of one file system."""
 
     changes: Counter[str] = field(default_factory=Counter)
     """By the name of the operation."""
     rounds: int = 0
     reads: int = 0
     failed: int = 0
-    """Reads that failed, and had to or could."""
+    """Reads that failed, and were allowed to."""
     builds: int = 0
     builds_failed: int = 0
     wrong: int = 0
@@ -31,26 +31,26 @@ class Figures:
     causeless: int = 0
     """Reads that failed though nothing was done to their files."""
     longest_wait_s: float = 0.0
-    """Of a step of a change, with what the kernel makes it wait."""
+    """The longest time that a step of a change took."""
     trouble: list[str] = field(default_factory=list)
     """Changes that could not be made, or clients that could not connect."""
     findings: list[str] = field(default_factory=list)
     by_operation: Counter[str] = field(default_factory=Counter)
-    """How many findings followed on each operation."""
+    """The number of findings by the operations that came before."""
 
     def find(self, text: str, operation: str) -> None:
-        """Notes that something is not as it should be, the first times with all particulars."""
+        """Note something that should not be, the first times with all particulars."""
         self.by_operation[operation] += 1
         if len(self.findings) < _MOST_FINDINGS and self.by_operation[operation] <= 3:
             self.findings.append(text)
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was wrong, lost or refused without a cause."""
+        """Return True if nothing was wrong, lost, or refused without a cause."""
         return not (self.wrong or self.lost or self.causeless or self.trouble)
 
     def line(self) -> str:
-        """The figures in one line."""
+        """Return the figures as one line."""
         return (
             f"{self.rounds} rounds, {self.changes.total()} changes of {len(self.changes)} kinds, "
             f"{self.reads} reads of which {self.failed} failed, "
@@ -63,14 +63,14 @@ class Figures:
 
 @dataclass
 class Report:
-    """Of a whole run: figures by file system, and why others were left out."""
+    """The outcome of a run: figures by file system, and why others were left out."""
 
     seed: int
     figures: dict[str, Figures] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return all of it as lines for people."""
         found = [f"seed {self.seed}"]
         found += [f"{name}: {each.line()}" for name, each in self.figures.items()]
         found += [f"{name}: left out: {why}" for name, why in self.left_out.items()]
@@ -92,7 +92,7 @@ class Report:
 
     @classmethod
     def load(cls, path: Path) -> Report:
-        """What `save` wrote."""
+        """Return what `save` wrote."""
         data = json.loads(path.read_text())
         figures = {
             name: Figures(

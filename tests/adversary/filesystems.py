@@ -27,7 +27,7 @@ _BLOCK = {
     "bcachefs": (["bcachefs", "format", "-q"], 256 * _MIB),
 }
 REQUIRED = ("ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuse")
-"""What every kernel of a distribution has; the others are tried where the kernel knows them."""
+"""The ones that every distribution's kernel has; others are tried if the kernel knows them."""
 NAMES = (*REQUIRED, "f2fs", "jfs", "bcachefs")
 TOOLS = ("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "bindfs", "mount", "umount", "unshare")
 _NUMBERS = itertools.count()
@@ -43,7 +43,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a round takes place: `root` is scanned, `spare` is beside it, on the same disk."""
+    """The place of a round: `root` is scanned, `spare` is beside it, on the same disk."""
 
     file_system: str
     top: Path
@@ -59,12 +59,12 @@ class Place:
         return self.top / "spare"
 
     def spare_name(self) -> Path:
-        """A name beside the root that nothing has yet."""
+        """Return a name beside the root that nothing has yet."""
         self.spare.mkdir(exist_ok=True)
         return self.spare / f"{next(_NUMBERS)}"
 
     def start(self, directory: Path, *, in_lower: bool) -> Path:
-        """Where to write what is to be at `directory`: in the layer below, or where it is seen."""
+        """Return the path at which to make `directory`: in the lower layer, or as it is seen."""
         if in_lower and "lower" in self.layers:
             return self.layers["lower"] / directory.relative_to(self.top)
         return directory
@@ -72,9 +72,9 @@ class Place:
 
 @contextlib.contextmanager
 def mounted(name: str, work: Path) -> Iterator[Path]:
-    """An empty file system; for overlay and FUSE the one below, for `here` just a directory.
+    """Mount an empty file system; for overlay and FUSE the one below, for `here` just a directory.
 
-    Raises UnavailableError.
+    Raise UnavailableError.
     """
     mount = work / name
     mount.mkdir()
@@ -102,7 +102,7 @@ def mounted(name: str, work: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def place(name: str, mount: Path, number: int) -> Iterator[Place]:
-    """An empty place for round `number`; it is gone afterwards."""
+    """Make an empty place for round `number`; it is gone afterwards."""
     folder = mount / f"r{number}"
     top = folder / "top"
     top.mkdir(parents=True)
@@ -125,7 +125,7 @@ def place(name: str, mount: Path, number: int) -> Iterator[Place]:
 
 
 def stack(found: Place) -> None:
-    """Lays the layers of overlayfs over each other; what is in the lower one must be there."""
+    """Mount the layers of overlayfs on each other; the lower one must have its files by then."""
     if found.file_system == "overlay":
         folder = found.top.parent
         options = ",".join(
@@ -137,7 +137,7 @@ def stack(found: Place) -> None:
 
 
 def _check_known(name: str) -> None:
-    """Raises UnavailableError for what the kernel does not know, its modules included."""
+    """Raise UnavailableError for what the kernel does not know, its modules included."""
     run("sh", "-c", f"modprobe -q {name} 2>/dev/null")
     lines = Path("/proc/filesystems").read_text().splitlines()
     if name not in {line.split("\t")[-1] for line in lines}:

@@ -31,7 +31,7 @@ def write(victim: Victim, path: Path | None = None) -> None:
 
 
 def write_twice(victim: Victim) -> Iterator[None]:
-    """The second time comes when the first was seen, by whoever has the file open still."""
+    """Write again when the first time has been seen, by the same descriptor."""
     with _opened(victim.path) as descriptor:
         yield
         for _ in range(2):
@@ -48,7 +48,7 @@ def write_direct(victim: Victim) -> None:
 
 
 def splice(victim: Victim) -> None:
-    """From a file through a pipe, by the kernel alone."""
+    """Write from another file through a pipe, by the kernel alone."""
     source, target = os.pipe()
     try:
         with _opened(victim.path) as descriptor, _opened(victim.spare(), os.O_RDONLY) as other:
@@ -102,8 +102,8 @@ def map_in_layer(victim: Victim) -> Iterator[None]:
 
 
 def _write_mapped(victim: Victim, descriptor: int) -> Iterator[None]:
-    """Maps it first. A page's first write after it was clean gives the file its time, and the next
-    ones none.
+    """Map it, then write. A page's first write after it was clean gives the file its time, and the
+    next ones none.
     """
     mapping = kernel.Mapping(descriptor, victim.size)
     victim.kept.callback(mapping.close)
@@ -121,7 +121,7 @@ def empty_and_write(victim: Victim) -> Iterator[None]:
 
 
 def empty_by_reading(victim: Victim) -> None:
-    """Linux truncates for whoever may write, also if it opens for reading; no lease tells."""
+    """Empty it by opening it for reading: who may write may do that."""
     with _opened(victim.path, os.O_RDONLY | os.O_TRUNC):
         pass
 
@@ -131,7 +131,7 @@ def shrink(victim: Victim) -> None:
 
 
 def shrink_and_grow(victim: Victim) -> Iterator[None]:
-    """What is cut off comes back as zeros."""
+    """Cut it, and let the rest come back as zeros."""
     with _opened(victim.path) as descriptor:
         os.ftruncate(descriptor, victim.random.randrange(victim.size))
         yield
@@ -166,7 +166,7 @@ def collapse(victim: Victim) -> None:
 
 
 def insert(victim: Victim) -> None:
-    """Cut to its length in the same step: see the table."""
+    """Insert, and cut to the length in the same step: see the table."""
     with _opened(victim.path) as descriptor:
         kernel.fallocate(descriptor, kernel.INSERT_RANGE, UNIT, UNIT)
         os.ftruncate(descriptor, victim.size)
@@ -190,7 +190,7 @@ def touch(victim: Victim) -> None:
 
 
 def change_mode(victim: Victim) -> None:
-    """To one that it never had: going back and forth looks like a touch."""
+    """Give it a mode that it never had: going back and forth looks like a touch."""
     victim.version += 1
     os.chmod(victim.path, 0o700 | victim.version % 0o77)
 

@@ -40,17 +40,17 @@ class Mapping:
         self._length = length
 
     def write(self, offset: int, data: bytes) -> None:
-        """Whoever writes where the file has ended is killed."""
+        """Write to it. One who writes where the file has ended is killed."""
         assert offset + len(data) <= self._length
         ctypes.memmove(self._address + offset, data, len(data))
 
     def close(self) -> None:
-        """Unmaps it."""
+        """Unmap it."""
         _libc.munmap(self._address, self._length)
 
 
 def exchange(first: Path, second: Path) -> None:
-    """Two names change places at once. Raises OSError."""
+    """Let two names change places at once. Raise OSError."""
     names = os.fsencode(first), os.fsencode(second)
     _check(_libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE))
 
@@ -61,12 +61,12 @@ def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
 
 
 def clone(source: int, target: int) -> None:
-    """All blocks of a file become another's too. Raises OSError."""
+    """Make all blocks of a file another's too. Raise OSError."""
     fcntl.ioctl(target, _FICLONE, source)
 
 
 def clone_range(source: int, position: int, length: int, target: int, offset: int) -> None:
-    """Whole blocks of a file become another's too. Raises OSError."""
+    """Make whole blocks of a file another's too. Raise OSError."""
     fcntl.ioctl(target, _FICLONERANGE, struct.pack("=qQQQ", source, position, length, offset))
 
 

@@ -46,11 +46,11 @@ class Operation(NamedTuple):
     """The file systems that can."""
     keeps: bool = False
     whole: bool = False
-    """Whether the file must have its length."""
+    """True if the file must have its length still."""
     unread: bool = False
-    """Whether it matters that nobody has the file open: its number goes to the next one then."""
+    """True if nobody should have the file open: only then its number goes to the next one."""
     cuts: bool = False
-    """Whether a connection may end for it whose reply is half sent."""
+    """True if a connection may end for it whose reply is half sent."""
     unpromised: frozenset[str] = _NONE
     """File systems where nothing is promised then."""
     unpromised_at_once: frozenset[str] = _NONE
@@ -156,7 +156,7 @@ BY_NAME = {each.name: each for each in OPERATIONS}
 
 
 def of(file_system: str) -> list[Operation]:
-    """What can be done there, and something is promised then."""
+    """Return the operations that can be made there, and of which something is promised."""
     return [
         each
         for each in OPERATIONS

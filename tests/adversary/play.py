@@ -26,7 +26,7 @@ _BESIDE = 0.5  # so often an image is written on the files' own disk, which may 
 def play(
     file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
 ) -> None:
-    """Plays a round. Raises TroubleError."""
+    """Play a round. Raise TroubleError."""
     figures.rounds += 1
     if plan.mode == "built":
         _play_built(file_system, mount, folder, plan, figures, seed)
@@ -49,7 +49,7 @@ def play(
 
 
 def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) -> None:
-    """One deed; between its steps all readers look."""
+    """Make one deed; between its steps all readers look."""
     changer, checker, plan = scene.changer, scene.checker, scene.plan
     checker.note(deed.operation, deed.victim)
     readers.begin(deed.victim)
@@ -73,7 +73,7 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
 
 
 def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
-    """All deeds one after the other, while readers read of each what it changes."""
+    """Make all deeds one after the other, while readers read of each what it changes."""
     changer, checker = scene.changer, scene.checker
     for deed in scene.plan.deeds:
         checker.note(deed.operation, deed.victim)
@@ -91,7 +91,7 @@ def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
 def _play_built(
     file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
 ) -> None:
-    """For each deed an image is written, of files that are made for it, while it is done."""
+    """For each deed write an image of files that are made for it, while it is done."""
     chance = random.Random(plan.seed)
     for deed in plan.deeds:
         alone = plan._replace(
@@ -114,7 +114,7 @@ def _play_built(
 
 
 def _build(scene: Setting, out: Path) -> None:
-    """Writes the image, and holds it against the scan unless that fails."""
+    """Write the image, and hold it against the scan unless that fails."""
     checker = scene.checker
     checker.figures.builds += 1
     try:
@@ -138,7 +138,7 @@ def _may_fail(checker: Checker, deed: Deed) -> None:
 
 
 def _took_step(changer: Changer, checker: Checker) -> bool:
-    """Hears of a step; whether it was the deed's last."""
+    """Hear of a step. Return True if it was the deed's last."""
     done: Done = changer.done()
     checker.note_version(done.deed.victim, done.version)
     figures = checker.figures

@@ -1,4 +1,4 @@
-"""What an operation does to a file, and which of them docs/promises.md says nothing can be told of.
+"""Effects of operations on files, and those that docs/promises.md says can't be told of.
 
 Every exclusion here and in the table of operations names the sentence of "What can't be promised"
 that it stands on; where that sentence goes, the exclusion has to go too.
@@ -11,7 +11,7 @@ import time
 
 
 class Effect(enum.Flag):
-    """What becomes of the file that the scan saw, and of what stands under its name."""
+    """Effects on the file that the scan saw, and on what stands under its name."""
 
     NONE = 0
     REWRITES = enum.auto()
@@ -30,7 +30,7 @@ class Effect(enum.Flag):
 
 
 def may_follow(before: Effect, after: Effect) -> bool:
-    """Whether it may be done to a file to which that was done before, and something be promised."""
+    """Return True if something is promised when one follows on the other."""
     both = before | after
     if Effect.ENDS in before:
         return False
@@ -46,7 +46,7 @@ def may_follow(before: Effect, after: Effect) -> bool:
 
 
 def let_the_clock_tick() -> None:
-    """Waits until what changes now can't have the times of what changed before."""
+    """Wait until what changes now can't have the times of what changed before."""
     # "A change within one tick of the file system's clock after the scan (4 ms on kernels before
     # 6.13) leaves the same times."
     clock = getattr(time, "CLOCK_REALTIME_COARSE", 5)  # what file systems take their times from

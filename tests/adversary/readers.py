@@ -1,4 +1,4 @@
-"""All readers of a round: one connection of each kind, and what they read when."""
+"""The readers of a round: one connection of each kind, and latecomers."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Readers:
             self.ask(kind, [])
 
     def begin(self, victim: int) -> None:
-        """Another deed: whoever comes late comes anew."""
+        """Begin with another deed, for which somebody will come late anew."""
         self._victim = victim
         self._latecomer = self._chance.choice(KINDS)
         if _LATE in self._open:
             self._open.pop(_LATE).close()
 
     def close(self) -> None:
-        """Ends all connections."""
+        """End all connections."""
         for each in self._open.values():
             each.close()
         self._open.clear()
 
     def warm_up(self, victim: int, *, always: bool) -> None:
-        """Some connections read a file beforehand: once, or so often that it is mapped."""
+        """Have some connections read a file: once, or so often that it is mapped."""
         start, size = self._checker.spans[victim]
         for kind in KINDS:
             for _ in range(3 if always else self._chance.choice([0, 1, 3])):
@@ -54,8 +54,8 @@ class Readers:
                 self.read(kind, [(start, size), (start, length), (start, length)])
 
     def look(self, victim: int, bystander: int) -> None:
-        """Every connection reads all of the victim, some of it, and a file that is left alone; so
-        does one that came after the deed's first step, and had nothing open.
+        """Have every connection read all of the victim, some of it, and a file that is left alone;
+        also one that came after the deed's first step, and had nothing open.
         """
         start, size = self._checker.spans[victim]
         other, other_size = self._checker.spans[bystander]
@@ -70,7 +70,7 @@ class Readers:
             self.read(KINDS[0], [(at, self._chance.randrange(1, 70_000))])
 
     def glance(self, victim: int, bystander: int) -> None:
-        """One connection reads some, as long as files are being changed."""
+        """Have one connection read some while the file is being changed."""
         kind = self._chance.choice(KINDS)
         if self._chance.random() < 0.02 and kind in self._open:  # another, which has nothing open
             self._open.pop(kind).close()
@@ -83,24 +83,24 @@ class Readers:
         self.read(kind, [*reads, (other, min(other_size, 4096))])
 
     def read(self, kind: str, reads: list[Read]) -> None:
-        """Reads, and has the checker look at it."""
+        """Read, and have the checker look at it."""
         self.ask(kind, reads)
         self.collect(kind, reads)
 
     def ask(self, kind: str, reads: list[Read]) -> None:
-        """Sends reads whose answers are to be collected later."""
+        """Send reads whose answers are to be collected later."""
         with self._noting_loss(kind):
             self._connection(kind).ask(reads)
 
     def collect(self, kind: str, reads: list[Read]) -> None:
-        """Receives and checks what was asked."""
+        """Receive and check what was asked."""
         if kind in self._open:
             with self._noting_loss(kind):
                 answers = self._open[kind].answers()
                 self._checker.check(reads, answers, kind)
 
     def ask_too_much(self, victim: int) -> dict[str, list[Read]]:
-        """Structured connections ask for more than sockets hold, and leave it there; what."""
+        """Ask for more than sockets hold, and leave it there. Return the reads by connection."""
         asked: dict[str, list[Read]] = {}
         for kind, enough in _HALF_SENT_BYTES.items():
             reads = asked[kind] = []
@@ -115,7 +115,7 @@ class Readers:
         return kinds
 
     def _some(self, victim: int, most: int, least: float = 0.0) -> Read:
-        """Some of a file: no more than `most` bytes, and no less than a part of that."""
+        """Return a read of some of a file: at most `most` bytes, and at least that part of it."""
         start, size = self._checker.spans[victim]
         most = min(size, most)
         length = self._chance.randint(1 + int(least * (most - 1)), most)
@@ -123,7 +123,7 @@ class Readers:
 
     @staticmethod
     def _most_bytes(kind: str) -> int:
-        """How much may be read at once while files are changed, or before they are."""
+        """Return the most bytes of a read that is under way while files are changed."""
         # "Bytes handed to a Unix socket by sendfile are the file's own until the client has
         # received them: a write in that moment can't be seen."
         return SENDFILE_MIN_BYTES - 1 if kind == "unix, structured" else _MOST_READ_BYTES

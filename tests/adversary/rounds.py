@@ -1,4 +1,4 @@
-"""Rounds: what is done to which files, and how the disk is served meanwhile."""
+"""Rounds: deeds and the files they are done to, and the manner in which the disk is served."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _NUMBERS_A_ROUND = 20
 
 
 class Plan(NamedTuple):
-    """What a round does. It follows from file system, seed and number alone."""
+    """The plan of a round, which follows from file system, seed and number alone."""
 
     number: int
     mode: str
     deeds: list[Deed]
     sizes: dict[int, int]
-    """Of all files by number; the last one is a bystander, whom no deed names."""
+    """The length of each file by number; the last one is a bystander, whom no deed names."""
     in_lower: frozenset[int]
     unread: frozenset[int]
     """Victims that nobody has read before something is done to them."""
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a round has to work with."""
+    """All that a round has to work with."""
 
     plan: Plan
     place: Place
@@ -67,7 +67,7 @@ class Setting(NamedTuple):
 
 
 def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, list[Operation]]]:
-    """All operations step by step, and once more in another mode, which changes with the pass."""
+    """Deal all operations step by step, and once more in a mode that changes with the pass."""
     deck = of(file_system)
     dealt: dict[str, list[Operation]] = {mode: [] for mode in MODES}
     for position, operation in enumerate(deck):
@@ -86,7 +86,7 @@ def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, li
 
 
 def plans(file_system: str, seed: int) -> Iterator[tuple[int, Plan]]:
-    """All rounds, for ever, each with the number of its pass."""
+    """Yield all rounds, for ever, each with the number of its pass."""
     number = which = 0
     while True:
         for mode, operations in rounds_a_pass(file_system, seed, which):
@@ -142,7 +142,7 @@ def _plan(
 
 
 def _with_leases(mode: str, which: int, chance: random.Random) -> bool:
-    """Step by step with leases in one pass, without in the next; builds take none."""
+    """Return True for leases: step by step in every other pass, and never in builds."""
     if mode == STEP_BY_STEP:
         return which % 2 == 0
     return mode == "half sent" or (mode == "at once" and chance.random() < 0.6)
@@ -156,7 +156,7 @@ def _is_possible(operation: Operation, file_system: str, mode: str) -> bool:
 def setting(
     file_system: str, mount: Path, folder: Path, plan: Plan, figures: Figures, seed: int
 ) -> Iterator[Setting]:
-    """Files that were made and scanned, and a process that is ready to change them."""
+    """Make files, scan them, and start a process that is ready to change them."""
     with place(file_system, mount, plan.number) as where:
         victims = {
             number: Victim(number, size, where, number in plan.in_lower)
@@ -191,7 +191,7 @@ def setting(
 
 
 def _disk_of(tree: Tree, form: str, files: ScannedFiles) -> Image:
-    """`form` is fat or iso; a FAT12 is no longer than it must be."""
+    """Return a disk of the tree; `form` is fat or iso. A FAT12 is no longer than it must be."""
     if form == "fat":
         return fat_disk(fat_plan(tree, FatOptions(fat_bits=12)), tree, files)
     return iso_disk(iso_plan(tree), tree, files)

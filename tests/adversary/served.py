@@ -14,18 +14,18 @@ from vfloppy.synth import host
 
 
 class Manner(NamedTuple):
-    """How a disk is served."""
+    """The manner in which a disk is served."""
 
     form: str = "fat"
     leases: bool = True
     sandbox: bool = False
     park_after_s: float | None = None
     most_open_files: int | None = None
-    """So few that files are closed for each other."""
+    """A number so low that files are closed for each other; None: as usual."""
 
 
 class Served(NamedTuple):
-    """Where clients find it."""
+    """The addresses at which clients find it."""
 
     unix: str
     host: str
@@ -33,7 +33,7 @@ class Served(NamedTuple):
     log: Path
 
     def uri(self, kind: str) -> str:
-        """For the plain client; `kind` is unix or tcp."""
+        """Return a URI for the plain client; `kind` is unix or tcp."""
         return (
             f"nbd+unix:///?socket={self.unix}"
             if kind == "unix"
@@ -43,7 +43,7 @@ class Served(NamedTuple):
 
 @contextlib.contextmanager
 def serving(image: Export, root: Path, folder: Path, manner: Manner) -> Iterator[Served]:
-    """Serves until the block ends. `folder` is for the socket and the log."""
+    """Serve until the block ends. `folder` is for the socket and the log."""
     socket, log = folder / "socket", folder / "log"
     listeners = [listen_unix(socket), listen_tcp("127.0.0.1", 0)]
     server = Server(

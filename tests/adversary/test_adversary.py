@@ -65,7 +65,7 @@ def _number(value):
 
 
 def played(tmp_path, mode, operation, **manner):
-    """The figures of a round that does one thing to one file, beside another that is left alone."""
+    """Return the figures of a round that does one thing to one file, and nothing to another."""
     figures = Figures()
     plan = Plan(
         number=0,
@@ -173,7 +173,7 @@ def test_the_table_and_the_document_speak_of_the_same_promises():
 
 
 def test_every_exclusion_stands_on_a_sentence_of_the_document():
-    """Where the sentence goes, the exclusion has to go."""
+    """If the sentence goes, the exclusion has to go."""
     text = _plain((ROOT / "docs" / "promises.md").read_text())
     quoted = []
     for path in Path(__file__).parent.glob("*.py"):
