@@ -74,7 +74,7 @@ class Readers:
         kind = self._chance.choice(KINDS)
         if self._chance.random() < 0.02 and kind in self._open:  # another, which has nothing open
             self._open.pop(kind).close()
-        if self._chance.random() < 0.2:  # replies that don't fit into the socket
+        if self._chance.random() < 0.4:  # replies that don't fit into the socket
             for each, reads in self.ask_too_much(victim).items():
                 self.collect(each, reads)
         most = self._most_bytes(kind)
