@@ -72,7 +72,7 @@ def rounds_a_pass(file_system: str, seed: int, which: int) -> list[tuple[str, li
     dealt: dict[str, list[Operation]] = {mode: [] for mode in MODES}
     for position, operation in enumerate(deck):
         mode = OTHER_MODES[(position + which) % len(OTHER_MODES)]
-        if mode == "half sent" or file_system not in operation.unpromised_at_once:
+        if _is_possible(operation, file_system, mode):
             dealt[mode].append(operation)
         dealt[STEP_BY_STEP].append(operation)
     found = []
@@ -149,7 +149,7 @@ def _with_leases(mode: str, which: int, chance: random.Random) -> bool:
 
 
 def _is_possible(operation: Operation, file_system: str, mode: str) -> bool:
-    return mode != "at once" or file_system not in operation.unpromised_at_once
+    return mode == STEP_BY_STEP or file_system not in operation.unpromised_at_once
 
 
 @contextlib.contextmanager
