@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -35,16 +36,22 @@ def main() -> int:
     if os.geteuid() != 0:
         print("only root can make and mount file systems", file=sys.stderr)
         return 2
+    if shutil.which("unshare") is None:
+        print("unshare is not installed: on Debian, apt-get install util-linux", file=sys.stderr)
+        return 2
     if not options.inside:  # what is mounted is nobody else's, and goes with the last process
         command = [sys.executable, "-m", __spec__.parent, "--inside", *sys.argv[1:]]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", "--", *command])
     report = Report(options.seed)
     names = options.only or NAMES
     end = time.monotonic() + options.seconds
-    with tempfile.TemporaryDirectory(prefix="adversary-") as work:
-        for place, name in enumerate(names):
-            share = (end - time.monotonic()) / (len(names) - place)
-            _run(name, Path(work), time.monotonic() + share, options, report)
+    try:
+        with tempfile.TemporaryDirectory(prefix="adversary-") as work:
+            for place, name in enumerate(names):
+                share = (end - time.monotonic()) / (len(names) - place)
+                _run(name, Path(work), time.monotonic() + share, options, report)
+    except KeyboardInterrupt:
+        print("interrupted; so far:", file=sys.stderr)
     print("\n".join(report.lines()))
     if options.report:
         report.save(Path(options.report))
