@@ -14,8 +14,9 @@ from .changer import Changer, Deed, Done
 from .checker import Checker
 from .figures import Figures
 from .operations import BY_NAME
+from .promises import Effect
 from .readers import Readers
-from .rounds import Plan, Setting, setting
+from .rounds import STEP_BY_STEP, Plan, Setting, setting
 from .served import serving
 
 _DRAIN_AFTER_S = 0.2
@@ -58,7 +59,7 @@ def _play_steps(scene: Setting, readers: Readers, deed: Deed, bystander: int) ->
         asked = readers.ask_too_much(deed.victim) if plan.mode == "half sent" else {}
         if asked:
             time.sleep(_FILL_S)  # for the server to fill the sockets; else a little less is tried
-        _may_fail(checker, deed)
+        _may_fail(checker, deed, plan.mode)
         act()
         # Who came just before a reply began to wait for us, waits for us: docs/promises.md, "A
         # writer that comes in the microseconds before ..."
@@ -77,7 +78,7 @@ def _play_at_once(scene: Setting, readers: Readers, bystander: int) -> None:
     changer, checker = scene.changer, scene.checker
     for deed in scene.plan.deeds:
         checker.note(deed.operation, deed.victim)
-        _may_fail(checker, deed)
+        _may_fail(checker, deed, scene.plan.mode)
         readers.begin(deed.victim)
         changer.start_through(deed)
         is_last = False
@@ -101,7 +102,7 @@ def _play_built(
             is_beside = chance.random() < _BESIDE
             out = (scene.place.top.parent if is_beside else folder) / "image"
             scene.checker.note(deed.operation, deed.victim)
-            _may_fail(scene.checker, deed)
+            _may_fail(scene.checker, deed, plan.mode)
             scene.changer.start_through(deed)
             is_last = is_over = False
             while not is_over:
@@ -128,10 +129,13 @@ def _build(scene: Setting, out: Path) -> None:
     checker.check_data(0, out.read_bytes(), checker.expected, "build")
 
 
-def _may_fail(checker: Checker, deed: Deed) -> None:
+def _may_fail(checker: Checker, deed: Deed, mode: str) -> None:
     """Note that reads of its victim may fail from now on, if they may."""
     operation = BY_NAME[deed.operation]
-    if not operation.keeps or deed.victim in checker.copied_up:
+    # "A file that is growing has its new time of modification a moment before its new length: a
+    # read in that moment fails."
+    is_growing = mode != STEP_BY_STEP and Effect.LENGTHENS in operation.effect
+    if not operation.keeps or is_growing or deed.victim in checker.copied_up:
         checker.may_fail.add(deed.victim)
     if operation.cuts:
         checker.may_cut.add(deed.victim)
