@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-FIO_SECONDS = 3
+FIO_SECONDS: float = 3
+FIO_RAMP_SECONDS: float = 1
 START_SECONDS = 600
 METADATA_BYTES = 90_000_000 >> 18 << 18
 
@@ -137,14 +138,27 @@ def peak_mb(process: int) -> float:
 
 def metadata(server: str, directory: Path) -> float:
     """MB a second of the first 90 MB of a disk, by one connection with one read in flight."""
-    with serving(server, directory) as running, socket.socket(socket.AF_UNIX) as client:
+    with serving(server, directory) as running:
+        return read_front(running, METADATA_BYTES)
+
+
+def read_front(running: Running, size: int, length: int = 256 << 10) -> float:
+    """MB a second of the start of a disk, by a new connection with one read in flight."""
+    with socket.socket(socket.AF_UNIX) as client:
         client.connect(running.path)
         converse(client)
-        started, length = time.perf_counter(), 256 << 10
-        for offset in range(0, METADATA_BYTES, length):
+        started = time.perf_counter()
+        for offset in range(0, size, length):
             client.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 1, offset, length))
             _receive(client, 16 + length)
-        return METADATA_BYTES / (time.perf_counter() - started) / 1e6
+        return size / (time.perf_counter() - started) / 1e6
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has at the moment."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
 
 
 def build(builder: str, directory: Path) -> float:
@@ -176,8 +190,8 @@ def random_reads(running: Running, block: str, depth: int, jobs: int) -> float:
             f"--numjobs={jobs}",
             "--group_reporting",
             "--time_based",
-            f"--runtime={FIO_SECONDS}",
-            "--ramp_time=1",
+            f"--runtime={int(FIO_SECONDS * 1000)}ms",
+            f"--ramp_time={int(FIO_RAMP_SECONDS * 1000)}ms",
             "--output-format=json",
         ],
         capture_output=True,

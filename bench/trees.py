@@ -50,9 +50,9 @@ def directories(root: Path) -> None:
             (folder / name).touch()
 
 
-def million_files(root: Path) -> None:
-    """1,000,000 empty files in 1,000 directories."""
-    for directory in range(1000):
+def million_files(root: Path, directories: int = 1000) -> None:
+    """1,000 empty files in each directory; usually 1,000,000 in all."""
+    for directory in range(directories):
         folder = root / f"directory-{directory:04}"
         folder.mkdir()
         for number in range(1000):
