@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from tools import ENVIRONMENT, VFLOPPY, missing_dependency, output, run, vfloppy
 
 AS_ROOT = os.geteuid() == 0
@@ -177,7 +178,7 @@ def test_build_writes_a_sparse_file(tree, tmp_path):
 def test_build_to_standard_output_is_the_same_bytes(tree, tmp_path):
     vfloppy("build", "-q", "--floppy", "1.44M", tree, tmp_path / "out.img")
     done = vfloppy("build", "-q", "--floppy", "1.44M", tree, "-")
-    assert done.stdout == (tmp_path / "out.img").read_bytes()
+    assert_same(done.stdout, (tmp_path / "out.img").read_bytes())
 
 
 def test_out_inside_the_directory_does_not_swallow_itself(tree):
@@ -186,7 +187,7 @@ def test_out_inside_the_directory_does_not_swallow_itself(tree):
     first = image.read_bytes()
     assert b"OUT     IMG" not in first
     vfloppy("build", "-q", tree, image)
-    assert image.read_bytes() == first
+    assert_same(image.read_bytes(), first)
 
 
 def test_build_follows_a_link_that_is_out_and_keeps_its_mode(tree, tmp_path):
@@ -215,7 +216,7 @@ def nothing_half_made(folder: Path, old: bytes | None) -> None:
         assert names == []
     else:
         assert names == ["out.img"]
-        assert (folder / "out.img").read_bytes() == old
+        assert_same((folder / "out.img").read_bytes(), old)
 
 
 @pytest.mark.parametrize("old", [None, b"the old image"])
@@ -491,7 +492,7 @@ def test_source_date_epoch_limits_times(tree, tmp_path):
         )  # fmt: skip
         assert done.returncode == 0
         images.append((tmp_path / "out.img").read_bytes())
-    assert images[0] == images[1]
+    assert_same(images[0], images[1])
     done = vfloppy("map", tree, env=ENVIRONMENT | {"SOURCE_DATE_EPOCH": "soon"})
     failure(done, 2)
 
@@ -505,7 +506,8 @@ def test_local_time(tree, tmp_path):
             env=ENVIRONMENT | {"TZ": zone},
         )  # fmt: skip
         images.append((tmp_path / "out.img").read_bytes())
-    assert images[0] == images[2] != images[1]
+    assert_same(images[0], images[2])
+    assert images[0] != images[1]
 
 
 def test_boot_code_comes_from_files_and_parameters_do_not(tree, tmp_path):

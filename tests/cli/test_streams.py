@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from tools import ENVIRONMENT, VFLOPPY, run, vfloppy
 from vfloppy.cli.logs import _Patient
 
@@ -38,7 +39,7 @@ def test_a_build_without_any_stream_writes_its_image_and_nothing_into_it(tree, t
     for name, streams in (("with", ""), ("without", "<&- >&- 2>&-")):
         done = shell(streams, "build", "--floppy", "1.44M", tree, tmp_path / name)
         assert done.returncode == 0
-    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes()
+    assert_same((tmp_path / "with").read_bytes(), (tmp_path / "without").read_bytes())
 
 
 def test_a_build_to_a_closed_standard_output_is_one_line(tree):
@@ -169,7 +170,7 @@ def test_quiet_is_silent(tree, tmp_path):
     assert vfloppy("build", tree, tmp_path / "1").stderr.count(b"\n") == 3
     done = vfloppy("build", "--quiet", tree, tmp_path / "2")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    assert_same((tmp_path / "1").read_bytes(), (tmp_path / "2").read_bytes())
 
 
 def test_standard_output_that_is_a_terminal_gets_no_image(tree):

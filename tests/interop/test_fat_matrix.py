@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from readers import (
     device,
     fsck,
@@ -124,12 +125,12 @@ def test_fsck_has_no_complaint(built, options, tmp_path):
 def test_mtools_copies_everything_out(built, tree, options, tmp_path):
     need_tool("mcopy")
     found = mtools_tree(built[options], offset_of(options), tmp_path / "out")
-    assert found == host_tree(tree)
+    assert_same(found, host_tree(tree))
 
 
 @names
 def test_pyfatfs_reads_everything(built, tree, options):
-    assert pyfatfs_tree(built[options], offset_of(options)) == host_tree(tree)
+    assert_same(pyfatfs_tree(built[options], offset_of(options)), host_tree(tree))
 
 
 @names
@@ -139,7 +140,7 @@ def test_7_zip_extracts_everything_with_its_times(built, tree, options, tmp_path
     length = size_without_backup(image, options)
     volume = volume_of(image, tmp_path / "volume", offset_of(options), length)
     found = seven_zip_tree(volume, "FAT", tmp_path / "out")
-    assert found == host_tree(tree)
+    assert_same(found, host_tree(tree))
     assert {(tmp_path / "out" / path).stat().st_mtime for path in found} == {1_700_000_000}
 
 
@@ -166,8 +167,8 @@ def test_u_boot_lists_and_loads_everything(built, tree):
                 for name, size in listed(found[f"fatls scsi {at}:{part} /{folder}"]).items()
                 if name not in {".", ".."}
             }
-            assert paths == {path: None if data is None else len(data)
-                             for path, data in expected.items()}, options  # fmt: skip
+            assert_same(paths, {path: None if data is None else len(data)
+                             for path, data in expected.items()}, options)  # fmt: skip
             loaded = {path: checksum(found[loading(at, part, path)]) for path in files}
             assert loaded == files, options
 
@@ -235,7 +236,7 @@ def test_linux_mounts_them_all(built, tree, tmp_path):
     guestfish([str(built[options]) for options in chosen], *script)
     expected = host_tree(tree)
     for number, options in enumerate(chosen):
-        assert tar_tree(tmp_path / f"{number}.tar") == expected, options
+        assert_same(tar_tree(tmp_path / f"{number}.tar"), expected, options)
 
 
 def test_exact_sizes_are_exact(built):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from compare import assert_same
 from tools import newer, output, vfloppy
 from trees import settle_times, sizes, sparse
 
@@ -95,7 +96,7 @@ def test_maps_agree(disk):
     by_nbdinfo, end = decoder.raw_decode(text)
     by_qemu, _ = decoder.raw_decode(text[end:].lstrip())
     found = [(row["offset"], row["length"], row["type"] == 0) for row in by_nbdinfo]
-    assert found == [(row["start"], row["length"], row["data"]) for row in by_qemu]
+    assert_same(found, [(row["start"], row["length"], row["data"]) for row in by_qemu])
     assert sum(length for _, length, data in found if not data) > 90 * MIB
     for context in OWN_CONTEXTS[1:]:
         rows = json.loads(disk.captive(f'{nbdinfo} --map={context} --json "$uri"'))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from readers import (
     device,
     fsck,
@@ -23,14 +24,13 @@ from readers import (
     volume_of,
 )
 from tools import need_tool, output, run
-from trees import MADE, real_trees
+from trees import ALL_OF_PYTHON, MADE, real_trees
 
 MIB = 1 << 20
 SECTOR = 2048  # where the partition starts
 
 TREES = [*real_trees(), *MADE, "changed_long_names", "dates"]
-# Some 50,000 files, for the readers that are quick.
-ALL_OF_PYTHON = "python with all that is installed"
+# ALL_OF_PYTHON is for the readers that are quick.
 # Gigabytes of zeros: the readers that go through every byte get the other trees.
 READ_WHOLE = [name for name in TREES if name != "sparse"]
 # The Sleuth Kit cuts names of 255 bytes.
@@ -80,9 +80,9 @@ def test_mtools_copies_every_name_and_byte(made, name, tmp_path):
     expected = made(name).expected
     found = mtools_tree(made(name).image, MIB, tmp_path / "out")
     shown = {path: data for path, data in expected.items() if max(path) <= "\uffff"}
-    assert {path: data for path, data in found.items() if path in shown} == shown
+    assert_same({path: data for path, data in found.items() if path in shown}, shown)
     others = [path.translate(_AstralAsUnderscores()) for path in expected.keys() - shown.keys()]
-    assert sorted(found.keys() - shown.keys()) == sorted(others)
+    assert_same(sorted(found.keys() - shown.keys()), sorted(others))
 
 
 class _AstralAsUnderscores(dict[int, str]):
@@ -92,7 +92,7 @@ class _AstralAsUnderscores(dict[int, str]):
 
 @pytest.mark.parametrize("name", READ_WHOLE)
 def test_pyfatfs_reads_every_name_and_byte(made, name):
-    assert pyfatfs_tree(made(name).image, MIB) == made(name).expected
+    assert_same(pyfatfs_tree(made(name).image, MIB), made(name).expected)
 
 
 @pytest.mark.parametrize("name", [name for name in IN_MTOOLS if name in MADE or name == "dates"])
@@ -100,8 +100,8 @@ def test_7_zip_extracts_every_name_byte_and_time(made, name, tmp_path):
     need_tool("7zz")
     disk = made(name)
     found = seven_zip_tree(volume_of(disk.image, tmp_path / "volume", MIB), "FAT", tmp_path / "out")
-    assert found == disk.expected
-    assert {path: (tmp_path / "out" / path).stat().st_mtime for path in found} == disk.times
+    assert_same(found, disk.expected)
+    assert_same({path: (tmp_path / "out" / path).stat().st_mtime for path in found}, disk.times)
 
 
 @pytest.mark.parametrize("name", [*IN_SLEUTHKIT, ALL_OF_PYTHON])
@@ -111,11 +111,11 @@ def test_the_sleuth_kit_lists_every_name_size_and_time(made, name):
     listing = sleuthkit_listing(disk.image, SECTOR)
     files = {path: host for path, host in disk.origins.items() if host.is_file()}
     sizes = {path: each.size for path, each in listing.items() if each.size is not None}
-    assert sizes == {path: host.stat().st_size for path, host in files.items()}
-    assert listing.keys() == disk.origins.keys()
+    assert_same(sizes, {path: host.stat().st_size for path, host in files.items()})
+    assert_same(listing.keys(), disk.origins.keys())
     # It knows no year after 2037.
     times = {path: time for path, time in disk.times.items() if time < 1 << 31}
-    assert {path: each.mtime for path, each in listing.items() if path in times} == times
+    assert_same({path: each.mtime for path, each in listing.items() if path in times}, times)
 
 
 @pytest.mark.parametrize("name", WITH_BYTES)
@@ -124,7 +124,7 @@ def test_the_sleuth_kit_recovers_every_byte(made, name, tmp_path):
     need_tool("tsk_recover")
     files = {path: data for path, data in made(name).expected.items() if data}
     assert files
-    assert sleuthkit_files(made(name).image, SECTOR, tmp_path / "out") == files
+    assert_same(sleuthkit_files(made(name).image, SECTOR, tmp_path / "out"), files)
 
 
 @pytest.mark.parametrize(
@@ -163,24 +163,25 @@ def mounted(made, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", IN_LINUX)
 def test_linux_reads_every_name_byte_and_time(made, mounted, name):
-    assert tar_tree(mounted / f"{name}.tar") == made(name).expected
-    assert tar_times(mounted / f"{name}.tar") == made(name).times
+    assert_same(tar_tree(mounted / f"{name}.tar"), made(name).expected)
+    assert_same(tar_times(mounted / f"{name}.tar"), made(name).times)
 
 
 def test_linux_lists_a_directory_of_many_files(made, mounted):
-    assert set((mounted / "names").read_text().splitlines()) == set(made("many_files").expected)
+    assert_same(set((mounted / "names").read_text().splitlines()), set(made("many_files").expected))
     assert (mounted / "last").read_bytes() == b"19999"
 
 
 def test_linux_finds_the_data_in_a_sparse_file(mounted):
-    assert (mounted / "islands").read_bytes() == bytes(123) + b"here!" + bytes(4096 - 128)
+    assert_same((mounted / "islands").read_bytes(), bytes(123) + b"here!" + bytes(4096 - 128))
 
 
 @pytest.mark.parametrize("name", [*TREES, ALL_OF_PYTHON])
 def test_what_is_left_out_is_listed(made, name):
     disk = made(name)
-    assert sorted(each["path"] for each in disk.report["skipped"]) == sorted(
-        host_paths(disk.directory)[1]
+    assert_same(
+        sorted(each["path"] for each in disk.report["skipped"]),
+        sorted(host_paths(disk.directory)[1]),
     )
 
 
@@ -212,7 +213,7 @@ def test_a_flipped_byte_is_noticed(made, tmp_path):
     assert pyfatfs_tree(damaged, MIB) != disk.expected
     assert sleuthkit_files(damaged, SECTOR, tmp_path / "sleuthkit") != disk.expected
     assert not grub_reads(damaged, ",msdos1", "1000003.bin", host)
-    assert sleuthkit_listing(damaged, SECTOR) == sleuthkit_listing(disk.image, SECTOR)
+    assert_same(sleuthkit_listing(damaged, SECTOR), sleuthkit_listing(disk.image, SECTOR))
     flip(data.index(b"1000003 BIN") + 22)  # its time
     assert sleuthkit_listing(damaged, SECTOR) != sleuthkit_listing(disk.image, SECTOR)
     fsck(volume_of(damaged, tmp_path / "volume", MIB))

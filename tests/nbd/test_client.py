@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from compare import assert_same
 from tools import need_tool, output
 from vfloppy.nbd import listen_tcp, listen_unix
 from vfloppy.nbd.client import Client, ExportFile, is_uri
@@ -31,7 +32,7 @@ def uri(request, serve, tmp_path):
 def test_what_is_read_is_what_is_there(uri):
     with Client(uri) as client:
         assert client.size == len(DATA)
-        assert client.read(17, 100_000) == DATA[17:100_017]
+        assert_same(client.read(17, 100_000), DATA[17:100_017])
         lengths = {}
         for number in range(16):
             lengths[number] = 1000 * number + 1
@@ -45,7 +46,7 @@ def test_an_export_is_a_file(uri):
     with ExportFile(Client(uri)) as file:
         assert file.readable()
         assert file.seekable()
-        assert file.read() == DATA
+        assert_same(file.read(), DATA)
         assert file.seek(-10, os.SEEK_END) == len(DATA) - 10
         assert file.read(100) == DATA[-10:]
         assert file.seek(5) == 5

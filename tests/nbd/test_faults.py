@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from vfloppy.nbd import listen_unix, plain, reading, sending, session, wire
 from vfloppy.pieces import HostSlice
 from vfloppy.synth import host
@@ -132,7 +133,7 @@ def test_signals_in_the_middle_of_reads_change_nothing(served, figures):
     path, at, running = served(leases=True)
     with Client(path) as client:
         client.go()
-        assert client.read(at, 300_000) == CONTENT
+        assert_same(client.read(at, 300_000), CONTENT)
         (child,) = running.children()
         for number in range(300):
             client.send(request(wire.NBD_CMD_READ, at, 300_000))
@@ -230,11 +231,11 @@ def test_a_client_that_misbehaves_harms_nobody(served, figures, kind):
             client = Client(path)
             client.go()
             CLIENTS[kind](client, at)
-            assert neighbour.read(at, 300_000) == CONTENT
+            assert_same(neighbour.read(at, 300_000), CONTENT)
             client.socket.close()
         with Client(path) as late:
             late.go()
-            assert late.read(at, 300_000) == CONTENT
+            assert_same(late.read(at, 300_000), CONTENT)
     figures["clients that misbehave"] += 5
     end_well(running, figures)
 

@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from compare import assert_same
 from hypothesis import given
 from hypothesis import strategies as st
 from vfloppy.nbd import Limits, listen_tcp, listen_unix, wire
@@ -188,8 +189,8 @@ def test_reads_go_on_after_silence_again_and_again(serve, tmp_path, export, tran
         first.go()
         second.go()
         for _ in range(3):
-            assert first.read(900, 2_000_000) == export.data[900:2_000_900]
-            assert second.read(0, export.size) == export.data
+            assert_same(first.read(900, 2_000_000), export.data[900:2_000_900])
+            assert_same(second.read(0, export.size), export.data)
             parked(running)
         leave(first)
         assert second.read(0, 10) == export.data[:10]
@@ -207,7 +208,7 @@ def test_simple_replies_stay_simple(serve, listener, export):
         parked(running)
         client.send(request(wire.NBD_CMD_READ, 500, 2_000_000))
         assert wire.SIMPLE_REPLY.unpack(client.take(16)) == (wire.NBD_SIMPLE_REPLY_MAGIC, 0, 7)
-        assert client.take(2_000_000) == export.data[500:2_000_500]
+        assert_same(client.take(2_000_000), export.data[500:2_000_500])
 
 
 @pytest.mark.parametrize("headers", ["compact", "extended"])
@@ -278,7 +279,7 @@ def test_requests_that_come_in_the_moment_of_parking_are_answered(serve, listene
         client.go()
         for number in range(200):
             time.sleep(0.0015 + number % 10 * 1e-4)
-            assert client.read(number, 5000) == export.data[number : number + 5000]
+            assert_same(client.read(number, 5000), export.data[number : number + 5000])
 
 
 def test_a_file_that_changes_meanwhile_is_told(serve, listener, export, files):
@@ -408,7 +409,7 @@ def test_files_that_are_open_are_handed_on_and_closed_at_last(serve, listener, c
         client.go()
         for _ in range(3):
             until(lambda: descriptors(running) == before + 101)
-            assert client.read(0, 2000) == columns.data[:2000]
+            assert_same(client.read(0, 2000), columns.data[:2000])
         until(lambda: descriptors(running) == before + 101)
     until(lambda: descriptors(running) == before)
 

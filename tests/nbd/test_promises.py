@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from disks import disk_of
 from tools import output, run
 from vfloppy.nbd import Limits, Sandbox, listen_unix, reports, wire
@@ -227,7 +228,7 @@ def test_silence_closes_no_file_and_keeps_no_writer_waiting(
         assert time.monotonic() - started < 20, "that of /proc/sys/fs/lease-break-time is 45"
         held = "EIO" if held == UNDER_LEASE else held
         for length in (512, 100_000, 40_000, 512):
-            assert read(client, at[b"file"], length, CONTENT) == held
+            assert_same(read(client, at[b"file"], length, CONTENT), held)
             assert read(client, at[b"other"], 512, OTHER) == "bytes"
             parked(running)
 

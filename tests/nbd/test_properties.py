@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compare import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vfloppy.nbd import wire
@@ -120,7 +121,7 @@ def check_structured(sent, requests):
             assert good == (not replies[cookie][-1].error)
             if good and length:
                 data = assemble(replies[cookie], offset, length)
-                assert data == EXPORT.data[offset : offset + length]
+                assert_same(data, EXPORT.data[offset : offset + length])
 
 
 def check_simple(sent, requests):
@@ -133,7 +134,7 @@ def check_simple(sent, requests):
         sent = sent[wire.SIMPLE_REPLY.size :]
         command, offset, length, _flags = requests[cookie]
         if command == wire.NBD_CMD_READ and not error:
-            assert sent[:length] == EXPORT.data[offset : offset + length]
+            assert_same(sent[:length], EXPORT.data[offset : offset + length])
             sent = sent[length:]
     assert seen == set(range(len(requests)))
 

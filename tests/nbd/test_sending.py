@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from compare import assert_same
 from vfloppy.nbd.reading import Lent
 from vfloppy.nbd.sending import Sender
 from vfloppy.pieces import HostSlice
@@ -54,7 +55,7 @@ def test_of_very_many_lent_buffers_go_as_many_as_the_kernel_takes_in_one_call(pa
     lent = Lent([files.mapped[0][2 * each : 2 * each + 2] for each in range(1500)])
     sender.send_lent(lent)
     assert lent.sent == 2 * 1024
-    assert received(far, lent.sent) == pattern(SIZE, 1)[: lent.sent]
+    assert_same(received(far, lent.sent), pattern(SIZE, 1)[: lent.sent])
 
 
 def test_what_is_lent_goes_as_far_as_there_is_room_and_then_waits_for_nobody(pair, files):
@@ -67,7 +68,7 @@ def test_what_is_lent_goes_as_far_as_there_is_room_and_then_waits_for_nobody(pai
         if lent.sent < SIZE:
             break
     assert arrived < len(expected)
-    assert received(far, arrived) == expected[:arrived]
+    assert_same(received(far, arrived), expected[:arrived])
 
 
 def test_a_page_that_is_gone_is_not_sent_and_ends_nothing(pair, files):
@@ -76,8 +77,8 @@ def test_a_page_that_is_gone_is_not_sent_and_ends_nothing(pair, files):
     lent = Lent([b"head", files.mapped[0][4096:8192], b"next", files.mapped[0][8192:12288]])
     sender.send_lent(lent)
     assert lent.sent <= 4 + 4096 + 4
-    assert (
-        received(far, lent.sent) == (b"head" + pattern(SIZE, 1)[4096:8192] + b"next")[: lent.sent]
+    assert_same(
+        received(far, lent.sent), (b"head" + pattern(SIZE, 1)[4096:8192] + b"next")[: lent.sent]
     )
     nothing = Lent([files.mapped[0][8192:12288]])
     sender.send_lent(nothing)

@@ -9,6 +9,7 @@ import socket
 import stat
 
 import pytest
+from compare import assert_same
 from vfloppy.nbd import Limits, ListenError, listen_private, listen_tcp, listen_unix, wire
 from vfloppy.pieces import Hole, HostSlice
 
@@ -46,9 +47,9 @@ def test_everything_reads_the_same_on_four_connections(serve, address, export):
     for offset in range(0, export.size, 700_001):
         length = min(700_001, export.size - offset)
         for client in clients:
-            assert client.read(offset, length) == data[offset : offset + length]
+            assert_same(client.read(offset, length), data[offset : offset + length])
     for client in clients:
-        assert client.read(0, export.size) == data
+        assert_same(client.read(0, export.size), data)
         client.socket.close()
 
 
@@ -58,7 +59,7 @@ def test_simple_replies(serve, address, export):
         client.go("disk", structured=False)
         client.send(request(wire.NBD_CMD_READ, 500, 2_000_000))
         assert wire.SIMPLE_REPLY.unpack(client.take(16)) == (wire.NBD_SIMPLE_REPLY_MAGIC, 0, 7)
-        assert client.take(2_000_000) == export.data[500:2_000_500]
+        assert_same(client.take(2_000_000), export.data[500:2_000_500])
 
 
 def test_a_file_that_shrinks_is_padded_and_told(serve, address, export, files):
@@ -70,8 +71,8 @@ def test_a_file_that_shrinks_is_padded_and_told(serve, address, export, files):
         client.send(request(wire.NBD_CMD_READ, 1000, 2_000_000) * 2)
         for _ in range(2):
             chunk = client.chunk()
-            assert chunk.payload[:1_000_000] == pattern(1_000_000, 1)
-            assert chunk.payload[1_000_000:] == bytes(1_000_000)
+            assert_same(chunk.payload[:1_000_000], pattern(1_000_000, 1))
+            assert_same(chunk.payload[1_000_000:], bytes(1_000_000))
             failure = client.chunk()
             assert (failure.error, failure.offset, failure.done) == (wire.NBD_EIO, 1000, True)
             assert "shorter" in failure.text

@@ -6,6 +6,7 @@ import os
 import tracemalloc
 
 import pytest
+from compare import assert_same
 from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.reading import BATCH_BYTES, Transfer
@@ -122,7 +123,7 @@ RANGES = [
 @pytest.mark.parametrize("transfers", [True, False])
 def test_structured_reads(export, offset, length, transfers):
     told = Told(export, transfers=transfers).feed(request(READ, offset, length))
-    assert assemble(told.chunks, offset, length) == export.data[offset : offset + length]
+    assert_same(assemble(told.chunks, offset, length), export.data[offset : offset + length])
     assert {each.cookie for each in told.chunks} == {7}
 
 
@@ -131,7 +132,7 @@ def test_unfragmented_reads_are_one_chunk(export, offset, length):
     told = Told(export).feed(request(READ, offset, length, flags=wire.NBD_CMD_FLAG_DF))
     (chunk,) = told.chunks
     assert (chunk.kind, chunk.done, chunk.offset) == (DATA, True, offset)
-    assert chunk.payload == export.data[offset : offset + length]
+    assert_same(chunk.payload, export.data[offset : offset + length])
 
 
 @pytest.mark.parametrize(("offset", "length"), RANGES)
@@ -139,7 +140,7 @@ def test_simple_reads(export, offset, length):
     told = Told(export, structured=False).feed(request(READ, offset, length, cookie=2**64 - 1))
     reply, rest = take_simple(told.sent, length)
     assert (reply.cookie, reply.error, rest) == (2**64 - 1, 0, b"")
-    assert reply.payload == export.data[offset : offset + length]
+    assert_same(reply.payload, export.data[offset : offset + length])
 
 
 def test_the_shape_of_a_fragmented_reply(export):
@@ -296,7 +297,7 @@ def test_reads_of_all_sizes_in_one_batch(export, structured):
     for cookie, (offset, length) in enumerate(RANGES * 3):
         expected = export.data[offset : offset + length]
         if structured:
-            assert assemble(replies[cookie], offset, length) == expected
+            assert_same(assemble(replies[cookie], offset, length), expected)
         else:
             assert [each.payload for each in replies[cookie]] == [expected]
 
@@ -356,7 +357,7 @@ def test_in_a_batch_only_the_reads_of_the_failing_file_fail(export, files, struc
     assert [answers[n].error for n in range(5)] == [5, 0, 0, 5, 0]
     for number in (1, 2, 4):
         offset = places[number][0]
-        assert answers[number].payload == export.data[offset : offset + 100]
+        assert_same(answers[number].payload, export.data[offset : offset + 100])
 
 
 def test_a_batch_checks_each_file_twice_however_often_it_reads_it(export, files):
@@ -409,7 +410,7 @@ def test_batches_are_bounded(tmp_path):
     files = FakeFiles(tmp_path, [pattern(9000)])
     export = FakeExport([HostSlice(files, 0, 0, 9000), pattern(100), Hole(10)] * 400)
     told = Told(export).feed(request(READ, 0, export.size))
-    assert assemble(told.chunks, 0, export.size) == export.data
+    assert_same(assemble(told.chunks, 0, export.size), export.data)
     assert max(told.batches) < BATCH_BYTES + 20_000
     told = Told(export).feed(request(READ, 0, 9000) * 1000)
     assert max(told.batches) < BATCH_BYTES + 20_000
@@ -531,7 +532,7 @@ def test_extended_reads(export):
             replies.setdefault(reply.cookie, []).append(reply)
         for cookie, (offset, length) in enumerate(RANGES):
             data = assemble(replies[cookie], offset, length)
-            assert data == export.data[offset : offset + length]
+            assert_same(data, export.data[offset : offset + length])
 
 
 def test_the_map_of_a_huge_disk_is_one_answer():

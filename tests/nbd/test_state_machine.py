@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compare import assert_same
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -197,7 +198,7 @@ class Client(RuleBasedStateMachine):
                 data = length if command == wire.NBD_CMD_READ and not error else 0
                 end = wire.SIMPLE_REPLY.size + data
                 found = self.heard[wire.SIMPLE_REPLY.size : end]
-                assert found == EXPORT.data[offset : offset + data]
+                assert_same(found, EXPORT.data[offset : offset + data])
                 self.heard, done = self.heard[end:], True
             if done:
                 self.cookies.pop(0)

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from compare import assert_same
 from tools import missing_dependency, need_tool, output, run
 from vfloppy.nbd import listen_tcp, listen_unix
 from vfloppy.pieces import Hole, HostSlice
@@ -68,7 +69,7 @@ def test_nbdinfo_map(uri, export):
 def test_nbdcopy(uri, export, tmp_path, connections):
     need_tool("nbdcopy")
     output("nbdcopy", f"--connections={connections}", uri, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == export.data
+    assert_same((tmp_path / "copy").read_bytes(), export.data)
 
 
 def test_qemu_img(uri, export, tmp_path):
@@ -165,7 +166,7 @@ def test_nbdfuse(uri, export, tmp_path):
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            assert (mount / "nbd").read_bytes() == export.data
+            assert_same((mount / "nbd").read_bytes(), export.data)
         finally:
             run("fusermount3", "-u", str(mount))
             process.wait(20)
@@ -181,6 +182,6 @@ def test_nbd_client(serve, export, tmp_path):
     output("nbd-client", "-unix", path, "/dev/nbd0", "-N", "disk", "-R")
     try:
         with open("/dev/nbd0", "rb") as device:
-            assert device.read() == export.data
+            assert_same(device.read(), export.data)
     finally:
         output("nbd-client", "-d", "/dev/nbd0")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from conformance import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ class Volume:
         self.bits = 12 if self.count < 4085 else 16 if self.count < 65_525 else 32
         assert boot[82 if self.bits == 32 else 54 :][:8] == b"FAT%-5d" % self.bits
         table = at(reserved * self.sector_bytes, table_bytes)
-        assert table == at(reserved * self.sector_bytes + table_bytes, table_bytes)
+        assert_same(table, at(reserved * self.sector_bytes + table_bytes, table_bytes))
         assert table[0] == media
         self.entries = self._unpack(table)
         self.end = {12: 0xFF8, 16: 0xFFF8, 32: 0x0FFF_FFF8}[self.bits]
@@ -110,7 +111,7 @@ class Volume:
                     assert not data_[size:].strip(b"\0"), "slack is not zero"
                     found[path] = data_[:size]
         in_use = {number for number, entry in enumerate(self.entries) if entry} - {0, 1}
-        assert self.seen == in_use
+        assert_same(self.seen, in_use)
         if self.info:
             assert struct.unpack_from("<I", self.info, 488)[0] == self.count - len(in_use)
         return found
@@ -278,7 +279,7 @@ def test_the_strict_reader_reads_what_was_drawn(drawn, options):
         layout = plan(tree, FatOptions(**options))
         assert not layout.renamed
         start = 0 if options.get("partition") == "none" else MIB
-        assert volume_of(image_of(tree, layout), start).contents() == flat(drawn)
+        assert_same(volume_of(image_of(tree, layout), start).contents(), flat(drawn))
 
 
 @few
@@ -290,7 +291,7 @@ def test_the_strict_reader_reads_any_names_as_the_layout_names_them(drawn, optio
         layout = plan(tree, FatOptions(**options))
         start = 0 if options.get("partition") == "none" else MIB
         found = volume_of(image_of(tree, layout), start).contents()
-        assert found == host_contents(tree, layout)
+        assert_same(found, host_contents(tree, layout))
         assert len(found) == len(tree) - 1
 
 
@@ -305,7 +306,7 @@ def test_pyfatfs_reads_what_was_drawn(drawn, options):
         layout = plan(tree, FatOptions(**options))
         write_file(image_of(tree, layout), str(image))
         start = 0 if options.get("partition") == "none" else MIB
-        assert pyfatfs_tree(image, start) == flat(drawn)
+        assert_same(pyfatfs_tree(image, start), flat(drawn))
 
 
 @few
@@ -318,7 +319,7 @@ def test_pyfatfs_reads_any_names_as_the_layout_names_them(drawn):
         tree = scan(str(root))
         layout = plan(tree, FatOptions(fat_bits=16))
         write_file(image_of(tree, layout), str(image))
-        assert pyfatfs_tree(image, MIB) == host_contents(tree, layout)
+        assert_same(pyfatfs_tree(image, MIB), host_contents(tree, layout))
 
 
 @settings(max_examples=15, deadline=None)
@@ -333,7 +334,7 @@ def test_any_slices_in_any_order_are_slices_of_the_whole(drawn, generator):
         for _ in range(60):
             start = generator.randrange(image.size)
             length = generator.randrange(min(20_000, image.size - start) + 1)
-            assert read(fresh, start, length) == whole[start : start + length]
+            assert_same(read(fresh, start, length), whole[start : start + length])
 
 
 @pytest.mark.parametrize("floppy", ["160k", "180k", "320k", "360k", "720k", "1.2M", "1.44M",
@@ -349,7 +350,7 @@ def test_every_floppy_is_read_back_full(tmp_path, floppy):
     layout = plan(tree, FatOptions(floppy=floppy))
     assert layout.free_clusters == 0
     volume = volume_of(image_of(tree, layout), 0)
-    assert volume.contents() == host_contents(tree, layout)
+    assert_same(volume.contents(), host_contents(tree, layout))
     assert 0 not in volume.entries
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from compare import assert_same
 from vfloppy.pieces import Export, Hole, HostSlice, Piece
 from vfloppy.synth.image import Image
 
@@ -41,12 +42,12 @@ def check_image(image: Image, *, slices: int = 200, whole: bool = True, seed: in
         everything = read(image, 0, image.size)
         assert len(everything) == image.size
         for offset, length in ranges:
-            assert read(image, offset, length) == everything[offset : offset + length]
+            assert_same(read(image, offset, length), everything[offset : offset + length])
         _check_extents(image, 0, image.size)
     with ThreadPoolExecutor(4) as pool:
         shuffled = generator.sample(ranges, len(ranges))
         expected = [read(image, *each) for each in shuffled]
-        assert list(pool.map(lambda each: read(image, *each), shuffled)) == expected
+        assert_same(list(pool.map(lambda each: read(image, *each), shuffled)), expected)
 
 
 def _slice(size: int, edges: list[int], generator: random.Random) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from compare import assert_same
 from vfloppy.errors import ScanError
 from vfloppy.synth import scan as scan_module
 from vfloppy.synth import sharing
@@ -85,20 +86,15 @@ def forks(monkeypatch):
     return made
 
 
-def columns(tree: Tree) -> dict[str, object]:
-    """All that a scan found; its descriptors have other numbers each time."""
-    return {name: value for name, value in vars(tree).items() if name != "held"}
-
-
-def assert_same(shared: Tree, alone: Tree, options: dict[str, object]) -> None:
+def assert_one_tree(shared: Tree, alone: Tree, options: dict[str, object]) -> None:
     """One tree; the homes of followed links may be numbered otherwise."""
     if options.get("symlinks") != "follow":
-        assert columns(shared) == columns(alone)
+        assert_same(vars(shared), vars(alone))
     for node in range(len(alone)):
         assert shared.path(node) == alone.path(node)
         assert shared.host_name(node) == alone.host_name(node)
     for column in ("modes", "sizes", "inodes", "first_children", "directories", "skipped"):
-        assert getattr(shared, column) == getattr(alone, column)
+        assert_same(getattr(shared, column), getattr(alone, column))
 
 
 every_kind = pytest.mark.parametrize(
@@ -119,7 +115,7 @@ def test_several_processes_find_what_one_finds(wide, forks, processes, options):
     alone = scan(str(wide), ScanOptions(**options))
     shared = scan(str(wide), ScanOptions(processes=processes, **options))
     assert forks
-    assert_same(shared, alone, options)
+    assert_one_tree(shared, alone, options)
 
 
 @every_kind
@@ -140,7 +136,7 @@ def test_one_large_directory_is_shared_by_its_entries(tmp_path, forks, monkeypat
     assert not forks
     shared = scan(str(tmp_path), ScanOptions(processes=3, **options))
     assert len(forks) == 2
-    assert_same(shared, alone, options)
+    assert_one_tree(shared, alone, options)
 
 
 def test_a_process_that_dies_over_a_large_directory_is_told(tmp_path, monkeypatch):
@@ -159,7 +155,7 @@ def test_a_process_that_dies_over_a_large_directory_is_told(tmp_path, monkeypatc
 
 def test_who_shares_a_level_shares_no_directory(wide, forks, monkeypatch):
     monkeypatch.setattr(scan_module, "_ENTRIES_A_PROCESS", 1)
-    assert columns(scan(str(wide), ScanOptions(processes=2))) == columns(scan(str(wide)))
+    assert_same(vars(scan(str(wide), ScanOptions(processes=2))), vars(scan(str(wide))))
     assert len(forks) == 1 + 3, "one for the root's entries, one for each level"
 
 
@@ -185,12 +181,12 @@ def test_merged_directories_may_be_shared_and_grafts_are_not(wide, tmp_path, for
     other = tmp_path / "other"
     (other / "d07" / "more").mkdir(parents=True)
     sources = [str(wide), str(other)]
-    assert columns(scan(sources, ScanOptions(processes=2))) == columns(scan(sources))
+    assert_same(vars(scan(sources, ScanOptions(processes=2))), vars(scan(sources)))
     count = len(forks)
     assert count
     grafts = [Graft("d03/new/file", str(wide / "d01" / "file"))]
     grafted = scan(str(wide), ScanOptions(processes=2), grafts)
-    assert columns(grafted) == columns(scan(str(wide), None, grafts))
+    assert_same(vars(grafted), vars(scan(str(wide), None, grafts)))
 
 
 def test_an_error_in_another_process_is_the_scan_s(wide, forks, monkeypatch):
@@ -218,9 +214,9 @@ def test_where_there_are_no_more_processes_it_goes_on_alone(wide, monkeypatch):
         return real()
 
     monkeypatch.setattr(os, "fork", fork)
-    assert columns(scan(str(wide), ScanOptions(processes=3))) == expected
+    assert_same(vars(scan(str(wide), ScanOptions(processes=3))), expected)
     assert not left
-    assert columns(scan(str(wide), ScanOptions(processes=2))) == expected
+    assert_same(vars(scan(str(wide), ScanOptions(processes=2))), expected)
 
 
 def test_a_directory_that_does_not_open_may_not_be_read(wide, monkeypatch):

@@ -9,6 +9,7 @@ import random
 import stat
 
 import pytest
+from compare import assert_same
 from conformance import read
 from tools import VFLOPPY, missing_dependency, need_tool, run
 from vfloppy.errors import WriteError
@@ -58,7 +59,7 @@ def folder(request, tmp_path, monkeypatch):
 
 def assert_only(folder, name: str, data: bytes) -> None:
     assert [path.name for path in folder.iterdir()] == [name]
-    assert (folder / name).read_bytes() == data
+    assert_same((folder / name).read_bytes(), data)
 
 
 def test_the_file_is_the_bytes_of_the_pieces(image, folder):
@@ -188,7 +189,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_all(image):
 
     out = Slow()
     write_stream(image, out)
-    assert out.getvalue() == read(image, 0, image.size)
+    assert_same(out.getvalue(), read(image, 0, image.size))
 
 
 @pytest.mark.parametrize("how", ["file", "stream"])
@@ -474,7 +475,7 @@ def test_a_block_device_is_written_over_or_is_too_small(tmp_path, room):
         else:
             write_over(image, device)
             with open(device, "rb") as file:
-                assert file.read(MIB) == read(image, 0, MIB)
+                assert_same(file.read(MIB), read(image, 0, MIB))
     finally:
         run("losetup", "--detach", device)
 
@@ -509,7 +510,7 @@ def test_what_the_host_says_of_holes_may_change_between_two_processes(folder):
     finally:
         os.close(descriptor)
     assert export.asked == 3
-    assert path.read_bytes() == export.data
+    assert_same(path.read_bytes(), export.data)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can make a loop device")

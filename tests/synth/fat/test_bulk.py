@@ -12,6 +12,7 @@ from operator import itemgetter
 
 import numpy as np
 import pytest
+from compare import assert_same
 from conformance import check_image
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -98,7 +99,7 @@ def test_any_stretch_is_what_is_made_name_by_name(monkeypatch_module, contents, 
     for ordinal in (*range(len(ordinals)), *ordinals):
         children = tree.children(ordinal)
         for nodes in (children, children[1:], children[:-1], children[seed % 5 : 9]):
-            assert entries(fast, ordinal, nodes) == entries(slow, ordinal, nodes)
+            assert_same(entries(fast, ordinal, nodes), entries(slow, ordinal, nodes))
 
 
 def test_it_is_numpy_that_makes_them(monkeypatch):
@@ -106,7 +107,7 @@ def test_it_is_numpy_that_makes_them(monkeypatch):
     fast, slow = both(tree, monkeypatch)
     assert slow._bulk is None
     children = tree.children(1)
-    assert fast._bulk.entries(1, children) == entries(slow, 1, children)
+    assert_same(fast._bulk.entries(1, children), entries(slow, 1, children))
     assert fast._bulk._kept[0] == range(children.start, len(tree)), "those that follow come with it"
 
 
@@ -152,7 +153,7 @@ def test_more_directories_than_a_key_tells_apart_are_no_stretch(monkeypatch):
     fast, slow = both(tree, monkeypatch)
     for ordinal in range(1, 2501):
         children = tree.children(ordinal)
-        assert entries(fast, ordinal, children) == entries(slow, ordinal, children)
+        assert_same(entries(fast, ordinal, children), entries(slow, ordinal, children))
 
 
 def test_without_numpy_names_are_made_one_by_one(monkeypatch):
@@ -186,7 +187,7 @@ def test_threads_get_their_own(monkeypatch):
         with ThreadPoolExecutor(8) as pool:
             found = pool.map(lambda each: entries(fast, each, tree.children(each)), ordinals)
             for ordinal, made in zip(ordinals, found, strict=True):
-                assert made == wanted[ordinal]
+                assert_same(made, wanted[ordinal])
     finally:
         sys.setswitchinterval(usual)
 
@@ -236,8 +237,8 @@ def test_tails_of_any_length_are_those_of_names(stems, monkeypatch):
     tree = made_tree([[(name, 0, NS, 0o644) for name in plain]])
     fast, slow = both(tree, monkeypatch)
     children = tree.children(1)
-    assert fast._bulk.entries(1, children) == entries(slow, 1, children)
-    assert slow.names_of(1) == short_names(plain)
+    assert_same(fast._bulk.entries(1, children), entries(slow, 1, children))
+    assert_same(slow.names_of(1), short_names(plain))
 
 
 @given(st.lists(st.integers(0, 5)))
@@ -245,7 +246,7 @@ def test_equal_keys_are_counted_wherever_they_stand(keys):
     wanted = [keys[:at].count(key) for at, key in enumerate(keys)]
     if keys:
         found = bulk_names._equal_before(np.array(keys, np.uint64))
-        assert found.tolist() == wanted
+        assert_same(found.tolist(), wanted)
         bounds = bulk_names._starts(np.array(keys, np.uint64)).tolist()
         changes = [at for at, pair in enumerate(pairwise(keys), 1) if len(set(pair)) > 1]
         assert bounds == [0, *changes]

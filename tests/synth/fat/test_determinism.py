@@ -7,6 +7,7 @@ import os
 import sys
 
 import pytest
+from compare import assert_same
 from conformance import read
 from tools import ENVIRONMENT, output
 from vfloppy.synth.fat.disk import disk
@@ -185,4 +186,4 @@ def test_trees_that_differ_only_beyond_the_latest_time_give_the_same_bytes(tmp_p
     for time in (TIME + 100, TIME + 1_000_000):
         set_times(tmp_path, time)
         images.append(bytes_of(tmp_path, latest_ns=TIME * 1_000_000_000, partition=partition))
-    assert images[0] == images[1]
+    assert_same(images[0], images[1])

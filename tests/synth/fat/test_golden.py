@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
+from compare import assert_same
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
 from vfloppy.synth.host import ScannedFiles
@@ -52,4 +53,4 @@ def test_the_map_is_the_golden_one(name, tmp_path):
     golden = MAPS / f"{name}.txt"
     if os.environ.get("GOLDEN") == "write":
         golden.write_text(text)
-    assert text == golden.read_text()
+    assert_same(text, golden.read_text())

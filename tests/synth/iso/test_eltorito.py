@@ -7,6 +7,7 @@ import struct
 import zlib
 
 import pytest
+from compare import assert_same
 from conformance import read
 from vfloppy.errors import PlanError
 from vfloppy.pieces import Kind
@@ -77,11 +78,11 @@ def test_the_boot_info_table_is_in_the_image_only(bootable, make):
     padded = host[64:] + bytes(-len(host) % 4)
     total = sum(struct.unpack(f"<{len(padded) // 4}I", padded)) & 0xFFFF_FFFF
     table = struct.pack("<4I40x", 16, block, len(host), total)
-    assert served == host[:8] + table + host[64:]
+    assert_same(served, host[:8] + table + host[64:])
     assert (bootable / "boot" / "isolinux.bin").read_bytes() == host
     assert layout.bios == Start(block, len(host))
     _, layout, image = make(bootable, boot_bios="boot/isolinux.bin", boot_info_table=False)
-    assert read(image, layout.bios.block * BLOCK, len(host)) == host
+    assert_same(read(image, layout.bios.block * BLOCK, len(host)), host)
 
 
 def test_a_boot_file_that_changed_is_an_error_not_a_wrong_table(bootable, make):
@@ -102,7 +103,7 @@ def test_any_image_can_be_the_one_for_uefi(bootable, make):
     inner = Fixed(os.urandom(1025 * 512), Kind.FILE, "inner")
     _, layout, image = make(bootable, uefi_image=inner, boot_bios="boot/isolinux.bin")
     assert layout.uefi.size == inner.size
-    assert read(image, layout.uefi.block * BLOCK, inner.size) == inner.pieces(0, inner.size)[0]
+    assert_same(read(image, layout.uefi.block * BLOCK, inner.size), inner.pieces(0, inner.size)[0])
 
 
 def partitions(sector: bytes) -> list[tuple[int, int, int, int]]:
@@ -137,19 +138,19 @@ def test_grubs_code_goes_on_behind_the_first_block_of_its_image(bootable, make):
     host = (bootable / "boot" / "isolinux.bin").read_bytes()
     served = read(image, layout.bios.block * BLOCK, len(host))
     rest = struct.pack("<Q", layout.bios.block * 4 + 5)
-    assert served[64:] == host[64:2548] + rest + host[2556:]
+    assert_same(served[64:], host[64:2548] + rest + host[2556:])
     padded = served[64:] + bytes(-len(served) % 4)
     total = sum(struct.unpack(f"<{len(padded) // 4}I", padded)) & 0xFFFF_FFFF
     assert struct.unpack_from("<I", served, 20) == (total,), "the sum counts the list of blocks"
     for offset in (7, 8, 30, 63, 64, 2547, 2548, 2550, 2555, 2556):
         for length in (1, 2, 57, 2500):
             found = read(image, layout.bios.block * BLOCK + offset, length)
-            assert found == served[offset : offset + length]
+            assert_same(found, served[offset : offset + length])
     _, layout, image = make(
         bootable, boot_bios="boot/isolinux.bin", hybrid=True, mbr_code=code, boot_info_table=False
     )
     served = read(image, layout.bios.block * BLOCK, len(host))
-    assert served[:2548] == host[:2548]
+    assert_same(served[:2548], host[:2548])
     assert struct.unpack_from("<Q", served, 2548) == (layout.bios.block * 4 + 5,)
 
 
