@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from readers import Contents, host_paths
 from tools import vfloppy
-from trees import MADE, real_tree, real_trees, settle_times
+from trees import ALL_OF_PYTHON, MADE, real_tree, real_trees, settle_times
 
 # The disk's first and last moment. FAT counts two seconds at a time.
 FIRST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp())
@@ -112,10 +112,8 @@ def made(tmp_path_factory):
     builds: dict[str, Built] = {}
 
     def directory(name: str) -> Path:
-        if name in real_trees():
+        if name in real_trees() or name == ALL_OF_PYTHON:
             return real_tree(name, tmp_path_factory)
-        if name == "python with all that is installed":
-            return real_trees()["python"]
         root: Path = tmp_path_factory.mktemp(name) / "tree"
         root.mkdir()
         if name == "dates":

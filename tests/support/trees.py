@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import stat
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -22,15 +23,69 @@ def real_trees() -> dict[str, Path]:
     }
 
 
+# Some 50,000 files: names rather than bytes.
+ALL_OF_PYTHON = "python with all that is installed"
+_COPIES: dict[str, Path] = {}
+
+
 def real_tree(name: str, tmp_path_factory) -> Path:
-    """A real tree; of Python's library a copy without what was installed beside it."""
-    source = real_trees()[name]
-    if name != "python":
-        return source
-    target: Path = tmp_path_factory.mktemp(name) / "tree"
-    ignored = shutil.ignore_patterns("site-packages", "__pycache__", "test")
-    shutil.copytree(source, target, symlinks=True, ignore=ignored)
-    return target
+    """A copy of a real tree, the same one all through a run.
+
+    The tree itself may change at any moment: a package is installed, a module is compiled. Python's
+    library comes without what was installed beside it, or, as ALL_OF_PYTHON, with that.
+    """
+    if name not in _COPIES:
+        target: Path = tmp_path_factory.mktemp("real") / "tree"
+        source = real_trees()["python" if name == ALL_OF_PYTHON else name]
+        if name == "python":
+            ignored = shutil.ignore_patterns("site-packages", "__pycache__", "test")
+            copy_bounded(source, target, ignored=ignored)
+        elif name == ALL_OF_PYTHON:
+            copy_bounded(source, target, largest=64 << 10)
+        else:
+            copy_bounded(source, target)
+        _COPIES[name] = target
+    return _COPIES[name]
+
+
+def copy_bounded(
+    source: Path,
+    target: Path,
+    *,
+    largest: int = 4 << 20,
+    most: int = 400 << 20,
+    ignored: Callable[[str, list[str]], set[str]] | None = None,
+) -> None:
+    """Copy a tree that others may be changing: links as they are, modes and times kept.
+
+    Left out are files of more bytes than `largest`, all files after `most` bytes, what has been
+    removed meanwhile, and names for which `ignored` says so, as shutil's are asked.
+    """
+    target.mkdir()
+    left = most
+    folders: list[tuple[str, str]] = []
+    for folder, directories, files in os.walk(source):
+        left_out = ignored(folder, directories + files) if ignored else set()
+        directories[:] = sorted(set(directories) - left_out)
+        copied = os.path.normpath(target / os.path.relpath(folder, source))
+        folders.append((folder, copied))
+        links = [each for each in directories if os.path.islink(os.path.join(folder, each))]
+        for name in directories:
+            if name not in links:
+                os.mkdir(os.path.join(copied, name))
+        for name in sorted({*files, *links} - left_out):
+            path = os.path.join(folder, name)
+            try:
+                status = os.lstat(path)
+                kept = stat.S_ISLNK(status.st_mode) or status.st_size <= min(largest, left)
+                if kept and (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                    shutil.copy2(path, os.path.join(copied, name), follow_symlinks=False)
+                    left -= status.st_size
+            except FileNotFoundError:
+                continue
+    for folder, copied in reversed(folders):
+        if os.path.isdir(folder):
+            shutil.copystat(folder, copied)
 
 
 def unicode_names(root: Path) -> None:
