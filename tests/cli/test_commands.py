@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -23,7 +24,7 @@ def tree(tmp_path) -> Path:
     root = tmp_path / "tree"
     (root / "sub").mkdir(parents=True)
     (root / "hello.txt").write_text("hello")
-    (root / "sub" / "data.bin").write_bytes(os.urandom(100_000))
+    (root / "sub" / "data.bin").write_bytes(random.randbytes(100_000))
     return root
 
 
@@ -237,7 +238,7 @@ def test_a_file_size_limit_leaves_nothing_half_made(tree, tmp_path, old):
 def test_a_full_disk_leaves_nothing_half_made(tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
-    (tree / "big").write_bytes(os.urandom(3 << 20))
+    (tree / "big").write_bytes(random.randbytes(3 << 20))
     folder = tmp_path / "small"
     folder.mkdir()
     if run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)).returncode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +20,7 @@ from vfloppy.nbd.status import FILE_CONTEXT, statuses
 def tree(tmp_path):
     root = tmp_path / "tree"
     (root / "boot").mkdir(parents=True)
-    (root / "boot" / "isolinux.bin").write_bytes(os.urandom(3000))
+    (root / "boot" / "isolinux.bin").write_bytes(random.randbytes(3000))
     (root / "Long name.html").write_text("hello")
     (root / "link").symlink_to("Long name.html")
     os.mkfifo(root / "pipe")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 
 import click
@@ -68,7 +69,7 @@ def test_a_size_that_no_disk_has_is_refused(tree, size):
 
 
 def test_the_size_that_a_refusal_names_is_one_that_will_do(tree):
-    (tree / "data").write_bytes(os.urandom(3 * MIB))
+    (tree / "data").write_bytes(random.randbytes(3 * MIB))
     for options in ([], ["--fat", "16"], ["--fat", "32"], ["--partition", "gpt"],
                     ["--partition", "none"]):  # fmt: skip
         text = failure(vfloppy("map", *options, "--size", "2M", tree), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import resource
+import random
 import sys
 
 import pytest
@@ -18,10 +18,12 @@ def tree(tmp_path):
     root = tmp_path / "tree"
     (root / "empty").mkdir(parents=True)
     (root / "sub" / "deeper").mkdir(parents=True)
-    (root / "sub" / "deeper" / "A long name, with Ümläuts.text").write_bytes(os.urandom(70_000))
+    (root / "sub" / "deeper" / "A long name, with Ümläuts.text").write_bytes(
+        random.randbytes(70_000)
+    )
     (root / "README.TXT").write_bytes(b"hello")
     (root / "nothing").touch()
-    (root / "large.bin").write_bytes(os.urandom(2_500_000))
+    (root / "large.bin").write_bytes(random.randbytes(2_500_000))
     (root / "link").symlink_to("README.TXT")
     for path in [*root.rglob("*"), root]:
         os.utime(path, (MTIME, MTIME), follow_symlinks=False)

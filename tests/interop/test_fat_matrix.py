@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import re
 import zlib
 from pathlib import Path
@@ -56,10 +57,10 @@ def tree(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("matrix") / "tree"
     (root / "EFI" / "BOOT" / "deeper").mkdir(parents=True)
     (root / "startup.nsh").write_text("echo started\n")
-    (root / "A name longer than 8.3, with spaces.txt").write_bytes(os.urandom(5000))
-    (root / "EFI" / "BOOT" / "grüße.bin").write_bytes(os.urandom(70_000))
+    (root / "A name longer than 8.3, with spaces.txt").write_bytes(random.randbytes(5000))
+    (root / "EFI" / "BOOT" / "grüße.bin").write_bytes(random.randbytes(70_000))
     (root / "EFI" / "BOOT" / "deeper" / "exactly13long").write_bytes(b"x")
-    (root / ".hidden").write_bytes(os.urandom(512))
+    (root / ".hidden").write_bytes(random.randbytes(512))
     (root / "empty").touch()
     (root / "void").mkdir()
     for folder, directories, files in os.walk(root):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -288,7 +289,7 @@ def test_a_sum_for_checking_the_media_can_be_implanted(tmp_path, options):
     need_tool("implantisomd5", "checkisomd5")
     image = tmp_path / "disk.iso"
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "file").write_bytes(os.urandom(1 << 20))
+    (tmp_path / "tree" / "file").write_bytes(random.randbytes(1 << 20))
     assert vfloppy("build", "-q", *options, tmp_path / "tree", image).returncode == 0
     output("implantisomd5", str(image))
     assert run("checkisomd5", str(image)).returncode == 0

@@ -6,6 +6,7 @@ The second one is strict: whatever FATGEN asks for and a lenient reader overlook
 from __future__ import annotations
 
 import os
+import random
 import struct
 import tempfile
 from collections.abc import Callable
@@ -345,7 +346,7 @@ def test_every_floppy_is_read_back_full(tmp_path, floppy):
     (tmp_path / "sub dir" / "A.TXT").write_bytes(b"x" * 700)
     layout = plan(scan(str(tmp_path)), FatOptions(floppy=floppy))
     room = layout.free_clusters * layout.geometry.cluster_bytes
-    (tmp_path / "rest").write_bytes(os.urandom(room))
+    (tmp_path / "rest").write_bytes(random.randbytes(room))
     tree = scan(str(tmp_path))
     layout = plan(tree, FatOptions(floppy=floppy))
     assert layout.free_clusters == 0

@@ -42,7 +42,8 @@ def check_image(image: Image, *, slices: int = 200, whole: bool = True, seed: in
         everything = read(image, 0, image.size)
         assert len(everything) == image.size
         for offset, length in ranges:
-            assert_same(read(image, offset, length), everything[offset : offset + length])
+            part = everything[offset : offset + length]
+            assert_same(read(image, offset, length), part, f"{length} bytes at {offset}")
         _check_extents(image, 0, image.size)
     with ThreadPoolExecutor(4) as pool:
         shuffled = generator.sample(ranges, len(ranges))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -125,7 +126,7 @@ LARGE = 1 << 20
 @pytest.fixture
 def warm(root):
     """The node of a file of which a sixteenth was read, and the files."""
-    (root / "large").write_bytes(os.urandom(LARGE))
+    (root / "large").write_bytes(random.randbytes(LARGE))
     tree = scan(str(root))
     files = ScannedFiles(tree, leases=True)
     node = tree.sizes.index(LARGE)
@@ -216,7 +217,7 @@ def test_small_files_are_not_mapped(files):
 @pytest.mark.usefixtures("warm")
 def test_so_much_is_mapped_and_no_more(root, monkeypatch):
     monkeypatch.setattr(leases, "_MOST_MAPPED_BYTES", LARGE * 3 // 2)
-    (root / "larger").write_bytes(os.urandom(LARGE))
+    (root / "larger").write_bytes(random.randbytes(LARGE))
     tree = scan(str(root))
     more = ScannedFiles(tree, leases=True)
     large = [number for number, size in enumerate(tree.sizes) if size == LARGE]

@@ -486,7 +486,7 @@ class Moody:
     size = 64 * MIB
 
     def __init__(self) -> None:
-        self.data = os.urandom(1 << 16) * (self.size >> 16)
+        self.data = random.randbytes(1 << 16) * (self.size >> 16)
         self.asked = 0
 
     def extents(self, offset, length):

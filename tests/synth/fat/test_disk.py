@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import struct
 
 import pytest
@@ -31,12 +31,12 @@ def small(tmp_path_factory):
     """A tree that fits on every disk."""
     root = tmp_path_factory.mktemp("small")
     (root / "Sub Directory" / "deeper").mkdir(parents=True)
-    (root / "Sub Directory" / "exactly13long").write_bytes(os.urandom(9000))
-    (root / "Sub Directory" / "deeper" / "FILE.TXT").write_bytes(os.urandom(511))
+    (root / "Sub Directory" / "exactly13long").write_bytes(random.randbytes(9000))
+    (root / "Sub Directory" / "deeper" / "FILE.TXT").write_bytes(random.randbytes(511))
     (root / "empty").touch()
     (root / "read-only").write_bytes(b"x")
     (root / "read-only").chmod(0o444)
-    (root / ".hidden").write_bytes(os.urandom(4096))
+    (root / ".hidden").write_bytes(random.randbytes(4096))
     return root
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import struct
 import tracemalloc
 from contextlib import nullcontext
@@ -31,13 +32,13 @@ def small(tmp_path_factory):
     """A tree with something of everything."""
     root = tmp_path_factory.mktemp("small")
     (root / "Sub Directory" / "deeper").mkdir(parents=True)
-    (root / "Sub Directory" / "data.bin").write_bytes(os.urandom(9000))
-    (root / "Sub Directory" / "deeper" / "FILE.TXT").write_bytes(os.urandom(2048))
+    (root / "Sub Directory" / "data.bin").write_bytes(random.randbytes(9000))
+    (root / "Sub Directory" / "deeper" / "FILE.TXT").write_bytes(random.randbytes(2048))
     (root / "empty").touch()
     (root / "empty directory").mkdir()
-    (root / "program").write_bytes(os.urandom(5001))
+    (root / "program").write_bytes(random.randbytes(5001))
     (root / "program").chmod(0o755)
-    (root / "efi.img").write_bytes(os.urandom(70_000))
+    (root / "efi.img").write_bytes(random.randbytes(70_000))
     (root / ("long name " * 20)).write_bytes(b"long")
     (root / "grüße 😀").write_bytes(b"unicode")
     (root / "link").symlink_to("Sub Directory/data.bin")
@@ -334,7 +335,7 @@ def test_an_image_of_more_blocks_than_32_bits_is_refused(tmp_path):
 
 
 def test_what_a_server_may_keep_is_no_part_of_the_bytes(tmp_path, make):
-    (tmp_path / "boot").write_bytes(os.urandom(3000))
+    (tmp_path / "boot").write_bytes(random.randbytes(3000))
     options = {"boot_bios": "boot", "boot_uefi": "boot", "hybrid": True, "mbr_code": b"code"}
     images = [
         make(tmp_path, **options, **more)[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import struct
 import zlib
 
@@ -23,9 +23,9 @@ BLOCK = 2048
 def bootable(tmp_path_factory):
     root = tmp_path_factory.mktemp("bootable")
     (root / "boot").mkdir()
-    (root / "boot" / "isolinux.bin").write_bytes(os.urandom(10_007))
-    (root / "boot" / "efi.img").write_bytes(os.urandom(40_001))
-    (root / "other").write_bytes(os.urandom(5000))
+    (root / "boot" / "isolinux.bin").write_bytes(random.randbytes(10_007))
+    (root / "boot" / "efi.img").write_bytes(random.randbytes(40_001))
+    (root / "other").write_bytes(random.randbytes(5000))
     return root
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_read_before_the_table_is_asked_for(bootable, make, monkeypat
 
 
 def test_any_image_can_be_the_one_for_uefi(bootable, make):
-    inner = Fixed(os.urandom(1025 * 512), Kind.FILE, "inner")
+    inner = Fixed(random.randbytes(1025 * 512), Kind.FILE, "inner")
     _, layout, image = make(bootable, uefi_image=inner, boot_bios="boot/isolinux.bin")
     assert layout.uefi.size == inner.size
     assert_same(read(image, layout.uefi.block * BLOCK, inner.size), inner.pieces(0, inner.size)[0])
@@ -181,7 +181,7 @@ def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
 @pytest.mark.parametrize("program", ["boot_bios", "boot_uefi"])
 def test_a_hybrid_ends_where_an_mbr_does(tmp_path, make, program):
     (tmp_path / "boot").mkdir()
-    (tmp_path / "boot" / "program").write_bytes(os.urandom(3000))
+    (tmp_path / "boot" / "program").write_bytes(random.randbytes(3000))
     options = {program: "boot/program", "mbr_code": b"isolinux"}
     with open(tmp_path / "large", "wb") as file:
         file.truncate((2 << 40) - (1 << 30))
