@@ -14,14 +14,18 @@ TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin pyth
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 
-SECONDS ?= 3600
+# What is measured for the lines it goes through: tests that start no other program, and few processes.
+UNITS := tests/test_compare.py tests/test_support.py tests/synth/ tests/nbd/
+NOT_UNITS := $(addprefix tests/nbd/test_,tools.py race.py faults.py promises.py)
+OTHERS := $(NOT_UNITS) $(filter-out $(UNITS) tests/support/ tests/__pycache__/, \
+	$(wildcard tests/test_*.py tests/*/))
 
-.PHONY: help serve test check adversary format bench tools bench-tools clean
+.PHONY: help serve test coverage check format bench tools bench-tools clean
 
 help:
 	@echo 'make serve [DIR=/some/directory]   serve a directory as a disk (the sample without DIR)'
 	@echo 'make test [ARGS="-k fat"]          install what the tests need, and run them'
-	@echo 'make adversary [SECONDS=3600]      as root: change files under the eyes of readers'
+	@echo 'make coverage                      tests of single parts: which lines none of them reaches'
 	@echo 'make check                         formatter, linter, types'
 	@echo 'make bench                         side by side with the peers'
 
@@ -29,7 +33,19 @@ serve: $(VENV)/serve.stamp
 	$(BIN)/vfloppy serve $(DIR)
 
 test: $(VENV)/test.stamp tools
+ifeq ($(strip $(ARGS)),)
+	@$(MAKE) --no-print-directory coverage
+	$(BIN)/python -m pytest $(OTHERS)
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+# In a step of its own, since it doubles the time of what it measures.
+coverage: $(VENV)/test.stamp
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(UNITS) $(addprefix --ignore=,$(NOT_UNITS))
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # For as long as wished, what tests/adversary does for a minute; ARGS="--help" tells of seeds and rounds.
 adversary: $(VENV)/test.stamp tools
@@ -78,5 +94,5 @@ bench-tools:
 	@sh tests/tools.sh $(BENCH_TOOLS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
