@@ -215,6 +215,9 @@ def main() -> int:
     ]
     if not rows or options.rounds < 1:
         parser.error(f"--rounds is at least 1; the rows are: {'; '.join(row.name for row in ROWS)}")
+    if os.getloadavg()[0] > 0.5:
+        print(f"others are at work here (load {os.getloadavg()[0]:.1f}): ratios will mean little",
+              file=sys.stderr)  # fmt: skip
     below = []
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vfloppy-race-")))
