@@ -31,14 +31,12 @@ def say(text: str) -> None:
     click.echo(one_line(text))
 
 
-def complain(message: str) -> None:
-    """One line on standard error, likewise."""
-    text = one_line(message)
+def _to_standard_error(message: str, _level: str, /) -> None:
     with suppress(OSError):  # there is nowhere else to say it
         click.echo(f"vfloppy: {one_line(message)}", err=True)
 
 
-_complainer: Callable[[str, str], None] = _say
+_complainer: Callable[[str, str], None] = _to_standard_error
 
 
 def complain(message: str, level: str = "error") -> None:
@@ -50,14 +48,6 @@ def complain_by(complainer: Callable[[str, str], None]) -> None:
     """Has message and level of all that follows go another way: to a log that programs read."""
     global _complainer  # noqa: PLW0603  as standard error is
     _complainer = complainer
-
-
-def one_line(message: str) -> str:
-    """The message without line ends and what else a terminal would obey."""
-    text = " ".join(message.splitlines())
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def human_size(size: int) -> str:

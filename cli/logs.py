@@ -13,8 +13,6 @@ from typing import Any, TextIO
 
 from .console import complain_by, one_line
 
-from .console import one_line
-
 LEVELS = ("error", "warning", "info", "debug")
 
 

@@ -16,8 +16,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
 from ..pieces import HostReadError
-from .leases import Leases, is_local
+from .births import birth_ns
+from .leases import Leases, has_lasting_numbers
 from .named import open_as_it_is
+from .rows import in_column
 from .tree import Tree, host_path, printable
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

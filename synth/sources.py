@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import weakref
 from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 
 from ..errors import ScanError
