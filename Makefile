@@ -10,9 +10,10 @@ ARGS ?=
 TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
 	nbdkit libguestfs-tools linux-image-cloud-amd64 strace sleuthkit grub-common \
 	grub-pc-bin isolinux syslinux-common xorriso genisoimage libarchive-tools btrfs-progs xfsprogs fio openssl \
-	7zip u-boot-qemu isomd5sum git bindfs
+	7zip u-boot-qemu isomd5sum git exfatprogs bindfs
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
+SECONDS ?= 3600
 
 # What is measured for the lines it goes through: tests that start no other program, and few processes.
 UNITS := tests/test_compare.py tests/test_support.py tests/synth/ tests/nbd/
@@ -20,12 +21,13 @@ NOT_UNITS := $(addprefix tests/nbd/test_,tools.py race.py faults.py promises.py)
 OTHERS := $(NOT_UNITS) $(filter-out $(UNITS) tests/support/ tests/__pycache__/, \
 	$(wildcard tests/test_*.py tests/*/))
 
-.PHONY: help serve test coverage check format bench tools bench-tools clean
+.PHONY: help serve test coverage check adversary format bench tools bench-tools clean
 
 help:
 	@echo 'make serve [DIR=/some/directory]   serve a directory as a disk (the sample without DIR)'
 	@echo 'make test [ARGS="-k fat"]          install what the tests need, and run them'
 	@echo 'make coverage                      tests of single parts: which lines none of them reaches'
+	@echo 'make adversary [SECONDS=3600]      as root: change files under the eyes of readers'
 	@echo 'make check                         formatter, linter, types'
 	@echo 'make bench                         side by side with the peers'
 

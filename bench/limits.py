@@ -67,21 +67,22 @@ def table() -> tuple[float, float]:
     """The rate of computing 256 MiB of the table of a disk of 2 TiB, and what is kept of it."""
     code = (
         "import sys, time, resource\n"
-        "from vfloppy.synth.scan import scan\n"
+        "from vfloppy.synth.scanning.scan import scan\n"
         "from vfloppy.synth.fat.plan import plan, FatOptions\n"
         "from vfloppy.synth.fat.disk import disk\n"
-        "from vfloppy.synth.host import ScannedFiles\n"
+        "from vfloppy.synth.host.files import HostFiles\n"
         "tree = scan(sys.argv[1])\n"
-        "image = disk(plan(tree, FatOptions(partition='none')), tree, ScannedFiles(tree))\n"
+        "image = disk(plan(tree, FatOptions(partition='none')), tree, HostFiles(tree))\n"
         "table = next(each for each in image.regions() if each.name == 'FAT 1')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "image.pieces(table.offset, 1 << 20)\n"
+        "reader = image.open()\n"
+        "reader.pieces(table.offset, 1 << 20)\n"
         "bytes(16 << 20)\n"  # as in a connection: what is freed is used again
         "USED = 250 << 20  # all of it is in use\n"
         "before, started, done = peak(), time.perf_counter(), 0\n"
         "for at in range(table.offset, table.offset + USED, 1 << 20):\n"
         "    length = min(1 << 20, table.offset + USED - at)\n"
-        "    done += sum(map(len, image.pieces(at, length)))\n"
+        "    done += sum(map(len, reader.pieces(at, length)))\n"
         "print(done / (time.perf_counter() - started) / 1e6, (peak() - before) / 1e3)\n"
     )
     with sparse_tree(511, LARGE) as tree:

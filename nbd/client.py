@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from . import wire
 from .errors import ClientError
+from .protocol import wire
 
 _TIMEOUT_S = 60.0
 _MOST_REPLY_BYTES = 1 << 16  # of option haggling

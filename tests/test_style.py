@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(
     path for folder in ("cli", "nbd", "synth") for path in (ROOT / folder).rglob("*.py")
-) + [ROOT / name for name in ("__init__.py", "__main__.py", "errors.py", "pieces.py")]
+) + [ROOT / name for name in ("__init__.py", "__main__.py", "errors.py", "export.py")]
 
 # Planners and records: what they import can't read the host, the clock or chance.
 PURE = ["synth/tree.py", "synth/partition.py", "synth/image.py", "synth/kept.py",
@@ -31,6 +31,14 @@ PURE_OS = {"os.path", "os.fsencode", "os.fsdecode", "os.stat_result", "os.major"
 # What asks the clock, the host or chance by way of a module that is pure otherwise.
 ASKING = {"now", "today", "utcnow", "uuid1", "uuid4", "getnode", "environ", "getenv", "getcwd",
           "stat", "lstat", "exists", "isfile", "isdir", "realpath", "abspath"}  # fmt: skip
+
+# What only synth knows: where bytes come from, and how a writer is kept waiting meanwhile.
+OF_SYNTH = {"FileSource", "Files", "HostBatch", "HostFiles", "HostRuns", "HostSlice", "Leases",
+            "ScannedFiles", "Tree", "alarms", "block_shift", "host_files", "host_runs", "leases",
+            "mapped", "mmap", "node", "nodes", "pads", "pin", "pread", "sizes", "starts",
+            "steady", "unpin", "verify"}  # fmt: skip
+# What may be looked for by name: what a platform or a kind of connection may not have.
+MAY_LACK = {"os", "socket", "context", "connection"}
 
 
 def name_of(path: Path) -> str:
@@ -66,11 +74,39 @@ def test_imports_run_one_way(path):
         assert not tops & {"synth", "cli"}
     if top(path) == "synth":
         assert not tops & {"nbd", "cli"}
-    if path.name in ("pieces.py", "errors.py", "__init__.py") and path.parent == ROOT:
+    if path.name in ("export.py", "errors.py", "__init__.py") and path.parent == ROOT:
         assert not tops & {"synth", "nbd", "cli"}
     assert "vfloppy" not in tops, "relative imports, which the checks here understand"
     if "synth/fat" in str(path):
         assert not any(name.startswith("synth.iso") for name in found)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if top(path) == "nbd"], ids=name_of)
+def test_the_server_knows_nothing_of_files_of_the_host(path):
+    """An export answers it, or a filter around one, and nothing goes around them."""
+    module = ast.parse(path.read_text())
+    assert not {"synth", "fcntl", "mmap"} & {each.split(".")[0] for each in imports(path)}
+    assert not identifiers(module) & OF_SYNTH
+
+
+def identifiers(module: ast.Module) -> set[str]:
+    """All names in a module but those in texts."""
+    fields = ("id", "attr", "arg", "name", "asname")
+    names = {getattr(node, field, None) for node in ast.walk(module) for field in fields}
+    return {name.lstrip("_") for name in names if isinstance(name, str)}
+
+
+@every
+def test_no_one_asks_an_export_or_a_reader_what_more_it_has(path):
+    """A filter around it would hide that, or pass on what it means to change."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and (node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) > 2))
+        ):
+            asked = ast.unparse(node.args[0])
+            assert asked in MAY_LACK or (asked == "self" and top(path) == "synth"), asked
 
 
 @pytest.mark.parametrize("name", PURE)

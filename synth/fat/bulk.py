@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ..tree import Tree
+from ..tree.columns import Tree
 from .bulk_names import (
     MOST_DIRECTORIES,
     Bytes,

@@ -15,10 +15,10 @@ from datetime import UTC, tzinfo
 from operator import sub
 from typing import TYPE_CHECKING
 
-from ...pieces import Extent, Hole, Kind, Piece
-from ..image import Region
-from ..kept import KEPT_BYTES, Kept
-from ..tree import Tree, printable
+from ...export import Hole, Kind, Piece
+from ..image.section import Computed, Region
+from ..lru import KEPT_BYTES, Kept
+from ..tree.columns import Tree, printable
 from .names import checksums, decode, short_names
 from .records import ATTR_DIRECTORY, ATTR_HIDDEN, ATTR_VOLUME_ID, ENTRY_BYTES
 from .slots import attributes_of, long_slots, short_slots
@@ -38,7 +38,7 @@ def header_slots(ordinal: int) -> int:
     return 2 if ordinal else 1
 
 
-class Directories:
+class Directories(Computed):
     """The section of directories, each in a run of whole clusters, by ordinal.
 
     `cluster_starts` is cumulative over the directories and `slot_starts` over the nodes (node n
@@ -47,6 +47,8 @@ class Directories:
     the host's. The `zone` is that of the times on the disk, and none is later than `latest_ns`.
     With FAT12 and FAT16 the root takes no cluster; `RootDirectory` is its section.
     """
+
+    kind = Kind.DIRECTORY
 
     def __init__(
         self,
@@ -110,9 +112,6 @@ class Directories:
         if used < length:
             pieces.append(Hole(length - used))
         return pieces
-
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.DIRECTORY)
 
     def regions(self) -> Iterator[Region]:
         starts, cluster_bytes = self._cluster_starts, self._cluster_bytes
@@ -253,8 +252,10 @@ class Directories:
         return clusters
 
 
-class RootDirectory:
+class RootDirectory(Computed):
     """The section of the root directory of a FAT12 or FAT16, which is not in clusters."""
+
+    kind = Kind.DIRECTORY
 
     def __init__(self, directories: Directories, size: int) -> None:
         self.size = size
@@ -262,9 +263,6 @@ class RootDirectory:
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         return self._directories.directory_pieces(0, offset, length)
-
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.DIRECTORY)
 
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.DIRECTORY, "/")

@@ -27,12 +27,12 @@ from __future__ import annotations
 
 import uuid
 
-from ...errors import PlanError
-from ...pieces import Kind
-from ..contents import Contents
-from ..host import ScannedFiles
-from ..image import Fixed, Image, Section, Zeros
-from ..partition import (
+from ...errors import PlanError, option_named
+from ...export import Kind
+from ..image.contents import Contents
+from ..image.files import FileSource
+from ..image.image import Image
+from ..image.partition import (
     FIRST_BYTE,
     TYPE_BASIC_DATA,
     TYPE_EFI_SYSTEM,
@@ -41,7 +41,8 @@ from ..partition import (
     with_gpt,
     with_mbr,
 )
-from ..tree import Tree
+from ..image.section import Fixed, Section, Zeros
+from ..tree.columns import Tree
 from .directories import Directories, RootDirectory
 from .geometry import Geometry
 from .plan import Layout
@@ -58,7 +59,7 @@ _THIRD_SECTOR = bytes(510) + b"\x55\xaa"
 _CODE_START = {12: 62, 16: 62, 32: 90}
 
 
-def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
+def disk(layout: Layout, tree: Tree, files: FileSource) -> Image:
     """The disk of a layout. Raises PlanError when a given boot code can't be put on it."""
     volume = _volume(layout, tree, files)
     options, geometry = layout.options, layout.geometry
@@ -88,7 +89,7 @@ def disk(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
     )
 
 
-def _volume(layout: Layout, tree: Tree, files: ScannedFiles) -> Image:
+def _volume(layout: Layout, tree: Tree, files: FileSource) -> Image:
     geometry = layout.geometry
     chains = (layout.directory_starts, layout.file_starts)
     table_bytes = geometry.table_sectors * geometry.sector_bytes
@@ -243,14 +244,19 @@ def _boot_code(boot_sector: bytes | None, fat_bits: int) -> tuple[bytes, bytes]:
         return bytes((0xEB, start - 2, 0x90)), _NO_SYSTEM.ljust(510 - start, b"\0")
     if len(boot_sector) < 512 or boot_sector[510:512] != b"\x55\xaa":
         raise PlanError(
-            f"--boot-sector has {len(boot_sector)} bytes; a boot sector has 512 and ends with 55 AA"
+            f"{option_named('boot_sector')} has {len(boot_sector)} bytes; a boot sector has 512 "
+            "and ends with 55 AA"
         )
     if boot_sector[512:].strip(b"\0"):
-        raise PlanError("--boot-sector is longer than one sector; code of one sector can be used")
+        raise PlanError(
+            f"{option_named('boot_sector')} is longer than one sector; code of one sector can be "
+            "used"
+        )
     target = 2 + boot_sector[1]
     if boot_sector[0] != 0xEB or boot_sector[2] != 0x90 or not start <= target < 510:
         raise PlanError(
-            f"--boot-sector starts with {boot_sector[:3].hex(' ')}; for FAT{fat_bits} it must jump "
+            f"{option_named('boot_sector')} starts with {boot_sector[:3].hex(' ')}; for "
+            f"FAT{fat_bits} it must jump "
             f"(eb xx 90) over the parameters to byte {start} or behind it"
         )
     return boot_sector[:3], boot_sector[start:510]

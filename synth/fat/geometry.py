@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ...errors import PlanError
+from ...errors import PlanError, option_named
 from .records import ENTRY_BYTES
 
 ALIGNMENT = 4096
@@ -346,7 +346,7 @@ def _refusal(needs: Needs, wishes: Wishes) -> str:
     if wishes.fat_bits in {12, 16} and needs.root_slots > _MOST_ROOT_ENTRIES:
         return (
             f"the root directory needs {needs.root_slots} entries, long names counted; a {fat} has "
-            f"at most {_MOST_ROOT_ENTRIES}: use a subdirectory, or --fat 32"
+            f"at most {_MOST_ROOT_ENTRIES}: use a subdirectory, or {option_named('fat', 32)}"
         )
     open_wishes = wishes._replace(volume_sectors=None)
     smallest = min(
@@ -372,9 +372,9 @@ def _remedy(needs: Needs, wishes: Wishes) -> str:
     """The one option that helps, for the end of a message."""
     volume_bytes = _wished_bytes(wishes)
     for option, other in (
-        ("--cluster-size 65536", wishes._replace(cluster_bytes=CLUSTER_SIZES[-1])),
-        ("--fat 32", wishes._replace(fat_bits=32)),
-        ("--sector-size 4096", wishes._replace(sector_bytes=4096)),
+        (option_named("cluster_size", 65536), wishes._replace(cluster_bytes=CLUSTER_SIZES[-1])),
+        (option_named("fat", 32), wishes._replace(fat_bits=32)),
+        (option_named("sector_size", 4096), wishes._replace(sector_bytes=4096)),
     ):
         if other.cluster_bytes and other.cluster_bytes < other.sector_bytes:
             continue

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..compose import composed
+from ...errors import option_named
 from ..findings import Finding
-from ..tree import Tree, printable
+from ..names.composing import composed
+from ..tree.columns import Tree, printable
 from .names import decode, rename_reason, units
 from .plan import Layout
 from .records import MOST_NAME_UNITS
@@ -93,7 +94,12 @@ def _unicode_findings(path: str, name: str, seen: dict[str, str]) -> Iterator[Fi
         yield Finding(path, "trips", "characters beyond ASCII; shows the 8.3 name", (DOS,))
     form = composed(name)
     if form != name:
-        yield Finding(path, "trips", "not composed; --normalize nfc would do that", (MACOS,))
+        yield Finding(
+            path,
+            "trips",
+            f"not composed; {option_named('normalize', 'nfc')} would do that",
+            (MACOS,),
+        )
     twin = seen.setdefault(form, path)
     if twin != path:
         yield Finding(path, "trips", f"the same as {twin} once composed", (MACOS,))

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import TypeAlias
 
-from ..compose import composed, is_composed
-from ..upcase import fold
+from ..names.composing import composed, is_composed
+from ..names.upcase import fold
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
 # What rules 1 to 3 are about, sought in all names of a directory at once, joined by "/".

@@ -14,10 +14,10 @@ from datetime import UTC, tzinfo
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
-from ...errors import PlanError
-from ..kept import KEPT_BYTES
-from ..partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
-from ..tree import Tree, printable
+from ...errors import PlanError, option_named
+from ..image.partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
+from ..lru import KEPT_BYTES
+from ..tree.columns import Tree, printable
 from .directories import header_slots
 from .geometry import Geometry, Needs, Wishes, choose, floppy
 from .names import counts_if_plain, renames, slot_counts
@@ -174,8 +174,8 @@ def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Ge
     if options.partition == "mbr" and end_sector > MOST_SECTORS:
         raise PlanError(
             f"the tree needs a disk of {end_sector * sector_bytes} bytes; an MBR with sectors of "
-            f"{sector_bytes} bytes ends at {MOST_SECTORS * sector_bytes}; pass --sector-size 4096 "
-            "or --partition gpt"
+            f"{sector_bytes} bytes ends at {MOST_SECTORS * sector_bytes}; pass "
+            f"{option_named('sector_size', 4096)} or {option_named('partition', 'gpt')}"
         )
     return geometry
 
@@ -206,8 +206,8 @@ def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[
     if options.strict and renamed:
         first = ", ".join(printable(tree.path(node)) for node in list(renamed)[:3])
         raise PlanError(
-            f"--strict refuses to rename, and FAT can't hold {len(renamed)} of the names: {first}"
-            + (" ..." if len(renamed) > 3 else "")
+            f"{option_named('strict')} refuses to rename, and FAT can't hold {len(renamed)} of "
+            f"the names: {first}" + (" ..." if len(renamed) > 3 else "")
         )
     return renamed, array("I", accumulate(counts, initial=0))
 

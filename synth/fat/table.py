@@ -13,8 +13,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from ...pieces import Extent, Hole, Kind, Piece
-from ..image import Region
+from ...export import Extent, Hole, Kind, Piece
+from ..image.section import Computed, Region
 
 FIRST_CLUSTER = 2
 _END_MARKS = {12: 0xFFF, 16: 0xFFFF, 32: 0x0FFF_FFFF}
@@ -44,13 +44,15 @@ def consecutive(first: int, last: int) -> bytearray:
     return entries
 
 
-class Table:
+class Table(Computed):
     """One FAT of a volume. Both copies can be this same object.
 
     `chains` are columns of cumulative cluster counts, one after the other from cluster 2: within
     a column, chain k runs from column[k] up to column[k + 1], relative to the column's start, and
     may be empty. `size` is in bytes and covers at least every cluster.
     """
+
+    kind = Kind.TABLE
 
     def __init__(
         self, fat_bits: int, media: int, chains: Sequence[array[int]], size: int, name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 
-from ..tree import Tree
+from ..tree.columns import Tree
 from .records import RECORDING_DATE
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ...pieces import Extent, Kind, Piece
-from ..image import Region
-from ..tree import printable
+from ...export import Kind, Piece
+from ..image.section import Computed, Region
+from ..tree.columns import printable
 from .continuations import Continuations
 from .dates import NodeDates
 from .facets import Facet, header_lengths
@@ -71,12 +71,14 @@ class FacetLayout(NamedTuple):
         return self.first_directory_block + block, blocks * BLOCK_BYTES
 
 
-class Directories:
+class Directories(Computed):
     """A facet's directories, each in a run of whole blocks, by ordinal, as if nothing stood between
     them.
 
     `file_block` tells the first block of a file that isn't empty.
     """
+
+    kind = Kind.DIRECTORY
 
     def __init__(
         self,
@@ -104,9 +106,6 @@ class Directories:
             blocks.append(self._render(ordinal, block - starts[ordinal]))
         skip = offset - (first << _BLOCK_SHIFT)
         return [b"".join(blocks)[skip : skip + length]]
-
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.DIRECTORY)
 
     def regions(self) -> Iterator[Region]:
         starts = self._layout.directory_starts
@@ -178,8 +177,10 @@ class Directories:
         return pack_directory_record(SELF, *extent, self._dates.date(0), FLAG_DIRECTORY)
 
 
-class PathTable:
+class PathTable(Computed):
     """The section of one path table, little-endian (type L) or big-endian (type M)."""
+
+    kind = Kind.TABLE
 
     def __init__(self, facet: Facet, layout: FacetLayout, *, big_endian: bool) -> None:
         self.size = layout.path_table_blocks * BLOCK_BYTES
@@ -202,9 +203,6 @@ class PathTable:
             at += 1
         data = b"".join(records)[offset - first :][:length]
         return [data.ljust(length, b"\0")]
-
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.TABLE)
 
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.TABLE, self._name)

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...pieces import Kind
-from ..contents import Contents
-from ..host import ScannedFiles
-from ..image import Fixed, Image, Section, Stretch, Zeros
-from ..tree import Tree
+from ...export import Kind
+from ..image.contents import Contents
+from ..image.files import FileSource
+from ..image.image import Image
+from ..image.section import Fixed, Section, Stretch, Zeros
+from ..tree.columns import Tree
 from .directories import Directories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
 from .hybrid import system_area, tail
@@ -38,19 +39,17 @@ from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
 
 
-def disk(
-    layout: Layout, tree: Tree, files: ScannedFiles, uefi_image: Section | None = None
-) -> Image:
+def disk(layout: Layout, tree: Tree, files: FileSource, uefi_image: Image | None = None) -> Image:
     """The image of a layout, with `uefi_image` in no directory if the layout was told its length.
 
     Raises PlanError when a text can't be written or a given boot code can't be put on it.
     """
-    return Image(_sections(layout, tree, files, uefi_image), files)
+    return Image(_sections(layout, tree, files, uefi_image), numbered=files)
 
 
 def _sections(
-    layout: Layout, tree: Tree, files: ScannedFiles, uefi_image: Section | None
-) -> Iterator[Section]:
+    layout: Layout, tree: Tree, files: FileSource, uefi_image: Image | None
+) -> Iterator[Section | Image]:
     options = layout.options
     facets = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from ...pieces import Extent, Hole, HostSlice, Kind, Piece
-from ..host import ScannedFiles
-from ..image import Region
+from ...export import FileRun, Hole, Kind, Piece
+from ..image.files import Files, FileSource, OpenedFiles
+from ..image.section import OpenSection, Region, Section
 from .layout import GRUB_BLOCK_LIST, Start
 from .records import (
     BLOCK_BYTES,
@@ -76,7 +76,7 @@ def _boot_entry(sectors: int, block: int, media: int = NO_EMULATION) -> bytes:
     return entry
 
 
-class BootFile:
+class BootFile(Section):
     """The section of a boot file that is told where it is: the host's bytes but for a few.
 
     The boot info table holds a checksum of the file, so the file is read when the table is first
@@ -84,17 +84,38 @@ class BootFile:
     """
 
     def __init__(
-        self, files: ScannedFiles, node: int, start: Start, *, info: bool, grub_block_list: bool
+        self, source: FileSource, node: int, start: Start, *, info: bool, grub_block_list: bool
     ) -> None:
         self.size = -(-start.size // BLOCK_BYTES) * BLOCK_BYTES
-        self.files = files
-        self._node = node
-        self._start = start
-        self._grub_block_list = grub_block_list
+        self.sources = (source,)
+        self.node = node
+        self.start = start
+        self.info = info
+        self.grub_block_list = grub_block_list
+
+    def open(self, files: OpenedFiles) -> OpenSection:
+        """See `Section.open`."""
+        return _OpenBootFile(self, files.of(self.sources[0]))
+
+    def regions(self) -> Iterator[Region]:
+        yield Region(0, self.size, Kind.FILE, "boot file, told where it is")
+
+
+class _OpenBootFile(OpenSection):
+    """The same with open files."""
+
+    kind = Kind.FILE
+
+    def __init__(self, section: BootFile, files: Files) -> None:
+        self.size = section.size
+        self._files = files
+        self._node = section.node
+        self._start = section.start
+        self._grub_block_list = section.grub_block_list
         self._patches: list[tuple[int, int, Callable[[], bytes]]] = []
-        if info:
+        if section.info:
             self._patches.append((BOOT_INFO_OFFSET, BOOT_INFO_END, self._table))
-        if grub_block_list:
+        if section.grub_block_list:
             self._patches.append((*GRUB_BLOCK_LIST, self._block_list))
         self._info: bytes | None = None
 
@@ -115,16 +136,17 @@ class BootFile:
         pieces: list[Piece] = []
         size = self._start.size
         if start < min(end, size):
-            pieces.append(HostSlice(self.files, self._node, start, min(end, size) - start))
+            pieces.append(self._files.piece(self._node, start, min(end, size) - start))
         if max(start, size) < end:
             pieces.append(Hole(end - max(start, size)))
         return pieces
 
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.FILE)
-
-    def regions(self) -> Iterator[Region]:
-        yield Region(0, self.size, Kind.FILE, "boot file, told where it is")
+    def files(self, offset: int, length: int) -> Iterator[FileRun]:
+        used = min(max(self._start.size - offset, 0), length)
+        if used:
+            yield FileRun(used, self._node + 1)
+        if used < length:
+            yield FileRun(length - used, 0)
 
     def _block_list(self) -> bytes:
         """The sector of what follows the image's second block, as GRUB's `diskboot` has it."""
@@ -143,7 +165,7 @@ class BootFile:
             total = 0
             for offset in range(0, self._start.size, _CHUNK_BYTES):
                 share = min(_CHUNK_BYTES, self._start.size - offset)
-                data = self.files.read(self._node, offset, share)
+                data = self._files.read(self._node, offset, share)
                 if not offset:
                     data = self._as_patched(data)[BOOT_INFO_END:]
                 data += bytes(-len(data) % 4)

@@ -11,8 +11,8 @@ from array import array
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..kept import KEPT_BYTES, Kept
-from ..tree import SEPARATOR, Tree
+from ..lru import KEPT_BYTES, Kept
+from ..tree.columns import SEPARATOR, Tree
 from .names import VERSION, joliet_key, joliet_names, primary_identifiers
 from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
 from .rockridge import CE, PX, SP, TF, RockRidge

@@ -5,10 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from ...errors import PlanError
-from ...pieces import Kind
-from ..image import Fixed, Section, Zeros
-from ..partition import (
+from ...errors import PlanError, option_named
+from ...export import Kind
+from ..image.partition import (
     CODE_BYTES,
     MOST_SECTORS,
     TYPE_EFI_SYSTEM,
@@ -20,6 +19,7 @@ from ..partition import (
     partition_record,
     protective_record,
 )
+from ..image.section import Fixed, Section, Zeros
 from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, Layout, Start
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
@@ -45,7 +45,8 @@ def system_area(layout: Layout) -> Iterator[Section]:
     first, count = _sectors(layout.uefi) if layout.uefi else (0, total)
     if first + count > MOST_SECTORS:
         raise PlanError(
-            f"--hybrid needs a partition that ends at {(first + count) * SECTOR_BYTES} bytes; an "
+            f"{option_named('hybrid')} needs a partition that ends at "
+            f"{(first + count) * SECTOR_BYTES} bytes; an "
             f"MBR ends at {MOST_SECTORS * SECTOR_BYTES}"
         )
     if layout.uefi:

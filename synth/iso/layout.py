@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from ..kept import KEPT_BYTES
+from ..lru import KEPT_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet

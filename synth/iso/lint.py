@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...errors import option_named
 from ..findings import Finding
-from ..tree import Tree, printable
-from ..upcase import fold
+from ..names.upcase import fold
+from ..tree.columns import Tree, printable
 from .dates import FIRST_SECOND, LAST_SECOND
 from .facets import Joliet, Primary
 from .layout import Layout
@@ -105,4 +106,9 @@ def _name_findings(
         if layout.options.level == 1:
             yield Finding(path, "trips", f"becomes {name!r}", (LEVEL_1,))
         else:
-            yield Finding(path, "trips", "no name of 8.3; --iso-level 1 makes one", (LEVEL_1,))
+            yield Finding(
+                path,
+                "trips",
+                f"no name of 8.3; {option_named('iso_level', 1)} makes one",
+                (LEVEL_1,),
+            )

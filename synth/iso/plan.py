@@ -12,20 +12,13 @@ from functools import partial
 from itertools import accumulate
 from typing import TypeAlias
 
-from ...errors import PlanError
-from ..tree import Tree, printable, some_paths
+from ...errors import PlanError, option_named
+from ..tree.columns import Tree, printable, some_paths
 from .continuations import Continuations
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
-from .layout import (
-    CYLINDER_BLOCKS,
-    GPT_TAIL_BLOCKS,
-    GRUB_BLOCK_LIST,
-    IsoOptions,
-    Layout,
-    Start,
-)
+from .layout import CYLINDER_BLOCKS, GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoOptions, Layout, Start
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
 from .records import (
     BLOCK_BYTES,
@@ -161,15 +154,16 @@ class _Plan:
     def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
         """What a BIOS starts, what UEFI starts, and which of them a table is patched into."""
         options = self._options
-        bios_node = self._boot_node(options.boot_bios, "--boot-bios")
-        uefi_node = self._boot_node(options.boot_uefi, "--boot-uefi")
+        bios_node = self._boot_node(options.boot_bios, "boot_bios")
+        uefi_node = self._boot_node(options.boot_uefi, "boot_uefi")
         if options.boot_floppy and bios_node is not None:
             size = self._tree.sizes[bios_node]
             if size not in FLOPPY_MEDIA:
                 sizes = ", ".join(map(str, FLOPPY_MEDIA))
                 raise PlanError(
-                    f"--boot-bios {options.boot_bios} has {size} bytes; the diskettes of "
-                    f"--boot-floppy have {sizes}"
+                    f"{option_named('boot_bios', options.boot_bios)} has {size} bytes; the "
+                    "diskettes of "
+                    f"{option_named('boot_floppy')} have {sizes}"
                 )
         needed = 0
         if options.boot_info_table:
@@ -181,8 +175,9 @@ class _Plan:
         size = self._tree.sizes[bios_node]
         if size < needed:
             raise PlanError(
-                f"--boot-bios {options.boot_bios} has {size} bytes; one that {what} has {needed} "
-                "or more (--no-boot-info-table if it takes none)"
+                f"{option_named('boot_bios', options.boot_bios)} has {size} bytes; one that "
+                f"{what} has {needed} "
+                f"or more ({option_named('boot_info_table', False)} if it takes none)"
             )
         return bios_node, uefi_node, bios_node
 
@@ -202,7 +197,7 @@ class _Plan:
         large = [node for node, size in enumerate(tree.sizes) if size > MOST_EXTENT_BYTES]
         if large:
             names = some_paths([tree.path(node) for node in large])
-            raise PlanError(f"files of 4 GiB and more need --iso-level 3: {names}")
+            raise PlanError(f"files of 4 GiB and more need {option_named('iso_level', 3)}: {names}")
 
     def _boot_node(self, path: str | None, option: str) -> int | None:
         """The file at a path in the tree."""
@@ -210,12 +205,14 @@ class _Plan:
             return None
         node = self._tree.find(path)
         if node is None:
-            raise PlanError(f"{option} {path}: no such file in the tree (not: on the host)")
+            raise PlanError(
+                f"{option_named(option, path)}: no such file in the tree (not: on the host)"
+            )
         node = self._leaders.get(node, node)
         if self._tree.is_directory(node) or not self._tree.sizes[node]:
-            raise PlanError(f"{option} {path}: no file with anything in it")
+            raise PlanError(f"{option_named(option, path)}: no file with anything in it")
         if self._tree.sizes[node] > MOST_EXTENT_BYTES:
-            raise PlanError(f"{option} {path}: 4 GiB or more, which nothing can start")
+            raise PlanError(f"{option_named(option, path)}: 4 GiB or more, which nothing can start")
         return node
 
     def _own_sizes(self, boot_file: int | None) -> Sequence[int]:
@@ -239,13 +236,18 @@ class _Plan:
         if not self._options.strict or not renamed:
             return
         names = some_paths([self._tree.path(node) for node in renamed])
-        where, advice = "an image without Joliet and Rock Ridge", "leave out --no-rock-ridge"
+        where, advice = (
+            "an image without Joliet and Rock Ridge",
+            f"leave out {option_named('rock_ridge', False)}",
+        )
         if self._joliet:
-            where, advice = "Joliet", "--no-joliet leaves that tree out"
+            where, advice = "Joliet", f"{option_named('joliet', False)} leaves that tree out"
             if not self._options.joliet_long:
-                advice += f", --joliet-long has {JOLIET_LONG_CHARACTERS} characters a name"
+                longer = option_named("joliet_long")
+                advice += f", {longer} has {JOLIET_LONG_CHARACTERS} characters a name"
         raise PlanError(
-            f"--strict refuses to rename, and {where} can't hold {len(renamed)} of the names: "
+            f"{option_named('strict')} refuses to rename, and {where} can't hold {len(renamed)} "
+            "of the names: "
             f"{names}; {advice}"
         )
 

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 from construct import Bytes, Const, Construct, Int8ul, Struct
 
-from ...pieces import Extent, Kind, Piece
-from ..image import Region
-from ..tree import Tree
+from ...export import Kind, Piece
+from ..image.section import Computed, Region
+from ..tree.columns import Tree
 from .continuations import Continuations
 from .dates import NodeDates
 from .records import (
@@ -273,11 +273,13 @@ class RockRidge:
         return b"".join((posix, PACK_32_LITTLE(serial), PACK_32_BIG(serial), b"TF\x0c\1\2", date))
 
 
-class ContinuationArea:
+class ContinuationArea(Computed):
     """What directory records have no room for, rendered block by block, as if it were in one piece.
 
     Directories and the area start at `first_block`.
     """
+
+    kind = Kind.DIRECTORY
 
     def __init__(self, rock_ridge: RockRidge, first_block: int) -> None:
         self.size = rock_ridge.continuations.blocks * BLOCK_BYTES
@@ -300,9 +302,6 @@ class ContinuationArea:
                     buffer[start - first : start - first + len(data)] = data
             at += 1
         return [bytes(buffer[offset - first : end - first])]
-
-    def extents(self, offset: int, length: int) -> Iterator[Extent]:  # noqa: ARG002
-        yield Extent(length, False, Kind.DIRECTORY)
 
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.DIRECTORY, "continuation area")

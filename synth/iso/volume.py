@@ -6,12 +6,7 @@ from ...errors import PlanError
 from .dates import NOT_SET, volume_date
 from .directories import Directories, FacetLayout
 from .layout import Layout
-from .records import (
-    JOLIET_ESCAPE,
-    TYPE_PRIMARY,
-    TYPE_SUPPLEMENTARY,
-    VOLUME_DESCRIPTOR,
-)
+from .records import JOLIET_ESCAPE, TYPE_PRIMARY, TYPE_SUPPLEMENTARY, VOLUME_DESCRIPTOR
 
 # Characters that each text may have (ECMA-119, 8.4.5 and on); half as many in Joliet.
 _LENGTHS = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import Pipe
 from typing import NamedTuple
 
-from vfloppy.nbd import processes
+from vfloppy.process import children as processes
 
 from .operations import BY_NAME
 from .victim import Victim

@@ -7,8 +7,9 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from vfloppy.pieces import Export, HostSlice
-from vfloppy.synth.tree import Tree
+from vfloppy.export import Export
+from vfloppy.synth.host.batch import HostSlice
+from vfloppy.synth.tree.columns import Tree
 
 from .connections import Read
 from .contents import TOLD_BYTES, content, first_difference, whose, wrong_bytes
@@ -45,7 +46,7 @@ class Checker:
     def _expect(self, image: Export, tree: Tree) -> bytes:
         by_path = {b"d%d/file" % number: number for number in self._sizes}
         parts, position = [], 0
-        for piece in image.pieces(0, image.size):
+        for piece in image.open().pieces(0, image.size):
             if isinstance(piece, bytes):
                 part = piece
             elif isinstance(piece, HostSlice):

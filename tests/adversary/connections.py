@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from vfloppy.nbd import client as plain
-from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ClientError
+from vfloppy.nbd.protocol import wire
 
 from ..nbd.fakes import Client, Reply, assemble, request
 from .served import Served

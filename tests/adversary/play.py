@@ -7,8 +7,8 @@ import random
 import time
 from pathlib import Path
 
-from vfloppy.pieces import HostReadError
-from vfloppy.synth.write import write_file
+from vfloppy.export import HostReadError
+from vfloppy.synth.output.writer import write_file
 
 from .changer import Changer, Deed, Done
 from .checker import Checker

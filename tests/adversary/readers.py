@@ -6,7 +6,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 
-from vfloppy.nbd.sending import SENDFILE_MIN_BYTES
+from vfloppy.nbd.server.sending import SENDFILE_MIN_BYTES
 
 from .checker import Checker
 from .connections import KINDS, Connection, LostError, Read, connect

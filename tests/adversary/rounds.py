@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from disks import files_of
 from vfloppy.synth.fat.disk import disk as fat_disk
 from vfloppy.synth.fat.plan import FatOptions
 from vfloppy.synth.fat.plan import plan as fat_plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
+from vfloppy.synth.image.files import FileSource
+from vfloppy.synth.image.image import Image
 from vfloppy.synth.iso.disk import disk as iso_disk
 from vfloppy.synth.iso.plan import plan as iso_plan
-from vfloppy.synth.scan import scan
-from vfloppy.synth.tree import Tree
+from vfloppy.synth.scanning.scan import scan
+from vfloppy.synth.tree.columns import Tree
 
 from .changer import Changer, Deed
 from .checker import Checker
@@ -171,7 +172,7 @@ def setting(
                 victim.make()
         let_the_clock_tick()
         tree = scan(str(where.root))
-        files = ScannedFiles(tree, leases=plan.manner.leases)
+        files = files_of(tree, leases=plan.manner.leases)
         image = _disk_of(tree, plan.manner.form, files)
         let_the_clock_tick()
         manner = " ".join(f"{key}={value}" for key, value in plan.manner._asdict().items())
@@ -187,10 +188,9 @@ def setting(
             yield Setting(plan, where, victims, tree, image, checker, changer, folder)
         finally:
             changer.close()
-            files.close()
 
 
-def _disk_of(tree: Tree, form: str, files: ScannedFiles) -> Image:
+def _disk_of(tree: Tree, form: str, files: FileSource) -> Image:
     """Return a disk of the tree; `form` is fat or iso. A FAT12 is no longer than it must be."""
     if form == "fat":
         return fat_disk(fat_plan(tree, FatOptions(fat_bits=12)), tree, files)

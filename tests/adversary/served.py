@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vfloppy.nbd import Limits, Sandbox, Server, listen_tcp, listen_unix, processes
-from vfloppy.pieces import Export
-from vfloppy.synth import host
+from vfloppy.export import Export
+from vfloppy.nbd import Limits, Sandbox, Server, listen_tcp, listen_unix
+from vfloppy.process import children as processes
+from vfloppy.synth.host import files as host
 
 
 class Manner(NamedTuple):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from tools import ENVIRONMENT, missing_dependency, need_tool, run
-from vfloppy.pieces import HostReadError
-from vfloppy.synth.host import ScannedFiles
+from vfloppy.export import HostReadError
+from vfloppy.synth.host.files import ScannedFiles
 
 from . import operations
 from .changer import Deed

@@ -71,7 +71,7 @@ def output_of_map(directory: Path) -> str:
 
 def printed(path: str) -> str:
     """A path as messages show it."""
-    from vfloppy.synth.tree import printable  # noqa: PLC0415
+    from vfloppy.synth.tree.columns import printable  # noqa: PLC0415
 
     return printable(path.encode("utf-8", "surrogateescape"))
 

@@ -13,9 +13,9 @@ from tools import need_tool
 from vfloppy.errors import PlanError
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
-from vfloppy.synth.write import write_file
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.output.writer import write_file
+from vfloppy.synth.scanning.scan import scan
 
 MIB = 1 << 20
 
@@ -68,7 +68,7 @@ def test_foreign_readers_read_what_was_drawn(tmp_path_factory, tree, wishes):
     except PlanError:
         assert wishes  # without a wish, every tree fits
         return
-    write_file(disk(layout, scanned, ScannedFiles(scanned)), str(folder / "image"))
+    write_file(disk(layout, scanned, HostFiles(scanned)), str(folder / "image"))
     offset = 0 if wishes.get("partition") == "none" else MIB
     fsck(volume_of(folder / "image", folder / "volume", offset))
     contents = sorted(data or b"" for data in host_tree(root).values())
@@ -106,6 +106,6 @@ def test_both_sides_of_each_threshold(tmp_path, fat_bits, clusters):
     except PlanError:
         assert clusters > {12: 4068 - 32, 16: 65_508 - 32, 32: 1 << 28}[fat_bits]
         return
-    write_file(disk(layout, scanned, ScannedFiles(scanned)), str(tmp_path / "image"))
+    write_file(disk(layout, scanned, HostFiles(scanned)), str(tmp_path / "image"))
     fsck(tmp_path / "image")
     assert_same(pyfatfs_tree(tmp_path / "image", 0), host_tree(root))

@@ -9,7 +9,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from vfloppy.nbd import Server, processes
+from vfloppy.nbd import Server
+from vfloppy.process import children as processes
 
 
 class Running:

@@ -6,11 +6,25 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vfloppy.nbd import wire
-from vfloppy.pieces import Extent, Hole, HostFiles, HostReadError, HostRuns, HostSlice, Kind, Piece
+from vfloppy.export import (
+    MOST_DESCRIPTORS,
+    Detached,
+    Export,
+    Extent,
+    FileRun,
+    FileSlice,
+    Hole,
+    HostReadError,
+    Kind,
+    Piece,
+    Reader,
+)
+from vfloppy.nbd.protocol import wire
+from vfloppy.synth.host.batch import HostBatch
 
 MAGIC = wire.NBD_REQUEST_MAGIC
 PATIENCE_S = 20.0
@@ -46,7 +60,8 @@ class FakeFiles:
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         data = os.pread(self.descriptors[index], length, offset)
-        self.verify(index)
+        if index not in self.steady:
+            self.verify(index)
         if len(data) != length:
             raise HostReadError(f"host{index} is shorter than at the scan")
         return data
@@ -57,11 +72,8 @@ class FakeFiles:
     def count(self, index: int, length: int) -> None:
         pass
 
-    def release(self) -> dict[int, int]:
-        return self.held
-
-    def adopt(self, descriptors: dict[int, int]) -> None:
-        self.adopted = descriptors
+    def adopt(self, nodes: Sequence[int], adopted: Sequence[int]) -> None:
+        descriptors = dict(zip(nodes, adopted, strict=True))
         assert descriptors.keys() in (self.held.keys(), set())
         for number, each in descriptors.items():
             assert os.path.samestat(os.fstat(each), os.fstat(self.held[number]))
@@ -78,12 +90,19 @@ class FakeFiles:
             raise HostReadError(f"host{index} has changed since the scan")
 
 
-class FakeExport:
+class FakeExport(Export):
     """Regions in a row; `data` is what the whole reads as."""
 
     def __init__(self, regions: list[Piece]) -> None:
         self.regions = regions
-        self.size = sum(_length(each) for each in regions)
+        self._size = sum(_length(each) for each in regions)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def open(self, alerts: Any = None) -> Reader:
+        return FakeReader(self)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         if offset < 0 or length < 0 or offset + length > self.size:
@@ -106,26 +125,70 @@ class FakeExport:
         return content(self.regions)
 
 
+class FakeReader(Reader):
+    """Asks the export for everything."""
+
+    def __init__(self, export: FakeExport) -> None:
+        self.export = export
+        self.size = export.size
+
+    def pieces(self, offset: int, length: int) -> list[Piece]:
+        return self.export.pieces(offset, length)
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        return self.export.extents(offset, length)
+
+    def prefetch(self, offset: int, length: int) -> None:
+        for piece in self.pieces(offset, length):
+            if isinstance(piece, FileSlice):
+                piece.prefetch()
+
+
 class FakeColumns(FakeExport):
-    """The same, with its host files, which must be whole and in order, as columns too."""
+    """The same, with files that are read in batches, lent, numbered and handed over."""
 
     @property
-    def host_files(self) -> list[HostFiles]:
-        return list({each.files: None for each in self.regions if isinstance(each, HostSlice)})
+    def files(self) -> FakeFiles:
+        return next(each.files for each in self.regions if isinstance(each, FileSlice))
 
-    @property
-    def host_runs(self) -> HostRuns:
-        starts, slices, position = [], [], 0
-        for region in self.regions:
-            if isinstance(region, HostSlice):
-                assert (region.index, region.offset) == (len(slices), 0)
-                slices.append(region)
-                starts.append(position)
-            position += _length(region)
-        sizes = [each.length for each in slices]
-        first = starts[0]
-        starts = [start - first for start in (*starts, self.size)]
-        return HostRuns(slices[0].files, first, self.size, 0, starts, sizes)
+    def open(self, alerts: Any = None) -> Reader:
+        return FakeColumnsReader(self)
+
+
+class FakeColumnsReader(FakeReader):
+    """What is of one file, with zeros behind it or not, goes by batches."""
+
+    def __init__(self, export: FakeColumns) -> None:
+        super().__init__(export)
+        self.fake_files = export.files
+        self.batch = HostBatch(self.fake_files)
+
+    def files(self, offset: int, length: int) -> Iterator[FileRun]:
+        for piece in self.pieces(offset, length):
+            yield FileRun(_length(piece), piece.index + 1 if isinstance(piece, FileSlice) else 0)
+
+    def read_batch(self, ranges: Sequence[tuple[int, int]], *, lends: bool = False) -> HostBatch:
+        batch = self.batch
+        batch.begin(lends)
+        for offset, length in ranges:
+            piece, *others = self.pieces(offset, length)
+            if not isinstance(piece, FileSlice) or not all(isinstance(o, Hole) for o in others):
+                batch.buffers.append(self.read_simple(offset, length))
+            elif not others and (view := batch.views.get(piece.index)):
+                batch.buffers.append(view[piece.offset : piece.offset + length])
+            else:
+                data = batch.read(piece.index, piece.offset, piece.length)
+                batch.buffers.append(data and data.ljust(length, b"\0"))
+        return batch
+
+    def detach(self) -> Detached | None:
+        if self.fake_files.open_count > MOST_DESCRIPTORS:
+            return None
+        held = self.fake_files.held
+        return Detached(array("Q", held).tobytes(), tuple(held.values()))
+
+    def adopt(self, detached: Detached) -> None:
+        self.fake_files.adopt(array("Q", detached.state), detached.descriptors)
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -163,7 +226,7 @@ def _part(piece: Piece, start: int, length: int) -> Piece:
         return piece[start : start + length]
     if isinstance(piece, Hole):
         return Hole(length)
-    return HostSlice(piece.files, piece.index, piece.offset + start, length)
+    return piece.part(start, length)
 
 
 def request(
@@ -320,6 +383,20 @@ class Client:
         while not replies[-1].done:
             replies.append(self.chunk())
         return assemble(replies, offset, length)
+
+
+def answers(client: Client, places: Sequence[tuple[int, int]]) -> list[list[Reply]]:
+    """The chunks of the replies to some reads that are asked for at once."""
+    client.send(
+        b"".join(
+            request(wire.NBD_CMD_READ, *each, cookie=cookie) for cookie, each in enumerate(places)
+        )
+    )
+    found: list[list[Reply]] = [[] for _ in places]
+    while not all(chunks and chunks[-1].done for chunks in found):
+        chunk = client.chunk()
+        found[chunk.cookie].append(chunk)
+    return found
 
 
 def option(number: int, data: bytes = b"") -> bytes:

@@ -9,13 +9,14 @@ import pytest
 from vfloppy.nbd import (
     CaptiveError,
     Server,
-    captive,
     listen_private,
     listen_tcp,
     listen_unix,
-    processes,
 )
-from vfloppy.nbd.captive import script
+from vfloppy.nbd.uris import uri_of
+from vfloppy.process import captive
+from vfloppy.process import children as processes
+from vfloppy.process.captive import script
 
 from .fakes import Client, FakeExport, pattern
 
@@ -43,7 +44,7 @@ def test_the_variables_of_a_unix_socket(run, tmp_path):
         listener,
         "my 'disk'",
     )
-    uri = listener.uri("my 'disk'")
+    uri = uri_of(listener, "my 'disk'")
     assert text.split("\n") == [uri, uri, listener.path, "", "my 'disk'", "", ""]
     assert status == 0
     assert not os.path.lexists(listener.path)

@@ -13,6 +13,7 @@ from tools import need_tool, output
 from vfloppy.nbd import listen_tcp, listen_unix
 from vfloppy.nbd.client import Client, ExportFile, is_uri
 from vfloppy.nbd.errors import ClientError
+from vfloppy.nbd.uris import uri_of
 
 from .fakes import FakeExport, pattern
 
@@ -26,7 +27,7 @@ def uri(request, serve, tmp_path):
     else:
         listener = listen_tcp("localhost", 0)
     serve([listener], {"näme": FakeExport([DATA])})
-    return listener.uri("näme")
+    return uri_of(listener, "näme")
 
 
 def test_what_is_read_is_what_is_there(uri):

@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
-from vfloppy.nbd import Limits, Server, listen_private, listen_tcp, listen_unix, loop, wire
-from vfloppy.nbd.connection import serve_connection
+from vfloppy.nbd import Limits, Server, listen_private, listen_tcp, listen_unix
 from vfloppy.nbd.errors import ProtocolError
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import Agreement
-from vfloppy.nbd.parking import Parked
-from vfloppy.nbd.processes import EndedError, SignalWatch
-from vfloppy.pieces import HostSlice
-from vfloppy.synth.sharing import Forked
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import Agreement
+from vfloppy.nbd.server.connection import serve_connection
+from vfloppy.nbd.server.parking import Parked
+from vfloppy.process import loop
+from vfloppy.process.children import EndedError, SignalWatch
+from vfloppy.synth.forks import Forked
+from vfloppy.synth.host.batch import HostSlice
 
 from .fakes import Client, FakeExport, FakeFiles, pattern, request, until
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from vfloppy.nbd import wire
 from vfloppy.nbd.errors import ProtocolError
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import (
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import (
     MAXIMUM_OPTION_BYTES,
     MAXIMUM_TALK_BYTES,
     TALK_BYTES_AN_EXPORT,

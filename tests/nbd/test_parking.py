@@ -15,21 +15,15 @@ import pytest
 from compare import assert_same
 from hypothesis import given
 from hypothesis import strategies as st
-from vfloppy.nbd import Limits, listen_tcp, listen_unix, wire
-from vfloppy.nbd.connection import serve_connection
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import Agreement
-from vfloppy.nbd.parking import (
-    MOST_FILES,
-    Parked,
-    adopt,
-    hand_over,
-    has_few_open,
-    release,
-    take_over,
-)
-from vfloppy.nbd.status import CONTEXT_IDS
-from vfloppy.pieces import HostSlice
+from vfloppy.export import MOST_DESCRIPTORS, MOST_STATE_BYTES, Detached
+from vfloppy.nbd import Limits, listen_tcp, listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.block_status import CONTEXT_IDS
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import Agreement
+from vfloppy.nbd.server.connection import serve_connection
+from vfloppy.nbd.server.parking import Parked, hand_over, take_over
+from vfloppy.synth.host.batch import HostSlice
 
 from .fakes import (
     PATIENCE_S,
@@ -85,21 +79,24 @@ def channel():
     data=st.data(),
     style=st.sampled_from([(False, False), (True, False), (True, True)]),
     names=st.sets(st.sampled_from(sorted(CONTEXT_IDS))),
-    files=st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=MOST_FILES),
+    state=st.binary(max_size=300) | st.integers(0, MOST_STATE_BYTES).map(bytes),
+    files=st.integers(0, MOST_DESCRIPTORS),
 )
-def test_all_that_was_agreed_on_is_handed_over(count, data, style, names, files):
+def test_all_that_was_agreed_on_is_handed_over(count, data, style, names, state, files):
     exports = ExportTable({f"export {n}": FakeExport([bytes(512)]) for n in range(count)})
     offer = data.draw(st.sampled_from(list(exports)))
     selected = {name: each for name, each in CONTEXT_IDS.items() if name in names}
     near, far = socket.socketpair()
     with near, far, open(os.devnull) as null:
         agreement = Agreement(offer, *style, selected)
-        hand_over(far, Parked(agreement, dict.fromkeys(files, null.fileno())), exports)
+        detached = Detached(state, (null.fileno(),) * files)
+        hand_over(far, exports, Parked(agreement, detached))
         found = take_over(near, exports)
     assert found.agreement == agreement
     assert list(found.agreement.contexts) == list(selected)
-    assert list(found.descriptors) == files
-    for each in found.descriptors.values():
+    assert found.detached.state == state
+    assert len(found.detached.descriptors) == files
+    for each in found.detached.descriptors:
         assert os.path.samestat(os.fstat(each), os.stat(os.devnull))
         assert not os.get_inheritable(each)
         os.close(each)
@@ -112,12 +109,10 @@ def test_a_connection_that_ended_has_nothing_to_hand_over(channel):
     assert take_over(channel[0], exports) is None
 
 
-ONE = struct.pack("@QBB", 0, 0, 0)
 NONSENSE = {
-    "too short": ONE[:-1],
-    "no whole number of files": ONE + bytes(9),
-    "an export that is not there": struct.pack("@QBB", 1, 0, 0),
-    "a style that is not there": struct.pack("@QBB", 0, 3, 0),
+    "too short": struct.pack("@QBBB", 0, 0, 0, 10)[:-1],
+    "an export that is not there": struct.pack("@QBBB", 1, 0, 0, 10),
+    "a style that is not there": struct.pack("@QBBB", 0, 3, 0, 10),
 }
 
 
@@ -131,14 +126,14 @@ def test_nonsense_is_the_end_of_a_connection(channel, message):
     assert os.listdir("/proc/self/fd") == before
 
 
-@pytest.mark.parametrize("files", [[], [1], [1, 1], [1, 2, 3]])
+@pytest.mark.parametrize("files", [0, 1, 3, 255])
 def test_files_that_were_not_sent_are_not_believed(channel, files):
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     before = os.listdir("/proc/self/fd")
-    socket.send_fds(channel[1], [ONE + struct.pack(f"{len(files)}Q", *files)], [0, 0])
+    socket.send_fds(channel[1], [struct.pack("@QBBB", 0, 0, 0, files) + b"state"], [0, 0])
     found = take_over(channel[0], exports)
     assert found.agreement.offer.name == "disk"
-    assert not found.descriptors
+    assert found.detached == Detached()
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -149,28 +144,21 @@ def test_where_no_descriptors_can_be_sent_the_rest_is(channel, monkeypatch):
     monkeypatch.setattr(socket, "send_fds", fail)
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     agreement = Agreement(next(iter(exports)), True, False, {})
-    hand_over(channel[1], Parked(agreement, {5: 0}), exports)
+    hand_over(channel[1], exports, Parked(agreement, Detached(b"state", (0,))))
     assert take_over(channel[0], exports) == Parked(agreement)
 
 
-def test_files_of_several_sets_stay_apart(tmp_path):
-    """Such as those of an ISO image and of the FAT inside it."""
-
-    first, second = (FakeFiles(tmp_path, [b"a", b"b"]) for _ in range(2))
-    export = FakeExport([bytes(512)])
-    export.host_files = [first, second]
-    first.held = {5: first.descriptors[0], 2**32 - 1: first.descriptors[1]}
-    second.held = {5: second.descriptors[1]}
-    released = release(export)
-    assert len(released) == 3
-    first.adopted, second.adopted = {}, {}
-    adopt(export, {**released, 7 << 32: 0})  # of a set that is not there: nobody's
-    assert first.adopted == first.held
-    assert second.adopted == second.held
-    first.open_count, second.open_count = MOST_FILES, 0
-    assert has_few_open(export)
-    second.open_count = 1
-    assert not has_few_open(export)
+@pytest.mark.parametrize(
+    "detached",
+    [Detached(bytes(MOST_STATE_BYTES + 1)), Detached(b"", (0,) * (MOST_DESCRIPTORS + 1)),
+     Detached(b"", (0,) * 300)],
+    ids=["too long a state", "too many descriptors", "far too many"],
+)  # fmt: skip
+def test_what_is_more_than_can_be_sent_is_left_behind_whole(channel, detached):
+    exports = ExportTable({"disk": FakeExport([bytes(512)])})
+    agreement = Agreement(next(iter(exports)), True, False, {})
+    hand_over(channel[1], exports, Parked(agreement, detached))
+    assert take_over(channel[0], exports) == Parked(agreement)
 
 
 # --- going on ---
@@ -453,7 +441,7 @@ def test_a_server_that_is_short_of_descriptors(serve, listener, export, monkeypa
 
 
 def test_a_connection_with_more_files_than_can_be_handed_over(serve, listener, columns, files):
-    files.open_count = MOST_FILES + 1
+    files.open_count = MOST_DESCRIPTORS + 1
     running = serve([listener], {"disk": columns}, limits=SOON)
     with Client(listener.path) as client:
         client.go()

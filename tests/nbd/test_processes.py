@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from vfloppy.nbd import processes
+from vfloppy.process import children as processes
 
 
 def child(*, deaf: bool = False) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import stat
@@ -10,15 +11,17 @@ from pathlib import Path
 
 import pytest
 from compare import assert_same
-from disks import disk_of
+from disks import disk_of, files_of
 from tools import output, run
-from vfloppy.nbd import Limits, Sandbox, listen_unix, reports, wire
-from vfloppy.pieces import HostSlice
-from vfloppy.synth import host
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.export import FileSlice
+from vfloppy.nbd import Limits, Sandbox, listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.process import reports
+from vfloppy.synth.host import files as host
+from vfloppy.synth.host.leases import has_leases as grants_leases
+from vfloppy.synth.scanning.scan import scan
 
-from .fakes import Client, parked, pattern, request
+from .fakes import Client, answers, parked, pattern
 
 CONTENT = pattern(100_000, 1)
 OTHER = pattern(50_000, 2)
@@ -116,6 +119,10 @@ CURRENT = {
 }
 
 
+# Copied, by sendfile, and several at once, so that they are read and checked together.
+LENGTHS = [(512, 1), (100_000, 1), (20_000, 5), (40_000, 1), (5000, 20), (512, 1)]
+
+
 @pytest.fixture
 def tree(tmp_path):
     root = tmp_path / "root"
@@ -135,29 +142,45 @@ def _wait_for_the_clock_of(file):
             return
 
 
-def read(client, offset, length, content):
-    """ "bytes" or "EIO"; anything else fails."""
-    data = read_data(client, offset, length)
-    if data is None:
+def read(client, offset, length, content, times=1):
+    """ "bytes" or "EIO", of all of several reads at once; anything else fails."""
+    found = set(read_data(client, offset, length, times))
+    assert len(found) == 1
+    if found == {None}:
         return "EIO"
-    assert data == content[:length]
+    assert found == {content[:length]}
     return "bytes"
 
 
-def read_data(client, offset, length):
-    """None for EIO, which comes with the file's name."""
-    client.send(request(wire.NBD_CMD_READ, offset, length))
-    replies = [client.chunk()]
-    while not replies[-1].done:
-        replies.append(client.chunk())
-    errors = {each.error for each in replies if each.error}
-    if errors:
-        assert errors == {wire.NBD_EIO}
-        assert "file" in " ".join(each.text for each in replies)
-        return None
-    return b"".join(
-        each.payload for each in replies if each.kind == wire.NBD_REPLY_TYPE_OFFSET_DATA
-    )
+def read_data(client, offset, length, times=1):
+    """Of each read; None for EIO, which comes with the file's name."""
+    found = []
+    for replies in answers(client, [(offset, length)] * times):
+        errors = {each.error for each in replies if each.error}
+        if errors:
+            assert errors == {wire.NBD_EIO}
+            assert "file" in " ".join(each.text for each in replies)
+            found.append(None)
+            continue
+        data = [each for each in replies if each.kind == wire.NBD_REPLY_TYPE_OFFSET_DATA]
+        found.append(b"".join(each.payload for each in data))
+    return found
+
+
+def has_leases(folder):
+    """Whether files of a folder can be put under lease."""
+    probe = folder / "probe"
+    with open(probe, "rb") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError:
+            return False
+        return grants_leases(file.fileno())
+
+
+def is_mapped(file, running):
+    """Whether a process of the server has it mapped."""
+    return any(str(file) in Path(f"/proc/{each}/maps").read_text() for each in running.children())
 
 
 def start(serve, tmp_path, tree, form, files, **options):
@@ -177,7 +200,7 @@ def test_a_changed_file_gives_its_bytes_or_eio(
     serve, tmp_path, tree, monkeypatch, change, form, read_before, leases, kept_open
 ):
     monkeypatch.setattr(host, "_MOST_OPEN_FILES", 4096 if kept_open else 1)
-    files = ScannedFiles(tree, leases=leases)
+    files = files_of(tree, leases=leases)
     at, listener, running = start(serve, tmp_path, tree, form, files)
     act, held, anew = CHANGES[change]
     with Client(listener.path) as client, Client(listener.path) as second:
@@ -187,14 +210,16 @@ def test_a_changed_file_gives_its_bytes_or_eio(
         for _ in range(read_before):  # often: then it is under lease, and mapped
             assert read(client, at[b"file"], 100_000, CONTENT) == "bytes"
             for _ in range(read_before):
-                assert read(client, at[b"file"], 20_000, CONTENT) == "bytes"
+                assert read(client, at[b"file"], 20_000, CONTENT, read_before) == "bytes"
             assert read(client, at[b"other"], 512, OTHER) == "bytes"
+        if read_before > 1 and leases and kept_open and has_leases(tmp_path):
+            assert is_mapped(tmp_path / "root" / "sub" / "file", running)
         act(tmp_path / "root" / "sub" / "file")
         if held == UNDER_LEASE:
             held = "bytes" if leases else "EIO"
         expected = held if read_before and kept_open else anew
-        for length in (512, 100_000, 40_000, 512):  # copied and by sendfile
-            outcome = read(client, at[b"file"], length, CONTENT)
+        for length, times in LENGTHS:
+            outcome = read(client, at[b"file"], length, CONTENT, times)
             assert outcome == expected or expected is None
             assert read(client, at[b"other"], 512, OTHER) == "bytes"
         assert read(second, at[b"other"], 50_000, OTHER) == "bytes"
@@ -212,7 +237,7 @@ def test_silence_closes_no_file_and_keeps_no_writer_waiting(
     serve, tmp_path, tree, change, form, leases
 ):
     """What a connection has open, the next process of it has."""
-    files = ScannedFiles(tree, leases=leases)
+    files = files_of(tree, leases=leases)
     at, listener, running = start(
         serve, tmp_path, tree, form, files, limits=Limits(park_after_s=0.02)
     )
@@ -221,14 +246,14 @@ def test_silence_closes_no_file_and_keeps_no_writer_waiting(
         client.go()
         for _ in range(2):
             for length in (100_000, 20_000, 20_000):  # then it is under lease, and mapped
-                assert read(client, at[b"file"], length, CONTENT) == "bytes"
+                assert read(client, at[b"file"], length, CONTENT, 3) == "bytes"
             parked(running)
         started = time.monotonic()
         act(tmp_path / "root" / "sub" / "file")
         assert time.monotonic() - started < 20, "that of /proc/sys/fs/lease-break-time is 45"
         held = "EIO" if held == UNDER_LEASE else held
-        for length in (512, 100_000, 40_000, 512):
-            assert_same(read(client, at[b"file"], length, CONTENT), held)
+        for length, times in LENGTHS:
+            assert_same(read(client, at[b"file"], length, CONTENT, times), held)
             assert read(client, at[b"other"], 512, OTHER) == "bytes"
             parked(running)
 
@@ -243,7 +268,7 @@ def test_a_file_system_that_is_unmounted(serve, tmp_path, form, read_before):
     try:
         (mounted / "file").write_bytes(CONTENT)
         tree = scan(str(tmp_path / "root"))
-        places, listener, running = start(serve, tmp_path, tree, form, ScannedFiles(tree))
+        places, listener, running = start(serve, tmp_path, tree, form, files_of(tree, leases=False))
         at = places[b"file"]
         with Client(listener.path) as client:
             client.go()
@@ -265,7 +290,7 @@ def test_a_file_system_that_is_unmounted(serve, tmp_path, form, read_before):
 def test_what_is_there_now_is_served_on_request(
     serve, tmp_path, tree, change, form, read_before, leases
 ):
-    files = ScannedFiles(tree, leases=leases, on_change=reports.log.warning)
+    files = files_of(tree, leases=leases, on_change=reports.log.warning)
     at, listener, running = start(serve, tmp_path, tree, form, files)
     act, held, anew = CHANGES[change]
     with Client(listener.path) as client, Client(listener.path) as second:
@@ -280,12 +305,11 @@ def test_what_is_there_now_is_served_on_request(
             first = "bytes"
         if change in CURRENT and (not read_before or first == "EIO"):
             first, content = "bytes", CURRENT[change]
-        for length in (512, 100_000, 40_000, 512):  # copied and by sendfile
-            outcome = read(client, at[b"file"], length, content)
+        for length, times in LENGTHS:
+            outcome = read(client, at[b"file"], length, content, times)
             assert outcome == first or first is None
             if change in CURRENT:  # to others, too
-                anew_data = read_data(second, at[b"file"], length)
-                assert anew_data == CURRENT[change][:length]
+                assert read(second, at[b"file"], length, CURRENT[change], times) == "bytes"
             assert read(second, at[b"other"], 512, OTHER) == "bytes"
     running.stop()
     lines = running.log.read_text().splitlines()
@@ -298,8 +322,8 @@ def _offsets(image, tree):
     """Where each file's contents begin, by its name."""
     found = {}
     position = 0
-    for piece in image.pieces(0, image.size):
-        if isinstance(piece, HostSlice):
+    for piece in image.open().pieces(0, image.size):
+        if isinstance(piece, FileSlice):
             found.setdefault(tree.name(piece.index), position)
         position += len(piece) if isinstance(piece, bytes) else piece.length
     return found

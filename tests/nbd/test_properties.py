@@ -5,12 +5,12 @@ from __future__ import annotations
 from compare import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vfloppy.nbd import wire
+from vfloppy.export import Hole
 from vfloppy.nbd.errors import ProtocolError
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import MAXIMUM_OPTION_BYTES, negotiate
-from vfloppy.nbd.session import Session
-from vfloppy.pieces import Hole
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import MAXIMUM_OPTION_BYTES, negotiate
+from vfloppy.nbd.protocol.session import Session
 
 from .fakes import FakeExport, assemble, chunks, contexts, info, option, pattern, request
 
@@ -95,7 +95,7 @@ def test_requests_in_any_order_and_portions(requests, portions, style):
         if command == wire.NBD_CMD_WRITE or (extended and flags & PAYLOAD):
             stream += b"\x25" * length
     contexts = {"base:allocation": 1} if structured else {}
-    session = Session(EXPORT, structured=structured, extended=extended, contexts=contexts)
+    session = Session(EXPORT.open(), structured=structured, extended=extended, contexts=contexts)
     sent, turn = b"", 0
     while stream:
         space = session.space()
@@ -142,7 +142,7 @@ def check_simple(sent, requests):
 @settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_noise_never_breaks_a_session(noise):
-    session = Session(EXPORT, structured=True)
+    session = Session(EXPORT.open(), structured=True)
     space = session.space()
     space[: len(noise)] = noise
     try:

@@ -10,13 +10,14 @@ import os
 import time
 
 import pytest
-from disks import disk_of
+from disks import disk_of, files_of
 from vfloppy.errors import VfloppyError
-from vfloppy.nbd import listen_unix, processes, wire
-from vfloppy.pieces import HostReadError, HostSlice
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
-from vfloppy.synth.write import write_file
+from vfloppy.export import FileSlice, HostReadError
+from vfloppy.nbd import listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.process import children as processes
+from vfloppy.synth.output.writer import write_file
+from vfloppy.synth.scanning.scan import scan
 
 from .fakes import Client, request
 
@@ -68,18 +69,17 @@ def laps():
 
 
 def image_of(root, form, **options):
-    """The disk of a directory, and its files."""
+    """The disk of a directory."""
     tree = scan(str(root))
-    files = ScannedFiles(tree, **options)
-    return disk_of(tree, form, files), files
+    return disk_of(tree, form, files_of(tree, **options))
 
 
 def read_all(client, image):
     """What comes of reading every file once, and how many reads failed."""
     data, failed, position = [], 0, 0
-    for piece in image.pieces(0, image.size):
+    for piece in image.open().pieces(0, image.size):
         length = len(piece) if isinstance(piece, bytes) else piece.length
-        if isinstance(piece, HostSlice):
+        if isinstance(piece, FileSlice):
             client.send(request(wire.NBD_CMD_READ, position, length))
             chunks = [client.chunk()]
             while not chunks[-1].done:
@@ -94,7 +94,7 @@ def read_all(client, image):
 
 @pytest.mark.parametrize("form", ["fat", "iso"])
 def test_nothing_that_is_served_is_secret(serve, tmp_path, figures, root, form):
-    image, _ = image_of(root, form, leases=True)
+    image = image_of(root, form, leases=True)
     listener = listen_unix(tmp_path / "socket")
     serve([listener], {"": image})  # without the sandbox: it would hide a mistake
     reads = failures = 0
@@ -117,7 +117,7 @@ def test_nothing_that_is_built_is_secret(tmp_path, figures, root, form):
         for _ in laps():
             out = tmp_path / "out"
             try:
-                image, files = image_of(root, form)
+                image = image_of(root, form)
             except VfloppyError:
                 refused += 1
                 continue
@@ -126,8 +126,6 @@ def test_nothing_that_is_built_is_secret(tmp_path, figures, root, form):
             except HostReadError:
                 refused += 1
                 continue
-            finally:
-                files.close()
             built += 1
             with out.open("rb") as image:
                 data = image.read(16 << 20)

@@ -7,8 +7,9 @@ import os
 import tracemalloc
 
 import pytest
-from vfloppy.nbd import listen_unix, wire
-from vfloppy.nbd.reports import MOST_REPORTS, REPORTS_A_TURN, Reporter, Reports, log
+from vfloppy.nbd import listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.process.reports import MOST_REPORTS, REPORTS_A_TURN, Reporter, Reports, log
 
 from .fakes import Client, FakeExport, pattern, request
 

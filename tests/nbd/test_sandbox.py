@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 
 import pytest
-from vfloppy.nbd import Sandbox, listen_unix, sandbox
+from exports import SelfReading
+from tools import output
+from vfloppy.nbd import Sandbox, listen_unix
+from vfloppy.process import sandbox
 
 from .fakes import Client
 
@@ -16,7 +20,7 @@ landlock = pytest.mark.skipif(
 )
 
 
-class Attempts:
+class Attempts(SelfReading):
     """An export whose contents are what became of the attempts, so that a client can read it."""
 
     size = 4096
@@ -149,3 +153,26 @@ def test_a_sandbox_that_cannot_be_entered_serves_nobody(serve, tmp_path, attempt
         assert client.socket.recv(1) == b""
     running.stop()
     assert "--no-sandbox" in running.log.read_text()
+
+
+IS_LOCAL = """
+import os, sys
+from vfloppy.nbd import Sandbox
+from vfloppy.synth.host.leases import has_leases
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+before = has_leases(descriptor) if sys.argv[2] == "True" else None
+Sandbox([os.path.dirname(sys.argv[1])]).enter()
+print(before, has_leases(descriptor))
+"""
+
+
+def test_leases_find_out_inside_where_a_file_is(tmp_path):
+    """In a process that has loaded nothing for it before: no file of Python's can be read there."""
+    (tmp_path / "file").touch()
+    outside, _ = found(tmp_path, True)
+    _, inside = found(tmp_path, False)
+    assert inside == outside
+
+
+def found(tmp_path, before):
+    return output(sys.executable, "-c", IS_LOCAL, str(tmp_path / "file"), str(before)).split()

@@ -10,9 +10,9 @@ import time
 
 import pytest
 from compare import assert_same
-from vfloppy.nbd.reading import Lent
-from vfloppy.nbd.sending import Sender
-from vfloppy.pieces import HostSlice
+from vfloppy.nbd.protocol.reading import Lent
+from vfloppy.nbd.server.sending import Sender
+from vfloppy.synth.host.batch import HostSlice
 
 from .fakes import FakeFiles, pattern
 

@@ -10,8 +10,11 @@ import stat
 
 import pytest
 from compare import assert_same
-from vfloppy.nbd import Limits, ListenError, listen_private, listen_tcp, listen_unix, wire
-from vfloppy.pieces import Hole, HostSlice
+from vfloppy.export import Hole
+from vfloppy.nbd import Limits, ListenError, listen_private, listen_tcp, listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.uris import uri_of
+from vfloppy.synth.host.batch import HostSlice
 
 from .fakes import Client, FakeExport, FakeFiles, option, pattern, request
 
@@ -296,7 +299,7 @@ def test_a_host_without_an_address(host):
 )
 def test_tcp_uris(host, uri_host):
     listener = listen_tcp(host, 0)
-    assert listener.uri("a b/ü") == f"nbd://{uri_host}:{listener.port}/a%20b%2F%C3%BC"
+    assert uri_of(listener, "a b/ü") == f"nbd://{uri_host}:{listener.port}/a%20b%2F%C3%BC"
     listener.close()
 
 
@@ -305,11 +308,11 @@ def test_ipv6_uris_have_brackets():
         listener = listen_tcp("::1", 0)
     except ListenError:
         pytest.skip("this computer has no IPv6")
-    assert listener.uri() == f"nbd://[::1]:{listener.port}/"
+    assert uri_of(listener) == f"nbd://[::1]:{listener.port}/"
     listener.close()
 
 
 def test_unix_uris_are_percent_encoded(tmp_path):
     listener = listen_unix(tmp_path / "a b&c#?%")
-    assert listener.uri("x&y") == f"nbd+unix:///x%26y?socket={tmp_path}/a%20b%26c%23%3F%25"
+    assert uri_of(listener, "x&y") == f"nbd+unix:///x%26y?socket={tmp_path}/a%20b%26c%23%3F%25"
     listener.close()

@@ -6,12 +6,12 @@ from compare import assert_same
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from vfloppy.nbd import wire
+from vfloppy.export import Hole
 from vfloppy.nbd.errors import ProtocolError
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import UPGRADE, negotiate
-from vfloppy.nbd.session import Session
-from vfloppy.pieces import Hole
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import UPGRADE, negotiate
+from vfloppy.nbd.protocol.session import Session
 
 from .fakes import FakeExport, contexts, info, option, request, take_chunk
 
@@ -81,7 +81,7 @@ class Client(RuleBasedStateMachine):
                 return
             self.read_answers()
             self.session = Session(
-                end.value.offer.export, structured=end.value.structured,
+                end.value.offer.export.open(), structured=end.value.structured,
                 extended=end.value.extended, contexts=end.value.contexts,
             )  # fmt: skip
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from vfloppy.nbd.exports import ExportTable
-from vfloppy.nbd.handshake import negotiate
-from vfloppy.nbd.session import Session
-from vfloppy.pieces import Hole
+from vfloppy.export import Hole
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import negotiate
+from vfloppy.nbd.protocol.session import Session
 
 from . import vectors
 from .fakes import FakeExport
@@ -105,7 +105,7 @@ def test_requests(style, vector, step):
     table, agreed = STYLES[style]
     flush = next(each for each in table if each.name == "flush")
     for behind, answer in ((b"", ""), (said(flush), flush.hears)):
-        session = Session(DISK, **agreed)
+        session = Session(DISK.open(), **agreed)
         stream, heard = said(vector) + behind, b""
         while stream and not session.closed:
             space = session.space()

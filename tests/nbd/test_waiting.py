@@ -8,8 +8,8 @@ import socket
 import threading
 
 import pytest
-from vfloppy.nbd.parting import Ending
-from vfloppy.nbd.waiting import Waiting, woken_by_signals
+from vfloppy.process.ending import Ending
+from vfloppy.process.wakeup import Waiting, woken_by_signals
 
 
 @pytest.fixture

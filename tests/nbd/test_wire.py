@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 import pytest
-from vfloppy.nbd import wire
-from vfloppy.nbd.replies import ExtendedReplies, Replies, SimpleReplies
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.replies import ExtendedReplies, Replies, SimpleReplies
 
 from .fakes import contexts, info, string
 

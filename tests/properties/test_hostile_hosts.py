@@ -22,11 +22,11 @@ from disks import disk_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vfloppy.errors import VfloppyError
-from vfloppy.pieces import HostReadError, HostSlice
-from vfloppy.synth import sources
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import ScanOptions, scan
-from vfloppy.synth.tree import host_path
+from vfloppy.export import FileSlice, HostReadError
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.scanning import homes as sources
+from vfloppy.synth.scanning.scan import ScanOptions, scan
+from vfloppy.synth.tree.columns import host_path
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Every byte string that Linux allows: 1 to 255 bytes, neither NUL nor `/`, neither `.` nor `..`.
@@ -82,7 +82,7 @@ def places_of(image, tree):
     """Where the contents of each file begin on the disk, by node."""
     found = {}
     for position, piece in located(image):
-        if isinstance(piece, HostSlice):
+        if isinstance(piece, FileSlice):
             node = piece.index
             assert piece.offset + piece.length <= tree.sizes[node]
             found.setdefault(node, position - piece.offset)
@@ -92,10 +92,11 @@ def places_of(image, tree):
 def located(image):
     """All pieces that are no hole, with their places."""
     position = 0
-    for extent in image.extents(0, image.size):
+    reader = image.open()
+    for extent in reader.extents(0, image.size):
         if not extent.hole:
             at = position
-            for piece in image.pieces(position, extent.length):
+            for piece in reader.pieces(position, extent.length):
                 yield at, piece
                 at += len(piece) if isinstance(piece, bytes) else piece.length
         position += extent.length
@@ -121,9 +122,7 @@ def test_any_host_is_served_or_refused(drawn, symlinks, form):
         )
         try:
             tree = scan(str(root), options)
-            files = ScannedFiles(tree)
-            closing.callback(files.close)
-            image = disk_of(tree, form, files)
+            image = disk_of(tree, form, HostFiles(tree))
         except VfloppyError as error:
             assert str(error).isprintable()  # noqa: PT017  it may be refused, and need not
             return
@@ -169,15 +168,13 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
         path = os.path.relpath(victim, os.fsencode(root))
         listed = {each.path for each in tree.skipped if each.reason == "vanished during the scan"}
         assert not gone or path in listed or not has_directory(tree, path)
-        files = ScannedFiles(tree)
-        image = disk_of(tree, "fat", files)
+        image = disk_of(tree, "fat", HostFiles(tree))
         for _, piece in located(image):
-            if isinstance(piece, HostSlice):
+            if isinstance(piece, FileSlice):
                 try:
                     piece.read()
                 except HostReadError as error:  # it was scanned before it went
                     assert str(error).isprintable()  # noqa: PT017
-        files.close()
     finally:
         shutil.rmtree(root)
 
@@ -190,7 +187,7 @@ def has_directory(tree, path):
 def test_files_whose_size_lies_hold_what_they_claim(form):
     """/proc claims that its files are empty: they are, on the disk."""
     tree = scan("/proc/self", ScanOptions(skip_unreadable=True, excluded=lambda path: "/" in path))
-    image = disk_of(tree, form, ScannedFiles(tree))
+    image = disk_of(tree, form, HostFiles(tree))
     assert tree.find("stat")
     assert not any(tree.sizes)
     assert image.size

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from readers import pyfatfs_tree
 from vfloppy.synth.fat.disk import directories_of, disk
 from vfloppy.synth.fat.plan import FatOptions, Layout, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
-from vfloppy.synth.scan import scan
-from vfloppy.synth.tree import Tree
-from vfloppy.synth.upcase import fold
-from vfloppy.synth.write import write_file
+from vfloppy.synth.host.files import HostFiles, ScannedFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.names.upcase import fold
+from vfloppy.synth.output.writer import write_file
+from vfloppy.synth.scanning.scan import scan
+from vfloppy.synth.tree.columns import Tree
 
 MIB = 1 << 20
 Contents = dict[str, bytes | None]
@@ -202,7 +202,7 @@ def host_contents(tree: Tree, layout: Layout) -> Contents:
 
 
 def image_of(tree: Tree, layout: Layout) -> Image:
-    return disk(layout, tree, ScannedFiles(tree))
+    return disk(layout, tree, HostFiles(tree))
 
 
 def volume_of(image: Image, start: int) -> Volume:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from compare import assert_same
-from vfloppy.pieces import Export, Hole, HostSlice, Piece
-from vfloppy.synth.image import Image
+from vfloppy.export import (
+    MOST_DESCRIPTORS,
+    MOST_STATE_BYTES,
+    Detached,
+    Export,
+    FileSlice,
+    Piece,
+    Range,
+    Reader,
+    piece_bytes,
+)
+from vfloppy.process.wakeup import SignalAlerts
+from vfloppy.synth.image.image import Image
+
+THREADS = 4
+RANGES_A_BATCH = 32
 
 
 def read(export: Export, offset: int, length: int) -> bytes:
-    """A range of an export as bytes."""
-    return b"".join(map(piece_bytes, export.pieces(offset, length)))
-
-
-def piece_bytes(piece: Piece) -> bytes:
-    """A piece as bytes."""
-    if isinstance(piece, Hole):
-        return bytes(piece.length)
-    return piece.read() if isinstance(piece, HostSlice) else piece
+    """A range of an export as bytes, by a reader that has read nothing else."""
+    with export.open() as reader:
+        return reader.read(offset, length)
 
 
 def piece_length(piece: Piece) -> int:
@@ -33,25 +42,43 @@ def check_image(image: Image, *, slices: int = 200, whole: bool = True, seed: in
     """Asserts all that an export promises. With `whole`, the image is small enough to hold."""
     generator = random.Random(seed)
     _check_tiling(image)
-    _check_range(image)
     edges = sorted({0, image.size, *(region.offset for region in image.regions())})
     ranges = [_slice(image.size, edges, generator) for _ in range(slices)]
-    for offset, length in ranges:
-        _check_slice(image, offset, length)
-    if whole:
-        everything = read(image, 0, image.size)
-        assert len(everything) == image.size
+    with image.open() as reader:
+        assert reader.size == image.size
+        _check_range(reader)
         for offset, length in ranges:
-            part = everything[offset : offset + length]
-            assert_same(read(image, offset, length), part, f"{length} bytes at {offset}")
-        _check_extents(image, 0, image.size)
-    with ThreadPoolExecutor(4) as pool:
-        shuffled = generator.sample(ranges, len(ranges))
-        expected = [read(image, *each) for each in shuffled]
-        assert_same(list(pool.map(lambda each: read(image, *each), shuffled)), expected)
+            _check_slice(reader, offset, length)
+            _check_files(image, reader, offset, length)
+        if whole:
+            everything = reader.read(0, image.size)
+            assert len(everything) == image.size
+            for offset, length in ranges:
+                part = everything[offset : offset + length]
+                assert_same(reader.read(offset, length), part, f"{length} bytes at {offset}")
+            _check_extents(reader, 0, image.size)
+        expected = [reader.read(*each) for each in ranges]
+        _check_batches(reader, ranges, expected)
+        with image.open() as second, image.open(SignalAlerts()) as alerted:
+            assert_same([second.read(*each) for each in ranges], expected)
+            _check_batches(alerted, ranges, expected)
+            assert_same([reader.read(*each) for each in ranges], expected)
+    _check_handing_over(image, ranges, expected)
+    order = generator.sample(range(slices), slices)
+    with ThreadPoolExecutor(THREADS) as pool:
+        shares = [order[number::THREADS] for number in range(THREADS)]
+        found = pool.map(lambda share: _read_all(image, [ranges[n] for n in share]), shares)
+        for share, contents in zip(shares, found, strict=True):
+            assert_same(contents, [expected[n] for n in share])
 
 
-def _slice(size: int, edges: list[int], generator: random.Random) -> tuple[int, int]:
+def _read_all(image: Image, ranges: Iterable[Range]) -> list[bytes]:
+    """What a reader of its own reads, one range after the other."""
+    with image.open() as reader:
+        return [reader.read(*each) for each in ranges]
+
+
+def _slice(size: int, edges: list[int], generator: random.Random) -> Range:
     """A range: half of them close to where one region ends and another starts."""
     length = generator.choice((0, 1, 31, 32, 511, 512, 4096, 5000, 65_536, 300_000))
     length = min(length, size)
@@ -61,28 +88,101 @@ def _slice(size: int, edges: list[int], generator: random.Random) -> tuple[int, 
     return generator.randrange(size - length + 1), length
 
 
-def _check_slice(image: Image, offset: int, length: int) -> None:
-    pieces = list(image.pieces(offset, length))
+def _check_slice(reader: Reader, offset: int, length: int) -> None:
+    pieces = list(reader.pieces(offset, length))
     assert all(piece_length(piece) > 0 for piece in pieces)
     assert sum(map(piece_length, pieces)) == length
-    slices = [piece for piece in pieces if isinstance(piece, HostSlice)]
-    assert {piece.files for piece in slices} <= set(image.host_files)
     assert [len(piece_bytes(piece)) for piece in pieces] == list(map(piece_length, pieces))
-    _check_extents(image, offset, length)
+    _check_extents(reader, offset, length)
+    reader.prefetch(offset, length)
 
 
-def _check_extents(image: Image, offset: int, length: int) -> None:
+def _check_extents(reader: Reader, offset: int, length: int) -> None:
     """Extents tile the range, and what they call a hole reads as zeros."""
     end = offset + length
-    for extent in image.extents(offset, length):
+    for extent in reader.extents(offset, length):
         assert extent.length > 0
         assert offset + extent.length <= end
         if extent.hole:
             for start in range(offset, offset + extent.length, 1 << 24):
                 share = min(1 << 24, offset + extent.length - start)
-                assert not read(image, start, share).strip(b"\0"), f"a hole at {start} has data"
+                data = reader.read(start, share)
+                assert not data.strip(b"\0"), f"a hole at {start} has data"
         offset += extent.length
     assert offset == end
+
+
+def _check_files(image: Image, reader: Reader, offset: int, length: int) -> None:
+    """Runs of files tile the range; each slice of a file is of one run, and beneath the roots.
+
+    Only files of a disk inside have no number.
+    """
+    numbers: list[tuple[int, int]] = []
+    for run in reader.files(offset, length):
+        assert run.length > 0
+        numbers.append((run.number, run.length))
+    assert sum(share for _, share in numbers) == length
+    roots = [
+        os.path.join(os.readlink(b"/proc/self/fd/%d" % each), b"")
+        for each in image.features.directories
+    ]
+    has_others = len({each for section in image.sections for each in section.sources}) > 1
+    for piece in reader.pieces(offset, length):
+        found = _taken(numbers, piece_length(piece))
+        if isinstance(piece, FileSlice):
+            assert len(found) == 1, f"a slice of the files {found}"
+            assert found != {0} or has_others, "a slice of no file"
+            path = os.readlink(b"/proc/self/fd/%d" % piece.descriptor())
+            assert any(path.startswith(root) for root in roots), f"{path!r} is in none of {roots}"
+
+
+def _taken(numbers: list[tuple[int, int]], length: int) -> set[int]:
+    """The numbers of so many bytes, which are taken from the front."""
+    found = set()
+    while length:
+        number, share = numbers.pop(0)
+        found.add(number)
+        used = min(share, length)
+        length -= used
+        if used < share:
+            numbers.insert(0, (number, share - used))
+    return found
+
+
+def _check_batches(reader: Reader, ranges: list[Range], expected: list[bytes]) -> None:
+    """Small reads at once, and one by one, give the same bytes, or leave them to `pieces`."""
+    wanted = [(each, data) for each, data in zip(ranges, expected, strict=True) if data]
+    for (offset, length), data in wanted:
+        assert reader.read_simple(offset, length) in {None, data}
+    for lends in (False, True):
+        for first in range(0, len(wanted), RANGES_A_BATCH):
+            some = wanted[first : first + RANGES_A_BATCH]
+            batch = reader.read_batch([each for each, _ in some], lends=lends)
+            assert batch.commit()
+            assert len(batch.buffers) == len(some)
+            for ((offset, length), data), found in zip(some, batch.buffers, strict=True):
+                assert found is None or bytes(found) == data, f"{length} bytes at {offset}"
+                assert batch.is_lent or found is None or isinstance(found, bytes)
+            batch.release()
+
+
+def _check_handing_over(image: Image, ranges: list[Range], expected: list[bytes]) -> None:
+    """Another reader goes on with what one leaves; its descriptors pass through the kernel."""
+    with image.open() as reader:
+        for offset, length in ranges[:MOST_DESCRIPTORS]:
+            reader.read(offset, length)
+        detached = reader.detach()
+        if detached is None:  # more files are open than can be handed over
+            return
+        assert len(detached.descriptors) <= MOST_DESCRIPTORS
+        assert len(detached.state) <= MOST_STATE_BYTES
+        kept = tuple(map(os.dup, detached.descriptors))
+    with image.open() as other:
+        other.adopt(Detached(detached.state, kept))
+        assert [other.read(*each) for each in ranges] == expected
+    with image.open() as reader:  # nothing is left, as where descriptors can't be sent
+        reader.adopt(Detached())
+        assert_same([reader.read(*each) for each in ranges], expected)
 
 
 def _check_tiling(image: Image) -> None:
@@ -94,18 +194,23 @@ def _check_tiling(image: Image) -> None:
     assert position == image.size
 
 
-def _check_range(image: Image) -> None:
-    outside: Iterable[tuple[int, int]] = (
+def _check_range(reader: Reader) -> None:
+    size = reader.size
+    outside: Iterable[Range] = (
         (-1, 1),
         (0, -1),
-        (image.size, 1),
-        (image.size - 1, 2),
-        (0, image.size + 1),
-        (image.size + 1, 0),
+        (size, 1),
+        (size - 1, 2),
+        (0, size + 1),
+        (size + 1, 0),
     )
     for offset, length in outside:
         with pytest.raises(ValueError, match="not within"):
-            image.pieces(offset, length)
+            reader.pieces(offset, length)
         with pytest.raises(ValueError, match="not within"):
-            list(image.extents(offset, length))
-    assert list(image.pieces(image.size, 0)) == []
+            list(reader.extents(offset, length))
+        with pytest.raises(ValueError, match="not within"):
+            list(reader.files(offset, length))
+        with pytest.raises(ValueError, match="not within"):
+            reader.read(offset, length)
+    assert list(reader.pieces(size, 0)) == []

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from vfloppy.export import Alerts
 from vfloppy.synth.fat.disk import disk as fat_disk
 from vfloppy.synth.fat.plan import plan as fat_plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.files import Files, FileSource
+from vfloppy.synth.image.image import Image
 from vfloppy.synth.iso.disk import disk as iso_disk
 from vfloppy.synth.iso.plan import plan as iso_plan
-from vfloppy.synth.tree import Tree
+from vfloppy.synth.tree.columns import Tree
 
 
-def disk_of(tree: Tree, form: str, files: ScannedFiles) -> Image:
+class CheckedFiles(HostFiles):
+    """Files of a host that grants no leases: they are checked at each read."""
+
+    def open(self, alerts: Alerts | None = None) -> Files:
+        """See `FileSource.open`."""
+        return super().open(None)
+
+
+def files_of(tree: Tree, *, leases: bool = True, **options: Any) -> FileSource:
+    """The files of a tree for a server, which has leases taken where there are any."""
+    return (HostFiles if leases else CheckedFiles)(tree, **options)
+
+
+def disk_of(tree: Tree, form: str, files: FileSource) -> Image:
     """`form` is fat or iso. Raises PlanError."""
     if form == "fat":
         return fat_disk(fat_plan(tree), tree, files)

@@ -12,11 +12,12 @@ import pytest
 from compare import assert_same
 from conformance import check_image, read
 from counted import Counted
-from vfloppy.pieces import Hole, HostReadError, HostSlice
-from vfloppy.synth.contents import Contents
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
-from vfloppy.synth.scan import scan
+from vfloppy.export import FileSlice, Hole, HostReadError
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.contents import Contents
+from vfloppy.synth.image.files import OpenedFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.scanning.scan import scan
 
 MIB = 1 << 20
 
@@ -24,7 +25,7 @@ MIB = 1 << 20
 def contents_of(root, block_bytes: int = 4096) -> Contents:
     tree = scan(str(root))
     starts = accumulate((-(-size // block_bytes) for size in tree.sizes), initial=0)
-    return Contents(tree, ScannedFiles(tree), array("I", starts), block_bytes)
+    return Contents(tree, HostFiles(tree), array("I", starts), block_bytes)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_what_aligns_a_file_is_no_part_of_the_one_before(tmp_path):
         (tmp_path / name).write_bytes(bytes(size))
     tree = scan(str(tmp_path))
     starts = array("I", [0, 0, 2, 6, 6, 12])  # of 2 KiB, each file at a whole page
-    contents = Contents(tree, ScannedFiles(tree), starts, 2048)
+    contents = Contents(tree, HostFiles(tree), starts, 2048)
     assert [(each.kind, each.length, each.name) for each in contents.regions()] == [
         ("file", 2048, "a"),
         ("reserved", 2048, "up to a whole page"),
@@ -65,23 +66,24 @@ def test_what_aligns_a_file_is_no_part_of_the_one_before(tmp_path):
 
 
 def test_a_range_within_a_file_is_one_slice(mixed):
-    contents = contents_of(mixed)
+    contents = contents_of(mixed).open(OpenedFiles())
     [piece] = contents.pieces(4096, 4095)
-    assert isinstance(piece, HostSlice)
+    assert isinstance(piece, FileSlice)
     assert (piece.index, piece.offset, piece.length) == (4, 0, 4095)
     slice_, hole = contents.pieces(8190, 2)[0], contents.pieces(8191, 1)[0]
-    assert isinstance(slice_, HostSlice)
+    assert isinstance(slice_, FileSlice)
     assert isinstance(hole, Hole)
 
 
-def test_empty_files_cost_a_read_nothing(tmp_path):
+def test_empty_files_cost_a_read_nothing(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "z").write_bytes(b"2")
     for number in range(1000):
         (tmp_path / f"b{number}").touch()
     tree = scan(str(tmp_path))
     starts = Counted(accumulate((-(-size // 512) for size in tree.sizes), initial=0))
-    contents = Contents(tree, ScannedFiles(tree), starts, 512)
+    monkeypatch.setattr("vfloppy.synth.image.contents._MOST_LISTED", 0)  # a copy counts nothing
+    contents = Contents(tree, HostFiles(tree), starts, 512).open(OpenedFiles())
     starts.looks = 0
     assert [piece.length for piece in contents.pieces(0, 1024)] == [1, 511, 1, 511]
     assert starts.looks < 50
@@ -100,7 +102,7 @@ def test_directories_without_files_have_no_contents(tmp_path):
 def holes(image: Image) -> list[tuple[int, bool]]:
     """Extents, neighbours of one sort joined."""
     joined: list[tuple[int, bool]] = []
-    for extent in image.extents(0, image.size):
+    for extent in image.open().extents(0, image.size):
         if joined and joined[-1][1] == extent.hole:
             joined[-1] = (joined[-1][0] + extent.length, extent.hole)
         else:
@@ -132,13 +134,13 @@ def test_extents_show_the_holes_of_the_host(islands):
 
 
 def test_extents_of_any_part_are_part_of_the_extents_of_all(islands):
-    image = Image([contents_of(islands, 512)])
-    whole = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in image.extents(
-        0, image.size))  # fmt: skip
+    reader = Image([contents_of(islands, 512)]).open()
+    whole = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in reader.extents(
+        0, reader.size))  # fmt: skip
     generator = random.Random(2)
     for _ in range(200):
         first, last = sorted(generator.sample(range(len(whole) + 1), 2))
-        part = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in image.extents(
+        part = b"".join((b"0" if e.hole else b"1") * (e.length // 512) for e in reader.extents(
             first * 512, (last - first) * 512))  # fmt: skip
         assert_same(part, whole[first:last])
 
@@ -153,19 +155,19 @@ def empty_it(path):
 
 @pytest.mark.parametrize("opened_before", [False, True])
 def test_a_file_that_became_one_hole_does_not_pass_for_zeros(islands, opened_before):
-    image = Image([contents_of(islands)])
+    reader = Image([contents_of(islands)]).open()
     if opened_before:
-        read(image, 8192 + 2 * MIB, 1)
+        reader.read(8192 + 2 * MIB, 1)
     empty_it(islands / "b")
-    extents = list(image.extents(8192, 8 * MIB))
+    extents = list(reader.extents(8192, 8 * MIB))
     assert not any(extent.hole for extent in extents)
     with pytest.raises(HostReadError, match="b was written to"):
-        read(image, 8192, 1)
+        reader.read(8192, 1)
 
 
 def test_a_file_that_became_one_hole_between_two_extents_does_not_either(islands):
     image = Image([contents_of(islands)])
-    extents = image.extents(8192, 8 * MIB)
+    extents = image.open().extents(8192, 8 * MIB)
     assert [next(extents)[:2], next(extents)[:2]] == [(2 * MIB, True), (4096, False)]
     empty_it(islands / "b")
     assert not any(extent.hole for extent in extents)

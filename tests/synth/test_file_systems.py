@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 from tools import need_tool, output, run
-from vfloppy.pieces import HostReadError
-from vfloppy.synth import leases
-from vfloppy.synth.births import birth_ns
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.export import HostReadError
+from vfloppy.process.wakeup import SignalAlerts
+from vfloppy.synth.host import leases
+from vfloppy.synth.host.births import birth_ns
+from vfloppy.synth.host.files import ScannedFiles
+from vfloppy.synth.scanning.scan import scan
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
@@ -108,12 +109,12 @@ def test_no_lease_while_a_file_is_mapped_for_writing(tmp_path, kind):
         tree = scan(str(place))
         node = tree.find("file")
         with mapper(file) as process:
-            files = ScannedFiles(tree, leases=True)
+            files = ScannedFiles(tree, alerts=SignalAlerts())
             assert read_twice(files, node) == (CONTENT[:6], CONTENT[:6])
             assert not files.steady
             tell(process)
         os.sync()
-        files = ScannedFiles(scan(str(place)), leases=True)
+        files = ScannedFiles(scan(str(place)), alerts=SignalAlerts())
         assert read_twice(files, node) == (b"SECRET", b"SECRET")
         assert list(files.steady) == [node]
         program = "import os, sys; os.close(os.open(sys.argv[1], os.O_WRONLY))"
@@ -171,7 +172,7 @@ def test_no_leases_on_an_overlay_whose_data_are_on_another_inode(tmp_path):
     with layered(tmp_path) as (_, upper, merged):
         (merged / "new").write_bytes(CONTENT)
         tree = scan(str(merged))
-        files = ScannedFiles(tree, leases=True)
+        files = ScannedFiles(tree, alerts=SignalAlerts())
         new, node = tree.find("new"), tree.find("file")
         with mapper(merged / "new") as process:
             assert read_twice(files, new) == (CONTENT[:6], CONTENT[:6])
@@ -195,7 +196,7 @@ def test_a_file_of_a_lower_layer_is_another_one_once_it_is_changed(tmp_path, cha
                 file.write(b"more")
         else:
             (merged / "file").chmod(0o600)
-        files = ScannedFiles(tree, leases=True)
+        files = ScannedFiles(tree, alerts=SignalAlerts())
         with pytest.raises(HostReadError, match="was replaced after the scan"):
             files.read(node, 0, 6)
         files.close()

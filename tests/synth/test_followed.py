@@ -6,9 +6,9 @@ import os
 
 import pytest
 from vfloppy.errors import ScanError
-from vfloppy.synth import followed
-from vfloppy.synth.grafts import Graft
-from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.scanning import followed
+from vfloppy.synth.scanning.merging import Graft
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 FOLLOW = ScanOptions(symlinks="follow")
 PROCESSES = pytest.mark.parametrize("processes", [1, 3])
@@ -38,7 +38,7 @@ def test_two_links_each_to_the_next_directory_are_refused(tmp_path, processes):
     text = str(caught.value)
     assert text.startswith("symbolic link d0")
     assert "lead to the same directories over and over" in text
-    assert "--exclude leaves out some of the links, --symlinks skip all" in text
+    assert "exclude leaves out some of the links, symlinks='skip' all" in text
     assert len(scan(str(tmp_path))) == 1 + 16
 
 

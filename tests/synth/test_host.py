@@ -7,11 +7,12 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from vfloppy.pieces import HostReadError
-from vfloppy.synth import host, rows
-from vfloppy.synth.births import birth_ns
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.export import HostReadError
+from vfloppy.synth.host import files as host
+from vfloppy.synth.host.births import birth_ns
+from vfloppy.synth.host.files import ScannedFiles
+from vfloppy.synth.scanning.scan import scan
+from vfloppy.synth.tree import builder as rows
 
 
 @pytest.fixture
@@ -123,19 +124,20 @@ def test_a_deleted_file_is_served_while_it_is_open(root):
 
 
 def test_adopted_files_are_checked_as_any(root):
-    """Whoever releases them may know no better, or mean ill."""
+    """Whoever detached them may know no better, or mean ill."""
     tree = scan(str(root))
     first, second = ScannedFiles(tree), ScannedFiles(tree)
     node = node_of(tree, "other")
     first.read(node, 0, 1)
     assert first.open_count == 1
-    ((_, descriptor),) = first.release().items()
+    nodes, (descriptor,) = first.detach()
+    assert nodes == [node]
     with open(os.devnull) as null:
-        second.adopt({node: os.dup(null.fileno())})
+        second.adopt([node], [os.dup(null.fileno())])
     with pytest.raises(HostReadError, match="no regular file"):
         second.read(node, 0, 1)
     third = ScannedFiles(tree)
-    third.adopt({node: os.dup(descriptor)})
+    third.adopt([node], [os.dup(descriptor)])
     (root / "other").unlink()
     assert third.read(node, 0, 1) == first.read(node, 0, 1)
 

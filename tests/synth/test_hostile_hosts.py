@@ -12,14 +12,14 @@ import pytest
 from conformance import check_image, read
 from tools import ENVIRONMENT, run
 from vfloppy.errors import ScanError
-from vfloppy.pieces import HostReadError, HostSlice
+from vfloppy.export import FileSlice, HostReadError
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import Directories, ScannedFiles
-from vfloppy.synth.image import Image
+from vfloppy.synth.host.files import Directories, HostFiles, ScannedFiles
+from vfloppy.synth.image.image import Image
 from vfloppy.synth.iso.disk import disk as iso_disk
 from vfloppy.synth.iso.plan import plan as iso_plan
-from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 NS = 1_000_000_000
 
@@ -27,7 +27,7 @@ NS = 1_000_000_000
 def image_of(root, **options) -> Image:
     tree = scan(str(root))
     options = {"fat_bits": 16} | options
-    return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+    return disk(plan(tree, FatOptions(**options)), tree, HostFiles(tree))
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_directories_close_what_they_opened(tmp_path):
 
 FEW_DESCRIPTORS = """
 import sys
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import ScannedFiles
+from vfloppy.synth.scanning.scan import scan
 tree = scan(sys.argv[1])
 files = ScannedFiles(tree)
 nodes = [node for node in range(1, len(tree)) if not tree.is_directory(node)]
@@ -278,12 +278,14 @@ def test_ten_thousand_levels_are_served_to_the_bottom(tmp_path, form):
         os.close(each)
     try:
         tree = scan(str(tmp_path))
-        files = ScannedFiles(tree)
+        files = HostFiles(tree)
         if form == "fat":
             image = disk(plan(tree), tree, files)
         else:
             image = iso_disk(iso_plan(tree), tree, files)
-        slices = [each for each in image.pieces(0, image.size) if isinstance(each, HostSlice)]
+        slices = [
+            each for each in image.open().pieces(0, image.size) if isinstance(each, FileSlice)
+        ]
         assert [each.read() for each in slices] == [b"at the bottom"]
     finally:
         run("rm", "-r", str(tmp_path / "d"))  # pytest's own removal recurses

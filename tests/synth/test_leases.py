@@ -13,11 +13,14 @@ import threading
 
 import pytest
 from compare import assert_same
-from vfloppy.pieces import HostReadError
-from vfloppy.synth import leases
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.leases import Leases
-from vfloppy.synth.scan import scan
+from vfloppy.export import HostReadError
+from vfloppy.process.wakeup import SignalAlerts
+from vfloppy.synth.host import leases
+from vfloppy.synth.host.files import ScannedFiles
+from vfloppy.synth.host.leases import Leases
+from vfloppy.synth.scanning.scan import scan
+
+ALERTS = SignalAlerts()
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def files(root):
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
     if not files.steady:
         pytest.skip("no leases to be had on this file system")
@@ -60,7 +63,7 @@ def test_a_writer_breaks_the_lease_of_its_file_alone(files, root):
 def test_the_writers_of_two_sets_of_files_are_both_heard(files, tmp_path_factory, root):
     """As an image has, with a disk inside."""
     (other := tmp_path_factory.mktemp("other") / "c").write_bytes(b"of another set")
-    others = ScannedFiles(scan(str(other.parent)), leases=True)
+    others = ScannedFiles(scan(str(other.parent)), alerts=ALERTS)
     read_twice(others, 1)
     write_elsewhere(root / "a", "overwritten")
     assert (sorted(files.steady), sorted(others.steady)) == ([2], [1])
@@ -75,7 +78,7 @@ def test_a_writer_that_goes_from_file_to_file_is_let_on_each_time(files, root):
     names = [root / f"more {number}" for number in range(200)]
     for name in names:
         name.write_bytes(b"more")
-    many = ScannedFiles(scan(str(root)), leases=True)
+    many = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(many, *range(1, 203))
     assert len(many.steady) == 202
     program = (
@@ -93,7 +96,7 @@ def test_a_writer_that_goes_from_file_to_file_is_let_on_each_time(files, root):
 
 def test_when_the_kernel_queues_no_more_signals_one_asks_for_all(root, monkeypatch):
     monkeypatch.setattr(leases, "_signal_of", lambda _descriptor: signal.SIGIO)
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
     if not files.steady:
         pytest.skip("no leases to be had on this file system")
@@ -128,7 +131,7 @@ def warm(root):
     """The node of a file of which a sixteenth was read, and the files."""
     (root / "large").write_bytes(random.randbytes(LARGE))
     tree = scan(str(root))
-    files = ScannedFiles(tree, leases=True)
+    files = ScannedFiles(tree, alerts=ALERTS)
     node = tree.sizes.index(LARGE)
     read_twice(files, node)
     if not files.steady:
@@ -154,7 +157,7 @@ def test_a_lease_that_is_wanted_back_at_once_is_not_held(root, monkeypatch):
                 signal.sigtimedwait([], 0.001)
         return result
 
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     files.read(1, 0, 1)
     monkeypatch.setattr(leases.fcntl, "fcntl", taking)
     with contextlib.suppress(HostReadError):
@@ -171,7 +174,7 @@ def test_a_large_file_is_mapped_when_as_much_was_read_as_is_in_it(warm, root):
     (root / "large").write_bytes(b"")
     os.truncate(root / "large", 17 << 20)
     tree = scan(str(root))
-    files = ScannedFiles(tree, leases=True)
+    files = ScannedFiles(tree, alerts=ALERTS)
     node = tree.sizes.index(17 << 20)
     read_twice(files, node)
     files.count(node, (17 << 20) - 1)
@@ -191,7 +194,7 @@ def test_a_reader_that_empties_a_file_while_it_is_being_mapped(warm, root, monke
     _, files = warm
     (root / "large").write_bytes(os.urandom(LARGE))
     tree = scan(str(root))
-    files = ScannedFiles(tree, leases=True)
+    files = ScannedFiles(tree, alerts=ALERTS)
     node = tree.sizes.index(LARGE)
     read_twice(files, node)
     real = os.fstat
@@ -219,7 +222,7 @@ def test_so_much_is_mapped_and_no_more(root, monkeypatch):
     monkeypatch.setattr(leases, "_MOST_MAPPED_BYTES", LARGE * 3 // 2)
     (root / "larger").write_bytes(random.randbytes(LARGE))
     tree = scan(str(root))
-    more = ScannedFiles(tree, leases=True)
+    more = ScannedFiles(tree, alerts=ALERTS)
     large = [number for number, size in enumerate(tree.sizes) if size == LARGE]
     for each in (*large, *large):
         read_twice(more, each)
@@ -268,18 +271,18 @@ def test_a_closed_file_keeps_no_writer_waiting_however_long_its_bytes_are_lent(w
     assert (bytes(view), files.alarms) == (b"overwritte", 1)  # who has lent it looks again
 
 
-def test_what_is_released_keeps_no_writer_waiting_and_another_leases_it_again(warm, root):
+def test_what_is_detached_keeps_no_writer_waiting_and_another_leases_it_again(warm, root):
     node, files = warm
     read_twice(files, 1)
-    released = files.release()
+    nodes, descriptors = files.detach()
     assert not files.steady
     assert not files.mapped
     with open(os.open(root / "large", os.O_WRONLY | os.O_NONBLOCK), "wb"):  # else EAGAIN
         pass
-    other = ScannedFiles(scan(str(root)), leases=True)
-    other.adopt({each: os.dup(descriptor) for each, descriptor in released.items()})
+    other = ScannedFiles(scan(str(root)), alerts=ALERTS)
+    other.adopt(nodes, [os.dup(descriptor) for descriptor in descriptors])
     read_twice(other, 1, node)
-    assert sorted(other.steady) == sorted(released) == [1, node]
+    assert sorted(other.steady) == sorted(nodes) == [1, node]
 
 
 def test_readers_break_nothing(files, root):
@@ -292,7 +295,7 @@ def test_readers_break_nothing(files, root):
 def test_a_file_that_is_being_written_is_just_checked(root):
     tree = scan(str(root))
     with open(root / "a", "r+b"):
-        files = ScannedFiles(tree, leases=True)
+        files = ScannedFiles(tree, alerts=ALERTS)
         assert files.read(1, 0, 2) == files.read(1, 0, 2) == b"as"
     assert 1 not in files.steady
 
@@ -304,7 +307,7 @@ def test_a_child_takes_leases_of_its_own(files, root):
     if not process_id:
         status = 1
         try:
-            own = ScannedFiles(tree, leases=True)
+            own = ScannedFiles(tree, alerts=ALERTS)
             read_twice(own, 1)
             os.close(os.open(root / "a", os.O_WRONLY))
             status = 0 if own.alarms == 1 and not own.steady else 2
@@ -316,7 +319,7 @@ def test_a_child_takes_leases_of_its_own(files, root):
 
 def test_no_leases_outside_of_the_main_thread(root):
     """Signals come to the main thread, so a lease of another could be broken in mid-read."""
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     thread = threading.Thread(target=read_twice, args=(files, 1))
     thread.start()
     thread.join()
@@ -324,7 +327,7 @@ def test_no_leases_outside_of_the_main_thread(root):
 
 
 def test_no_leases_where_another_machine_may_write():
-    ours = Leases()
+    ours = Leases(ALERTS)
     with open("/proc/version", "rb") as file:
         ours.take(1, file.fileno(), os.fstat(file.fileno()).st_dev, 0)
     assert ours.held == {}
@@ -332,7 +335,7 @@ def test_no_leases_where_another_machine_may_write():
 
 def test_so_many_leases_and_no_more(root, monkeypatch):
     monkeypatch.setattr(leases, "_MOST_HELD", 1)
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
     assert list(files.steady) == [1]
     assert files.read(2, 0, 7) == b"another"
@@ -352,9 +355,36 @@ def test_no_leases_unless_asked_for(root):
 
 
 def test_a_descriptor_that_makes_room_gives_its_lease_back(root, monkeypatch):
-    files = ScannedFiles(scan(str(root)), leases=True)
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     monkeypatch.setattr(files, "_most_open", 1)
     read_twice(files, 1, 2)
     assert 1 not in files.steady
     write_elsewhere(root / "a", "x")
     assert files.alarms == 0
+
+
+def test_a_lease_that_is_owed_is_given_back_with_its_file_and_not_another_s(root, monkeypatch):
+    """Its descriptor is closed to make room while it is lent, and the number is used again."""
+    files = ScannedFiles(scan(str(root)), alerts=ALERTS)
+    read_twice(files, 1)
+    if not files.steady:
+        pytest.skip("no leases to be had on this file system")
+    monkeypatch.setattr(files, "_most_open", 1)
+    files.pin()
+    program = f"open({str(root / 'a')!r}, 'r+').write('overwritten')"
+    writer = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        for _ in range(5000):  # until the writer is at the door
+            if files.alarms:
+                break
+            signal.sigtimedwait([], 0.001)
+        assert writer.poll() is None
+        read_twice(files, 2)
+    finally:
+        files.unpin()
+    assert writer.wait(60) == 0
+    assert list(files.steady) == [2]
+    write_elsewhere(root / "b", "OTHER")
+    assert (dict(files.steady), files.alarms) == ({}, 2)
+    with pytest.raises(HostReadError, match="was written to after the scan"):
+        files.read(2, 0, 7)

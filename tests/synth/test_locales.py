@@ -8,9 +8,9 @@ import sys
 
 import pytest
 from tools import ENVIRONMENT, output
-from vfloppy.synth.grafts import Graft
-from vfloppy.synth.scan import ScanOptions, scan
-from vfloppy.synth.upcase import fold
+from vfloppy.synth.names.upcase import fold
+from vfloppy.synth.scanning.merging import Graft
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 NAMES = [
     "plain", "Grüße", "GRÜSSE", "grüße", "\ue000", "\uffee", "😀", "😀b", "\ud7ff", "e\u0301", "é",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from vfloppy.errors import ScanError
-from vfloppy.synth.named import NamedPaths, open_as_it_is
+from vfloppy.synth.host.paths import NamedPaths, open_as_it_is
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

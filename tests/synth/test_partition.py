@@ -8,9 +8,10 @@ import zlib
 
 import pytest
 from conformance import check_image, read
-from vfloppy.pieces import Kind
-from vfloppy.synth.image import Fixed, Image, Zeros
-from vfloppy.synth.partition import MbrPartition, chs, with_gpt, with_mbr
+from vfloppy.export import Kind
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.image.partition import MbrPartition, chs, with_gpt, with_mbr
+from vfloppy.synth.image.section import Fixed, Zeros
 
 MIB = 1 << 20
 DISK, PARTITION = uuid.UUID(int=0x1234), uuid.UUID(int=0x5678)

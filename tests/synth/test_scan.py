@@ -9,9 +9,9 @@ import pytest
 from tools import output
 from trees import deep, special_files
 from vfloppy.errors import ScanError
-from vfloppy.synth.grafts import Graft
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.host.files import ScannedFiles
+from vfloppy.synth.scanning.merging import Graft
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 
 def show(tree) -> dict[str, bytes | None]:

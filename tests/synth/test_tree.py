@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from vfloppy.synth.grafts import Graft
-from vfloppy.synth.scan import ScanOptions, scan
-from vfloppy.synth.tree import Tree, home_path, host_path, printable
+from vfloppy.synth.scanning.merging import Graft
+from vfloppy.synth.scanning.scan import ScanOptions, scan
+from vfloppy.synth.tree.columns import Tree, home_path, host_path, printable
 
 
 def node_of(tree, path: str) -> int:

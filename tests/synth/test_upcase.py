@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tools import need_tool, output
-from vfloppy.synth.compose import composed, is_composed
 from vfloppy.synth.fat.names import renames, short_names
 from vfloppy.synth.iso.names import joliet_names, primary_identifiers
-from vfloppy.synth.upcase import capitals, fold
+from vfloppy.synth.names.composing import composed, is_composed
+from vfloppy.synth.names.upcase import capitals, fold
 
 # fmt: off
 GREEK = [chr(code) for first in (0x1F80, 0x1F90, 0x1FA0) for code in range(first, first + 8)] + [

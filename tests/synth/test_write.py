@@ -11,16 +11,19 @@ import stat
 import pytest
 from compare import assert_same
 from conformance import read
+from exports import SelfReading
 from tools import VFLOPPY, missing_dependency, need_tool, run
 from vfloppy.errors import WriteError
-from vfloppy.pieces import Extent, Hole, HostReadError, HostSlice, Kind
-from vfloppy.synth import write
+from vfloppy.export import Extent, FileSlice, Hole, HostReadError, Kind
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Fixed, Image, Zeros
-from vfloppy.synth.scan import scan
-from vfloppy.synth.write import write_file, write_over, write_stream
+from vfloppy.synth.host.batch import HostSlice
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.image.section import Fixed, Zeros
+from vfloppy.synth.output import writer as write
+from vfloppy.synth.output.writer import write_file, write_over, write_stream
+from vfloppy.synth.scanning.scan import scan
 
 AS_ROOT = os.geteuid() == 0
 KIB, MIB = 1 << 10, 1 << 20
@@ -44,7 +47,7 @@ def image(tmp_path) -> Image:
 def image_of(root, **options) -> Image:
     tree = scan(str(root))
     options = {"fat_bits": 16} | options
-    return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+    return disk(plan(tree, FatOptions(**options)), tree, HostFiles(tree))
 
 
 @pytest.fixture(params=["nameless", "named"])
@@ -97,20 +100,20 @@ def test_where_nothing_can_be_shared_it_is_read_and_written(image, folder, monke
     assert_only(folder, "a.img", read(image, 0, image.size))
 
 
-def cloned(source: int, position: int, length: int, target: int, offset: int) -> bool:
+def cloned(source: FileSlice, target: int, offset: int) -> bool:
     """What a file system that shares blocks does, as a reader sees it."""
-    assert position % 4096 == length % 4096 == offset % 4096 == 0
-    assert length > 0
-    os.pwrite(target, os.pread(source, length, position), offset)
+    assert source.offset % 4096 == source.length % 4096 == offset % 4096 == 0
+    assert source.length > 0
+    os.pwrite(target, os.pread(source.descriptor(), source.length, source.offset), offset)
     return True
 
 
 def test_whole_blocks_are_shared_and_the_rest_is_copied(image, folder, monkeypatch):
     shared = []
 
-    def clone(source, position, length, *target):
-        shared.append(length)
-        return cloned(source, position, length, *target)
+    def clone(source, *target):
+        shared.append(source.length)
+        return cloned(source, *target)
 
     monkeypatch.setattr(write, "_clone", clone)
     write_file(image, str(folder / "a.img"))
@@ -259,7 +262,7 @@ def test_a_file_rewritten_while_its_blocks_are_shared_changes_nothing(
 ):
     def and_rewrite(source, *arguments):
         path = tmp_path / "tree" / "65536"
-        if os.fstat(source).st_size == 65_536:
+        if os.fstat(source.descriptor()).st_size == 65_536:
             with open(path, "r+b") as file:
                 file.write(b"X")
             os.utime(path, (1, 1))
@@ -352,7 +355,7 @@ def test_a_stream_that_fails_is_named(image):
         write_over(image, "/dev/full")
 
 
-class Liar:
+class Liar(SelfReading):
     """An export whose extents and pieces are given."""
 
     def __init__(self, pieces, extents):
@@ -422,7 +425,7 @@ def test_nothing_is_held_whole(folder):
         def verify(self, index):
             pass
 
-    class Wide:
+    class Wide(SelfReading):
         size = 3 << 30
 
         def pieces(self, offset, length):
@@ -480,7 +483,7 @@ def test_a_block_device_is_written_over_or_is_too_small(tmp_path, room):
         run("losetup", "--detach", device)
 
 
-class Moody:
+class Moody(SelfReading):
     """An export whose data comes in other extents each time that it is asked."""
 
     size = 64 * MIB

@@ -8,9 +8,9 @@ import pytest
 from conformance import read
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.scanning.scan import scan
 
 MIB = 1 << 20
 ID = 0x1234ABCD
@@ -18,7 +18,7 @@ ID = 0x1234ABCD
 
 def image_of(root, **options) -> Image:
     tree = scan(str(root))
-    return disk(plan(tree, FatOptions(volume_id=ID, **options)), tree, ScannedFiles(tree))
+    return disk(plan(tree, FatOptions(volume_id=ID, **options)), tree, HostFiles(tree))
 
 
 def test_a_fat32(tmp_path):

@@ -22,9 +22,9 @@ from vfloppy.synth.fat.disk import directories_of, disk
 from vfloppy.synth.fat.names import checksums, short_names
 from vfloppy.synth.fat.plan import FatOptions, plan
 from vfloppy.synth.fat.times import stamps
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
-from vfloppy.synth.tree import SEPARATOR, Tree
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.scanning.scan import scan
+from vfloppy.synth.tree.columns import SEPARATOR, Tree
 
 NS = 1_000_000_000
 FIRST_NS, BEHIND_NS = 315_532_800 * NS, 4_354_819_200 * NS  # 1980 to 2107
@@ -199,7 +199,7 @@ def test_its_disk_is_what_a_disk_has_to_be(tmp_path, monkeypatch):
             (tmp_path / folder / f"file-number-{number}.{folder}").write_text(str(number))
     monkeypatch.setattr(directories, "MANY_NODES", 0)
     tree = scan(str(tmp_path))
-    check_image(disk(plan(tree), tree, ScannedFiles(tree)), whole=False)
+    check_image(disk(plan(tree), tree, HostFiles(tree)), whole=False)
 
 
 def test_the_fields_are_where_they_are_declared():

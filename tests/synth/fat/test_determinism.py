@@ -12,9 +12,9 @@ from conformance import read
 from tools import ENVIRONMENT, output
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.scanning.scan import scan
 
 TIME = 1_720_000_000
 FILES = {f"{folder}/File {number}.text": bytes((number,)) * number * 50
@@ -38,7 +38,7 @@ def set_times(root, time: int = TIME) -> None:
 def image_of(root, **options) -> Image:
     tree = scan(str(root))
     options = {"fat_bits": 16} | options
-    return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+    return disk(plan(tree, FatOptions(**options)), tree, HostFiles(tree))
 
 
 def bytes_of(root, **options) -> bytes:
@@ -82,12 +82,12 @@ DIGEST = """
 import hashlib, sys
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.scanning.scan import scan
 tree = scan(sys.argv[1])
-image = disk(plan(tree, FatOptions(fat_bits=16)), tree, ScannedFiles(tree))
+image = disk(plan(tree, FatOptions(fat_bits=16)), tree, HostFiles(tree))
 digest = hashlib.sha256()
-for piece in image.pieces(0, image.size):
+for piece in image.open().pieces(0, image.size):
     digest.update(piece if isinstance(piece, bytes) else
                   piece.read() if hasattr(piece, "read") else bytes(piece.length))
 print(digest.hexdigest())

@@ -14,16 +14,16 @@ from trees import MADE
 from vfloppy.errors import PlanError
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, check_label, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.scanning.scan import scan
 
 MIB = 1 << 20
 
 
 def image_of(root, **options) -> Image:
     tree = scan(str(root))
-    return disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+    return disk(plan(tree, FatOptions(**options)), tree, HostFiles(tree))
 
 
 @pytest.fixture(scope="module")

@@ -172,29 +172,29 @@ def test_a_size_that_is_too_small_names_the_smallest_that_will_do(fat_bits):
         (
             needs(1),
             Wishes(fat_bits=16, volume_sectors=8 * GIB // 512),
-            r"too large for FAT16; --fat 32 would do",
+            r"too large for FAT16; fat=32 would do",
         ),
         (
             needs(1),
             Wishes(volume_sectors=(3 << 40) // 512),
-            r"too large for FAT; --sector-size 4096 would do",
+            r"too large for FAT; sector_size=4096 would do",
         ),
         (
             needs(1),
             Wishes(cluster_bytes=512, volume_sectors=(1 << 40) // 512),
-            r"too large for FAT with 512-byte clusters; --cluster-size 65536 would do",
+            r"too large for FAT with 512-byte clusters; cluster_size=65536 would do",
         ),
         (
             needs(3 * GIB),
             Wishes(fat_bits=16),
-            r"more than any FAT16 holds; --cluster-size 65536 would do",
+            r"more than any FAT16 holds; cluster_size=65536 would do",
         ),
-        (needs(1 * GIB), Wishes(fat_bits=12), "any FAT12 holds; --fat 32 would do"),
+        (needs(1 * GIB), Wishes(fat_bits=12), "any FAT12 holds; fat=32 would do"),
         (needs(1 << 60), Wishes(sector_bytes=4096), "more than any FAT holds$"),
         (
             needs(1, root_slots=65_500),
             Wishes(fat_bits=16),
-            "needs 65500 entries.* FAT16 has at most 65408: use a subdirectory, or --fat 32",
+            "needs 65500 entries.* FAT16 has at most 65408: use a subdirectory, or fat=32",
         ),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_disk_as_large_as_a_floppy_has_its_tracks(name):
 
 
 def test_more_than_512_byte_sectors_hold_is_refused_with_a_hint():
-    with pytest.raises(PlanError, match="--sector-size 4096"):
+    with pytest.raises(PlanError, match="sector_size=4096"):
         choose(needs(3 << 40), Wishes())
     assert choose(needs(3 << 40), Wishes(sector_bytes=4096)).fat_bits == 32
 

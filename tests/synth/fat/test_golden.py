@@ -12,8 +12,8 @@ import pytest
 from compare import assert_same
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.scan import scan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.scanning.scan import scan
 
 MAPS = Path(__file__).parents[3] / "fixtures" / "maps"
 
@@ -47,7 +47,7 @@ def test_the_map_is_the_golden_one(name, tmp_path):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_bytes(bytes(size))
     tree = scan(str(tmp_path))
-    image = disk(plan(tree, FatOptions(**options)), tree, ScannedFiles(tree))
+    image = disk(plan(tree, FatOptions(**options)), tree, HostFiles(tree))
     lines = [f"{each.offset} {each.length} {each.kind}: {each.name}" for each in image.regions()]
     text = "\n".join(lines) + "\n"
     golden = MAPS / f"{name}.txt"

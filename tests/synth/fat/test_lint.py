@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 
 import pytest
+from vfloppy.errors import worded
 from vfloppy.synth.fat.lint import ALL, DOS, EDK2, MACOS, U_BOOT, WINDOWS, Finding, lint
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 CALM = {"fat_bits": 16, "partition": "mbr"}  # a disk that by itself gives rise to nothing
 
 
 def findings(root, scan_options: ScanOptions | None = None, **options) -> list[Finding]:
     tree = scan(str(root), scan_options)
-    return list(lint(tree, plan(tree, FatOptions(**(CALM | options)))))
+    found = lint(tree, plan(tree, FatOptions(**(CALM | options))))
+    return [each._replace(text=worded(each.text)) for each in found]
 
 
 def the_only(found: list[Finding]) -> Finding:
@@ -127,7 +129,7 @@ def test_names_that_are_one_once_composed(tmp_path):
     (tmp_path / "é").touch()
     texts = [found.text for found in findings(tmp_path) if found.readers == (MACOS,)]
     assert "the same as e\u0301 once composed" in texts
-    assert "not composed; --normalize nfc would do that" in texts
+    assert "not composed; normalize='nfc' would do that" in texts
     kinds = {found.kind for found in findings(tmp_path, normalize=True)}
     assert "renamed" in kinds
 

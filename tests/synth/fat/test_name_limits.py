@@ -7,9 +7,9 @@ from slots import long_slots
 from vfloppy.errors import ScanError, VfloppyError
 from vfloppy.synth.fat.names import decode, fold, renames, short_names, slot_counts, units
 from vfloppy.synth.fat.plan import plan
-from vfloppy.synth.grafts import Graft
-from vfloppy.synth.scan import scan
-from vfloppy.synth.upcase import capitals
+from vfloppy.synth.names.upcase import capitals
+from vfloppy.synth.scanning.merging import Graft
+from vfloppy.synth.scanning.scan import scan
 
 
 def on_disk(*names: str | bytes, normalize: bool = False) -> list[str]:

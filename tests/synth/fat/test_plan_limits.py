@@ -10,7 +10,7 @@ from vfloppy.errors import PlanError
 from vfloppy.synth.fat.geometry import Needs, Wishes, choose
 from vfloppy.synth.fat.names import slots
 from vfloppy.synth.fat.plan import FatOptions, Layout, plan
-from vfloppy.synth.scan import scan
+from vfloppy.synth.scanning.scan import scan
 
 MIB, TIB = 1 << 20, 1 << 40
 
@@ -27,7 +27,7 @@ def sparse(path, size: int) -> None:
 def test_an_mbr_disk_ends_at_2_tib(tmp_path):
     layout = plan_of(tmp_path, size=2 * TIB - 512)
     assert layout.geometry.volume_sectors * 512 + MIB == 2 * TIB - 512
-    with pytest.raises(PlanError, match=r"--sector-size 4096 or --partition gpt"):
+    with pytest.raises(PlanError, match=r"sector_size=4096 or partition='gpt'"):
         plan_of(tmp_path, size=2 * TIB)
 
 
@@ -45,7 +45,7 @@ def test_large_sectors_end_at_16_tib(tmp_path):
 def test_files_of_more_than_2_tib(tmp_path):
     for number in range(513):
         sparse(tmp_path / f"{number}", (1 << 32) - 1)
-    with pytest.raises(PlanError, match="--sector-size 4096"):
+    with pytest.raises(PlanError, match="sector_size=4096"):
         plan_of(tmp_path)
     layout = plan_of(tmp_path, sector_bytes=4096)
     assert layout.file_starts[-1] * layout.geometry.cluster_bytes == 513 << 32

@@ -19,7 +19,7 @@ from vfloppy.synth.fat import records
 from vfloppy.synth.fat import slots as packed
 from vfloppy.synth.fat.table import Table, consecutive, pack_12
 from vfloppy.synth.fat.times import FIRST_STAMP, LAST_STAMP, stamp
-from vfloppy.synth.image import Image
+from vfloppy.synth.image.image import Image
 
 NS = 1_000_000_000
 numbers = st.integers(0, 0xFFFF)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Image, Section
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.image import Image
+from vfloppy.synth.image.section import Section
 from vfloppy.synth.iso.disk import disk
 from vfloppy.synth.iso.layout import IsoOptions, Layout
 from vfloppy.synth.iso.plan import plan
-from vfloppy.synth.scan import ScanOptions, scan
-from vfloppy.synth.tree import Tree
+from vfloppy.synth.scanning.scan import ScanOptions, scan
+from vfloppy.synth.tree.columns import Tree
 
 Made = tuple[Tree, Layout, Image]
 
@@ -31,6 +32,6 @@ def make() -> Callable[..., Made]:
             ),
         )
         layout = plan(tree, IsoOptions(**options), uefi_image.size if uefi_image else 0)
-        return tree, layout, disk(layout, tree, ScannedFiles(tree), uefi_image)
+        return tree, layout, disk(layout, tree, HostFiles(tree), uefi_image)
 
     return make_image

@@ -16,13 +16,13 @@ from conformance import check_image, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vfloppy.errors import PlanError
-from vfloppy.pieces import Kind
-from vfloppy.synth.host import ScannedFiles
-from vfloppy.synth.image import Fixed
+from vfloppy.export import Kind
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.section import Fixed
 from vfloppy.synth.iso.disk import disk
 from vfloppy.synth.iso.layout import IsoOptions, Texts
 from vfloppy.synth.iso.plan import plan
-from vfloppy.synth.scan import scan
+from vfloppy.synth.scanning.scan import scan
 
 BLOCK = 2048
 
@@ -222,7 +222,7 @@ def test_a_file_of_4_gib_is_several_extents_side_by_side(tmp_path, make, extra):
         blocks = [int.from_bytes(each[2:6], "little") for each in found]
         assert blocks == [layout.file_block(tree.find("large")) + n * (most // BLOCK)
                           for n in range(len(found))]  # fmt: skip
-    with pytest.raises(PlanError, match="--iso-level 3: large") if extra else nullcontext():
+    with pytest.raises(PlanError, match="iso_level=3: large") if extra else nullcontext():
         make(tmp_path, level=2)
     check_image(image, whole=False, slices=50)
 
@@ -307,13 +307,13 @@ def test_what_joliet_cannot_hold_is_not_there_as_an_empty_file(small, make):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"boot_bios": "nothing"}, "--boot-bios nothing: no such file in the tree"),
+        ({"boot_bios": "nothing"}, "boot_bios='nothing': no such file in the tree"),
         ({"boot_bios": "Sub Directory"}, "no file with anything in it"),
-        ({"boot_uefi": "empty"}, "--boot-uefi empty: no file with anything in it"),
+        ({"boot_uefi": "empty"}, "boot_uefi='empty': no file with anything in it"),
         ({"boot_bios": "Sub Directory/file number 1"}, "has 1 bytes; one that takes a boot info"),
         ({"boot_bios": "program/x"}, "no such file in the tree"),
-        ({"boot_bios": "program", "hybrid": True, "mbr_code": b"x" * 513}, "--mbr-code has 513"),
-        ({"rock_ridge": False, "strict": True}, "--strict refuses"),
+        ({"boot_bios": "program", "hybrid": True, "mbr_code": b"x" * 513}, "mbr_code has 513"),
+        ({"rock_ridge": False, "strict": True}, "strict refuses"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(small, make, options, what):
@@ -359,7 +359,7 @@ def test_a_tree_elsewhere_in_another_order_gives_the_same_bytes(tmp_path, make):
             os.utime(root / f"d{number}", (1_700_000_000, 1_700_000_000))
         tree = scan(str(root))
         layout = plan(tree, IsoOptions(hybrid=True, mbr_code=b"x"))
-        image = disk(layout, tree, ScannedFiles(tree))
+        image = disk(layout, tree, HostFiles(tree))
         images.append(read(image, 0, image.size))
     assert_same(images[0], images[1])
 

@@ -8,13 +8,18 @@ import zlib
 
 import pytest
 from compare import assert_same
-from conformance import read
+from conformance import check_image, read
 from vfloppy.errors import PlanError
-from vfloppy.pieces import Kind
-from vfloppy.synth.image import Fixed
+from vfloppy.export import Kind
+from vfloppy.synth.fat.disk import disk as fat_disk
+from vfloppy.synth.fat.plan import FatOptions
+from vfloppy.synth.fat.plan import plan as fat_plan
+from vfloppy.synth.host.files import HostFiles
+from vfloppy.synth.image.section import Fixed
 from vfloppy.synth.iso.eltorito import boot_catalogue
 from vfloppy.synth.iso.layout import Start
 from vfloppy.synth.iso.records import FLOPPY_MEDIA
+from vfloppy.synth.scanning.scan import scan
 
 BLOCK = 2048
 
@@ -94,9 +99,12 @@ def test_a_boot_file_that_changed_is_an_error_not_a_wrong_table(bootable, make):
 
 def test_nothing_is_read_before_the_table_is_asked_for(bootable, make, monkeypatch):
     _, layout, image = make(bootable, boot_bios="boot/isolinux.bin")
-    monkeypatch.setattr("vfloppy.synth.host.ScannedFiles.read", lambda *_: pytest.fail("read"))
-    list(image.pieces(0, layout.bios.block * BLOCK))
-    list(image.pieces(layout.bios.block * BLOCK + 64, 4000))
+    monkeypatch.setattr(
+        "vfloppy.synth.host.files.ScannedFiles.read", lambda *_: pytest.fail("read")
+    )
+    with image.open() as reader:
+        list(reader.pieces(0, layout.bios.block * BLOCK))
+        list(reader.pieces(layout.bios.block * BLOCK + 64, 4000))
 
 
 def test_any_image_can_be_the_one_for_uefi(bootable, make):
@@ -104,6 +112,23 @@ def test_any_image_can_be_the_one_for_uefi(bootable, make):
     _, layout, image = make(bootable, uefi_image=inner, boot_bios="boot/isolinux.bin")
     assert layout.uefi.size == inner.size
     assert_same(read(image, layout.uefi.block * BLOCK, inner.size), inner.pieces(0, inner.size)[0])
+
+
+def test_the_files_of_a_fat_inside_have_no_numbers(bootable, tmp_path_factory, make):
+    """Theirs would be taken for those of the image's own, which the manifest lists."""
+    other = tmp_path_factory.mktemp("efi")
+    (other / "large").write_bytes(random.randbytes(600_000))
+    inside = scan(str(other))
+    inner = fat_disk(fat_plan(inside, FatOptions(partition="none")), inside, HostFiles(inside))
+    tree, layout, image = make(bootable, uefi_image=inner, boot_bios="boot/isolinux.bin")
+    check_image(image, whole=False, slices=50)
+    with image.open() as reader:
+        at = layout.uefi.block * BLOCK
+        assert {run.number for run in reader.files(at, inner.size)} == {0}
+        for node, size in enumerate(tree.sizes):
+            if size:
+                run = next(reader.files(layout.file_block(node) * BLOCK, size))
+                assert run == (size, node + 1), tree.path(node)
 
 
 def partitions(sector: bytes) -> list[tuple[int, int, int, int]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from vfloppy.errors import worded
 from vfloppy.synth.iso.lint import LEVEL_1, LINUX, MACOS, WINDOWS, XORRISO, lint
 
 
 def findings(make, root, reader, **options) -> list[tuple[str, str]]:
     tree, layout, _ = make(root, **options)
-    return [(each.path, each.text) for each in lint(tree, layout) if reader in each.readers]
+    return [(each.path, worded(each.text)) for each in lint(tree, layout) if reader in each.readers]
 
 
 @pytest.mark.parametrize("reader", [LINUX, MACOS, WINDOWS])
@@ -74,7 +75,7 @@ def test_level_1_is_told_of_depth_long_names_and_large_files(tmp_path, make):
         "a/b/c/d/e/f/g/h",
         "9 levels deep; ISO 9660 has 8, newer readers have no limit",
     ) in found
-    assert ("longer than 8.txt", "no name of 8.3; --iso-level 1 makes one") in found
+    assert ("longer than 8.txt", "no name of 8.3; iso_level=1 makes one") in found
     assert any(path == "LARGE" and "several extents" in text for path, text in found)
     assert any(path == "LARGE" for path, _ in findings(make, tmp_path, MACOS))
 

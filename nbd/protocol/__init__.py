@@ -1,0 +1,1 @@
+"""The NBD protocol without sockets: messages in, messages out."""

@@ -1,0 +1,319 @@
+"""The handshake, sans I/O: a generator that reads like blocking code and agrees on an export.
+
+It yields a number when it needs exactly that many bytes (send them in), bytes when they are to go
+out, and UPGRADE when both sides are about to speak TLS. It returns what was agreed, or None when
+the client ended the talk politely.
+Doc: "Fixed newstyle negotiation", "Option types", "Metadata querying". Rules kept here:
+
+- Every option is read whole, known or not, so that the stream stays in step.
+- Nothing a client sends is stored beyond `MAXIMUM_OPTION_BYTES`, and `MAXIMUM_TALK_BYTES` are read.
+- Every refusal carries a sentence for a human.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from itertools import chain
+from typing import Literal, NamedTuple, TypeAlias
+
+from ..errors import ProtocolError
+from . import wire
+from .block_status import CONTEXT_IDS, matching_contexts
+from .exports import ExportTable, Offer
+
+MAXIMUM_OPTION_BYTES = 64 << 10
+# All that a client may send, instead of a number of options: somebody who tries things by hand
+# sends many, and a byte costs the same in any of them. Time is the caller's to bound.
+MAXIMUM_TALK_BYTES = 1 << 20
+TALK_BYTES_AN_EXPORT = 20 << 10  # and these: who lists all exports may ask four things about each
+
+
+class Upgrade:
+    """Yielded when TLS is to be set up on the connection before anything else is read."""
+
+
+UPGRADE = Upgrade()
+Tls: TypeAlias = Literal["off", "on", "require"]
+Wish: TypeAlias = int | bytes | Upgrade
+Talk: TypeAlias = Generator[Wish, bytes, "Agreement | None"]
+Step: TypeAlias = Generator[Wish, bytes, None]
+
+
+class Agreement(NamedTuple):
+    """What the transmission phase will speak; `contexts` maps names to the ids in replies."""
+
+    offer: Offer
+    structured: bool
+    extended: bool
+    contexts: Mapping[str, int]
+
+
+def transmission_flags(
+    structured: bool, status_payload: bool = False, *, has_company: bool = True
+) -> int:
+    """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN, unless
+    there is one connection only: a client would wait for a second one for ever.
+    """
+    flags = (
+        wire.NBD_FLAG_HAS_FLAGS
+        | wire.NBD_FLAG_READ_ONLY
+        | wire.NBD_FLAG_SEND_FLUSH
+        | wire.NBD_FLAG_SEND_CACHE
+    )
+    if has_company:
+        flags |= wire.NBD_FLAG_CAN_MULTI_CONN
+    if structured:
+        flags |= wire.NBD_FLAG_SEND_DF
+    return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if status_payload else flags
+
+
+def negotiate(exports: ExportTable, tls: Tls = "off", *, has_company: bool = True) -> Talk:
+    """The whole handshake. Raises ProtocolError when the connection must be dropped."""
+    return (yield from _Negotiation(exports, tls, has_company).run())
+
+
+class _Negotiation:
+    """One client's haggling: what it has asked for so far."""
+
+    def __init__(self, exports: ExportTable, tls: Tls, has_company: bool) -> None:
+        self._exports = exports
+        self._has_company = has_company
+        self._tls = tls
+        self._is_secure = False
+        self._no_zeroes = False
+        self._is_fixed = False
+        self._structured = False
+        self._extended = False
+        self._contexts: dict[str, int] = {}
+        self._contexts_of: Offer | None = None  # the export that the contexts were set for
+        self._agreed: Agreement | None = None
+        self._answers: dict[int, Callable[[int, bytes], Step]] = {
+            wire.NBD_OPT_LIST: self._list,
+            wire.NBD_OPT_INFO: self._info,
+            wire.NBD_OPT_GO: self._info,
+            wire.NBD_OPT_STRUCTURED_REPLY: self._structured_reply,
+            wire.NBD_OPT_EXTENDED_HEADERS: self._extended_headers,
+            wire.NBD_OPT_LIST_META_CONTEXT: self._list_meta_context,
+            wire.NBD_OPT_SET_META_CONTEXT: self._set_meta_context,
+        }
+        if tls != "off":
+            self._answers[wire.NBD_OPT_STARTTLS] = self._start_tls
+
+    def run(self) -> Talk:
+        yield from self._greet()
+        most = MAXIMUM_TALK_BYTES + TALK_BYTES_AN_EXPORT * len(self._exports)
+        left = most
+        while True:
+            magic, option, length = wire.OPTION.unpack((yield wire.OPTION.size))
+            if magic != wire.IHAVEOPT:
+                raise ProtocolError(f"option magic {magic:#x} found, {wire.IHAVEOPT:#x} expected")
+            left -= wire.OPTION.size + length
+            if left < 0:
+                text = f"more than {most} bytes were sent without choosing an export"
+                if option != wire.NBD_OPT_EXPORT_NAME:  # which has no reply for it
+                    yield _refusal(option, wire.NBD_REP_ERR_TOO_BIG, text)
+                raise ProtocolError(text)
+            if option == wire.NBD_OPT_EXPORT_NAME:
+                yield from self._export_name(length)
+            elif option == wire.NBD_OPT_ABORT:
+                yield from _skip(length)
+                yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+                return None
+            else:
+                yield from self._answer(option, length)
+            if self._agreed is not None:
+                return self._agreed
+
+    def _greet(self) -> Step:
+        offered = wire.NBD_FLAG_FIXED_NEWSTYLE | wire.NBD_FLAG_NO_ZEROES
+        yield wire.GREETING.pack(wire.NBDMAGIC, wire.IHAVEOPT, offered)
+        (flags,) = wire.CLIENT_FLAGS.unpack((yield wire.CLIENT_FLAGS.size))
+        if flags & ~(wire.NBD_FLAG_C_FIXED_NEWSTYLE | wire.NBD_FLAG_C_NO_ZEROES):
+            raise ProtocolError(f"unknown client flags {flags:#x}")
+        self._no_zeroes = bool(flags & wire.NBD_FLAG_C_NO_ZEROES)
+        self._is_fixed = bool(flags & wire.NBD_FLAG_C_FIXED_NEWSTYLE)
+
+    def _answer(self, option: int, length: int) -> Step:
+        """Any option that can be refused with words."""
+        answer = self._answers.get(option)
+        if self._needs_tls and option != wire.NBD_OPT_STARTTLS:
+            yield from _skip(length)
+            text = "this server talks to nobody without TLS; start it first"
+            yield _refusal(option, wire.NBD_REP_ERR_TLS_REQD, text)
+        elif answer is None:
+            yield from _skip(length)
+            yield _refusal(option, wire.NBD_REP_ERR_UNSUP, f"option {option} is not supported")
+        elif length > MAXIMUM_OPTION_BYTES:
+            yield from _skip(length)
+            text = f"the option has {length} bytes of data, and {MAXIMUM_OPTION_BYTES} is most"
+            yield _refusal(option, wire.NBD_REP_ERR_TOO_BIG, text)
+        else:
+            data = (yield length) if length else b""
+            try:
+                yield from answer(option, data)
+            except wire.MalformedError as error:
+                yield _refusal(option, wire.NBD_REP_ERR_INVALID, str(error))
+
+    @property
+    def _needs_tls(self) -> bool:
+        return self._tls == "require" and not self._is_secure
+
+    def _start_tls(self, option: int, data: bytes) -> Step:
+        """What was agreed on in the clear is forgotten: anybody could have said it."""
+        if not self._is_fixed:  # a refusal with words is for those who know fixed newstyle
+            raise ProtocolError("TLS was asked for without the flag NBD_FLAG_C_FIXED_NEWSTYLE")
+        _expect_no_data(data)
+        if self._is_secure:
+            raise wire.MalformedError("TLS is running already")
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+        yield UPGRADE
+        self._is_secure = True
+        self._structured = self._extended = False
+        self._contexts, self._contexts_of = {}, None
+
+    def _contexts_for(self, offer: Offer) -> dict[str, int]:
+        return self._contexts if self._contexts_of is offer else {}
+
+    def _agree(self, offer: Offer) -> None:
+        contexts = self._contexts_for(offer)
+        self._agreed = Agreement(offer, self._structured, self._extended, contexts)
+
+    def _export_name(self, length: int) -> Step:
+        """No error can be told here: an unknown name drops the connection."""
+        if self._needs_tls:
+            raise ProtocolError("an export was asked for without TLS")
+        if length > wire.MAXIMUM_STRING_BYTES:
+            raise ProtocolError(f"an export name of {length} bytes was asked for")
+        raw = (yield length) if length else b""
+        try:
+            offer = self._exports.find(wire.unpack_string(raw))
+        except wire.MalformedError as error:
+            raise ProtocolError(str(error)) from error
+        if offer is None:
+            raise ProtocolError(f"an unknown export was asked for: {raw[:80]!r}")
+        flags = self._flags(wire.NBD_OPT_EXPORT_NAME, offer)
+        zeroes = b"" if self._no_zeroes else bytes(124)
+        yield wire.EXPORT_NAME_REPLY.pack(offer.export.size, flags) + zeroes
+        self._agree(offer)
+
+    def _list(self, option: int, data: bytes) -> Step:
+        _expect_no_data(data)
+        for offer in self._exports:
+            listed = wire.pack_server(offer.name, offer.description)
+            yield wire.pack_option_reply(option, wire.NBD_REP_SERVER, listed)
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _structured_reply(self, option: int, data: bytes) -> Step:
+        _expect_no_data(data)
+        if self._extended:
+            text = "extended headers were agreed on, and take the place of structured replies"
+            yield _refusal(option, wire.NBD_REP_ERR_EXT_HEADER_REQD, text)
+            return
+        self._structured = True
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _extended_headers(self, option: int, data: bytes) -> Step:
+        """They include structured replies, whichever is asked for first."""
+        _expect_no_data(data)
+        if self._extended:
+            raise wire.MalformedError("extended headers were agreed on already")
+        self._structured = self._extended = True
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _flags(self, option: int, offer: Offer) -> int:
+        """A client that has chosen no contexts has no use for a payload that chooses among them.
+        INFO tells of it all the same, as the document allows for it alone: a client may ask for
+        what the server can before it chooses (`nbdinfo --can block-status-payload` does).
+        """
+        chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
+        return transmission_flags(
+            self._structured, self._extended and chosen, has_company=self._has_company
+        )
+
+    def _info(self, option: int, data: bytes) -> Step:
+        """`NBD_OPT_INFO` and `NBD_OPT_GO`, which differ only in what follows."""
+        request = wire.unpack_info_request(data)
+        offer = self._exports.find(request.name)
+        if offer is None:
+            yield _unknown_export(option, request.name)
+            return
+        facts = self._facts(option, offer)
+        for kind in dict.fromkeys((wire.NBD_INFO_EXPORT, *request.wanted)):
+            if kind in facts:
+                yield wire.pack_option_reply(option, wire.NBD_REP_INFO, facts[kind])
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+        if option == wire.NBD_OPT_GO:
+            self._agree(offer)
+
+    def _facts(self, option: int, offer: Offer) -> dict[int, bytes]:
+        """Doc: `NBD_REP_INFO`."""
+        facts = {
+            wire.NBD_INFO_EXPORT: wire.INFO_EXPORT.pack(
+                wire.NBD_INFO_EXPORT, offer.export.size, self._flags(option, offer)
+            ),
+            wire.NBD_INFO_NAME: wire.UINT16.pack(wire.NBD_INFO_NAME) + offer.name.encode(),
+            wire.NBD_INFO_BLOCK_SIZE: wire.INFO_BLOCK_SIZE.pack(
+                wire.NBD_INFO_BLOCK_SIZE,
+                wire.MINIMUM_BLOCK_BYTES,
+                wire.PREFERRED_BLOCK_BYTES,
+                wire.MAXIMUM_BLOCK_BYTES,
+            ),
+        }
+        if offer.description:
+            text = wire.short_text(offer.description)
+            facts[wire.NBD_INFO_DESCRIPTION] = wire.UINT16.pack(wire.NBD_INFO_DESCRIPTION) + text
+        return facts
+
+    def _list_meta_context(self, option: int, data: bytes) -> Step:
+        """No query at all asks for every context, and `base:` for those of its namespace."""
+        request = wire.unpack_context_query(data)
+        if self._exports.find(request.name) is None:
+            yield _unknown_export(option, request.name)
+            return
+        found = dict.fromkeys(chain.from_iterable(map(matching_contexts, request.queries)))
+        for name in found if request.queries else CONTEXT_IDS:
+            yield _meta_context(option, name, 0)
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+    def _set_meta_context(self, option: int, data: bytes) -> Step:
+        """What was set before is forgotten, even when this request fails."""
+        self._contexts, self._contexts_of = {}, None
+        if not self._structured:
+            raise wire.MalformedError("metadata contexts need structured replies first")
+        request = wire.unpack_context_query(data)
+        offer = self._exports.find(request.name)
+        if offer is None:
+            yield _unknown_export(option, request.name)
+            return
+        self._contexts_of = offer
+        for name, context_id in CONTEXT_IDS.items():
+            if name in request.queries:
+                self._contexts[name] = context_id
+                yield _meta_context(option, name, context_id)
+        yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
+
+
+def _expect_no_data(data: bytes) -> None:
+    if data:
+        raise wire.MalformedError(f"the option takes no data, and {len(data)} bytes were sent")
+
+
+def _refusal(option: int, reply: int, text: str) -> bytes:
+    return wire.pack_option_reply(option, reply, wire.short_text(text))
+
+
+def _unknown_export(option: int, name: str) -> bytes:
+    return _refusal(option, wire.NBD_REP_ERR_UNKNOWN, f"there is no export named {name[:80]!r}")
+
+
+def _meta_context(option: int, name: str, context_id: int) -> bytes:
+    data = wire.UINT32.pack(context_id) + name.encode()
+    return wire.pack_option_reply(option, wire.NBD_REP_META_CONTEXT, data)
+
+
+def _skip(length: int) -> Step:
+    """Reads `length` bytes and forgets them, a bounded part at a time."""
+    while length:
+        part = min(length, MAXIMUM_OPTION_BYTES)
+        yield part
+        length -= part

@@ -1,0 +1,210 @@
+"""Replies to reads of any shape, composed from pieces; reads of one piece never come here.
+
+Doc: `NBD_CMD_READ`, `NBD_REPLY_TYPE_OFFSET_DATA`, `NBD_REPLY_TYPE_OFFSET_HOLE`. A fragmented reply:
+
+    small pieces, gathered  one data chunk, at most about BATCH_BYTES long
+    a long hole             a hole chunk, and no zeros
+    a large slice           a data chunk that isn't the last, whose bytes the caller transfers;
+                            then comes what the check of the file said: an end, or an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TypeAlias
+
+from ...export import Buffer, FileSlice, Hole, Piece, Reader, piece_bytes
+from . import wire
+from .replies import Replies
+
+BATCH_BYTES = 1 << 20
+HOLE_MIN_BYTES = 4 << 10  # a shorter hole costs more in chunk headers than in zeros
+
+_DONE = wire.NBD_REPLY_FLAG_DONE
+_ZEROS = memoryview(bytes(64 << 10))
+
+Item: TypeAlias = "list[Buffer] | Lent | Transfer"
+"""Buffers to be sent, all of them; or what its class says."""
+Reading: TypeAlias = Generator[Item, None, int]
+
+
+class Lent:
+    """Buffers of which some are views of mapped files: as many bytes as go out without waiting.
+
+    Only the kernel may look at them. Whoever sends them leaves in `sent` how many bytes went.
+    """
+
+    __slots__ = ("buffers", "sent")
+
+    def __init__(self, buffers: list[Buffer]) -> None:
+        self.buffers = buffers
+        self.sent = 0
+
+
+class Transfer:
+    """A slice to be sent without passing through here; exactly `slice.length` bytes must go out.
+
+    Whoever sends it leaves in `error` why the bytes, padded with zeros if need be, are not good.
+    """
+
+    __slots__ = ("error", "slice")
+
+    def __init__(self, file_slice: FileSlice) -> None:
+        self.slice = file_slice
+        self.error: OSError | None = None
+
+
+class ReadFailedError(Exception):
+    """The host let the read down at `offset`, counted in the export."""
+
+    def __init__(self, offset: int, error: OSError) -> None:
+        super().__init__(str(error))
+        self.offset = offset
+        self.error = error
+
+
+def read_pinned(reader: Reader, offset: int, length: int) -> bytes:
+    """Return a range of a committed batch without another check, or less if there is no more.
+
+    Raises OSError.
+    """
+    return b"".join(
+        piece.copy(0, piece.length) if isinstance(piece, FileSlice) else piece_bytes(piece)
+        for piece in reader.pieces(offset, length)
+    )
+
+
+def read_whole(
+    out: list[Buffer],
+    cookie: int,
+    offset: int,
+    length: int,
+    pieces: Iterable[Piece],
+    replies: Replies,
+) -> int:
+    """One reply with all the data, all of it read before any is sent.
+
+    Adds to `out`, and returns how many bytes. Raises ReadFailedError and then adds nothing.
+    """
+    parts: list[Buffer] = []
+    position = offset
+    try:
+        for piece in pieces:
+            position += _append(parts, piece)
+    except OSError as error:
+        raise ReadFailedError(position, error) from error
+    out += (replies.data_header(_DONE, cookie, offset, offset, length), *parts)
+    return length
+
+
+def read_chunks(
+    out: list[Buffer],
+    cookie: int,
+    offset: int,
+    length: int,
+    pieces: Iterable[Piece],
+    replies: Replies,
+    *,
+    transfer_min_bytes: int,
+) -> Reading:
+    """A structured reply, fragmented where that saves work.
+
+    Adds to `out` and yields it when it is full. Returns how many bytes it left there. Raises
+    ReadFailedError when it must be followed by an error chunk that is DONE.
+    """
+    chunks = _Chunks(out, cookie, offset, offset + length, replies)
+    try:
+        for piece in pieces:
+            if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
+                chunks.add_hole(piece.length)
+            elif isinstance(piece, FileSlice) and piece.length >= transfer_min_bytes:
+                transfer = chunks.begin_transfer(piece)
+                yield out
+                out.clear()
+                yield transfer
+                chunks.end_transfer(transfer)
+            else:
+                chunks.gather(piece)
+            if chunks.pending >= BATCH_BYTES:
+                yield out
+                out.clear()
+                chunks.pending = 0
+        chunks.close()
+    except OSError as error:
+        raise ReadFailedError(chunks.position, error) from error
+    return chunks.pending
+
+
+class _Chunks:
+    """The chunks of one reply, as far as it has come."""
+
+    def __init__(
+        self, out: list[Buffer], cookie: int, offset: int, end: int, replies: Replies
+    ) -> None:
+        self.position = offset
+        self._at = offset
+        self._replies = replies
+        self.pending = 0  # bytes of data added to `out`
+        self._out = out
+        self._cookie = cookie
+        self._end = end
+        self._parts: list[Buffer] = []  # gathered and not yet in a chunk,
+        self._start = offset  # from here to `position`
+
+    def gather(self, piece: Piece) -> None:
+        """Raises OSError, and then the position is where the piece starts."""
+        self.position += _append(self._parts, piece)
+        if self.position - self._start >= BATCH_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Makes a chunk of what was gathered."""
+        length = self.position - self._start
+        if self._parts:
+            done = _DONE if self.position == self._end else 0
+            header = self._replies.data_header(done, self._cookie, self._at, self._start, length)
+            self._out += (header, *self._parts)
+            self._parts = []
+            self.pending += length
+        self._start = self.position
+
+    def add_hole(self, length: int) -> None:
+        self.close()
+        done = _DONE if self.position + length == self._end else 0
+        hole = self._replies.hole(done, self._cookie, self._at, self.position, length)
+        self._out.append(hole)
+        self._advance(length)
+
+    def begin_transfer(self, piece: FileSlice) -> Transfer:
+        self.close()
+        header = self._replies.data_header(0, self._cookie, self._at, self.position, piece.length)
+        self._out.append(header)
+        return Transfer(piece)
+
+    def end_transfer(self, transfer: Transfer) -> None:
+        """Raises OSError when the bytes that went out are not good."""
+        self.pending = 0
+        if transfer.error is not None:
+            raise transfer.error
+        self._advance(transfer.slice.length)
+        if self.position == self._end:
+            self._out.append(self._replies.done(self._cookie, self._at))
+
+    def _advance(self, length: int) -> None:
+        self.position += length
+        self._start = self.position
+
+
+def _append(parts: list[Buffer], piece: Piece) -> int:
+    """Adds the bytes of a piece, and returns how many. Raises OSError."""
+    if isinstance(piece, bytes):
+        parts.append(piece)
+        return len(piece)
+    if isinstance(piece, FileSlice):
+        parts.append(piece.read())
+        return piece.length
+    whole, rest = divmod(piece.length, len(_ZEROS))
+    parts += [_ZEROS] * whole
+    if rest:
+        parts.append(_ZEROS[:rest])
+    return piece.length

@@ -1,0 +1,404 @@
+"""The transmission phase, sans I/O: requests in, batches of outgoing buffers out.
+
+The caller receives into `space()`, tells how much came with `received(count)`, and sends what
+that yields, in order: a list of buffers, Lent ones that only the kernel may look at, or a Transfer
+whose bytes should go straight from a file to the socket. No socket is touched here; the export is
+read.
+Doc: "Transmission phase", "Request types", "Structured reply types". Rules kept here:
+
+- Small reads, which are nearly all requests, are read and answered many at once.
+- Memory is bounded by `BATCH_BYTES`, or by one request where its reply may not be fragmented.
+- DONE goes out with a data chunk only when its bytes have been read and checked.
+- A refused WRITE is answered after its payload has passed by, as clients expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from operator import length_hint
+from types import MappingProxyType
+from typing import TypeAlias, cast
+
+from ...export import Batch, Buffer, FileSlice, HostReadError, Piece, Range, Reader
+from ..errors import ProtocolError
+from . import wire
+from .block_status import MAXIMUM_EXTENTS, statuses
+from .reading import (
+    BATCH_BYTES,
+    Item,
+    Lent,
+    ReadFailedError,
+    Reading,
+    Transfer,
+    read_chunks,
+    read_pinned,
+    read_whole,
+)
+from .replies import ExtendedReplies, Replies, SimpleReplies
+from .validation import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, check, payload_bytes
+
+RECEIVE_BYTES = 64 << 10
+BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
+
+Batches: TypeAlias = Iterator[Item]
+
+_DONE = wire.NBD_REPLY_FLAG_DONE
+_MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
+
+
+class Session:
+    """One connection after its handshake."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        structured: bool,
+        extended: bool = False,
+        contexts: Mapping[str, int] = MappingProxyType({}),
+        transfer_min_bytes: int = wire.MAXIMUM_BLOCK_BYTES,
+        lends: bool = False,
+        report: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        """`contexts` has the ids of those metadata contexts that the client selected.
+
+        Slices from `transfer_min_bytes` up come out as a Transfer, where the protocol allows it.
+        With `lends`, batches may come out as Lent.
+        `report` is told of each failure of the host once.
+        """
+        self.closed = False
+        self._reader = reader
+        self._lends = lends
+        self._structured = structured
+        self._extended = extended
+        self._replies = (
+            ExtendedReplies() if extended else Replies() if structured else SimpleReplies()
+        )
+        # Head, cookie, offset and length of a request, whichever its layout.
+        self._request = wire.EXTENDED_REQUEST if extended else wire.HEADED_REQUEST
+        self._magic = wire.NBD_EXTENDED_REQUEST_MAGIC if extended else wire.NBD_REQUEST_MAGIC
+        self._read_head = wire.EXTENDED_READ_HEAD if extended else wire.READ_HEAD
+        self._contexts = contexts
+        self._transfer_min_bytes = transfer_min_bytes
+        self._report = report
+        self._reported: set[str] = set()
+        self._view = memoryview(bytearray(RECEIVE_BYTES))
+        self._filled = 0  # bytes of an incomplete request at the start of the view
+        self._payload = 0  # bytes behind a request that are still to come
+        self._kept_payload: bytearray | None = None  # them, unless nobody wants them
+        self._after_payload: Callable[[bytes], bytes] = lambda _payload: b""  # makes the reply
+        self._out: list[Buffer] = []  # replies that may go out
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether every request that has begun to come has been answered."""
+        return not self._filled and not self._payload
+
+    def space(self) -> memoryview:
+        """Where the next bytes from the client belong; never empty."""
+        return self._view[self._filled :]
+
+    def received(self, count: int) -> Batches:
+        """Carries out what `count` more bytes complete; each list is valid until the next item.
+
+        Raises ProtocolError, after everything that came before it, for a bad request magic.
+        """
+        end = self._filled + count
+        start = 0
+        request_bytes = self._request.size
+        while not self.closed:
+            if self._payload:
+                start += self._pass_payload(start, end)
+            usable = (end - start) // request_bytes * request_bytes
+            if self._payload or not usable:
+                break
+            requests = self._request.iter_unpack(self._view[start : start + usable])
+            yield from self._carry_out(requests)
+            # After one with payload, what follows is not a request: step back to it.
+            start += usable - length_hint(requests) * request_bytes
+        yield from self._flush()
+        self._filled = end - start
+        self._view[: self._filled] = self._view[start:end]
+
+    def _carry_out(self, requests: Iterator[wire.Headed]) -> Batches:
+        """Carries out every request until a WRITE with payload or a disconnection."""
+        read_head, size, limit = self._read_head, self._reader.size, self._transfer_min_bytes
+        reads: list[wire.Headed] = []  # small ones, whose replies go out together
+        ranges: list[Range] = []
+        pending = 0
+        for request in requests:
+            head, _, offset, length = request
+            if head == read_head and 0 < length < limit and offset + length <= size:
+                reads.append(request)
+                ranges.append((offset, length))
+                pending += length
+            else:
+                if reads:
+                    yield from self._read_batch(reads, ranges)
+                    reads, ranges = [], []
+                pending += yield from self._other(request)
+                if self.closed or self._payload:
+                    return
+            if pending >= BATCH_BYTES or 2 * len(reads) + len(self._out) >= BATCH_BUFFERS:
+                if reads:
+                    yield from self._read_batch(reads, ranges)
+                    reads, ranges = [], []
+                yield from self._flush()
+                pending = 0
+        if reads:
+            yield from self._read_batch(reads, ranges)
+
+    def _read_batch(self, reads: list[wire.Headed], ranges: list[Range]) -> Batches:
+        """Reads many small ranges at once, and replies to all of them."""
+        out, first = self._out, len(self._out)
+        if len(reads) == 1:  # a client that waits for each: a batch costs more than it saves
+            [(_, cookie, offset, length)] = reads
+            found = self._reader.read_simple(offset, length)
+            if found is None:
+                yield from self._other(reads[0])
+            else:
+                out += (self._replies.data_header(_DONE, cookie, offset, offset, length), found)
+            return
+        batch = self._reader.read_batch(ranges, lends=self._lends)
+        left = reads
+        if batch.commit():
+            replied, left = reads, []
+            buffers = cast(list[Buffer], batch.buffers)
+            if None in buffers:
+                left = [each for each, data in zip(reads, buffers, strict=True) if data is None]
+                replied = [
+                    each for each, data in zip(reads, buffers, strict=True) if data is not None
+                ]
+                buffers = [data for data in buffers if data is not None]
+            # Headers and data in turn; slices with a step do so at half the price of a loop.
+            out += [b""] * (2 * len(replied))
+            out[first::2] = self._data_headers(replied)
+            out[first + 1 :: 2] = cast("list[Buffer]", buffers)  # there is no None any more
+            if batch.is_lent:
+                yield from self._lend(batch, replied, first)
+            else:
+                batch.release()
+        else:
+            batch.release()
+        for request in left:
+            yield from self._other(request)
+
+    def _lend(self, batch: Batch, reads: list[wire.Headed], first: int) -> Batches:
+        """Lets the batch go, with views among its replies, which start at buffer `first`."""
+        out = self._out
+        lent = Lent(out)
+        try:
+            yield lent
+            if lent.sent < sum(map(len, out)):
+                self._take_back(reads, first, lent.sent)
+        finally:
+            batch.release()
+        out[:] = _behind(out, lent.sent)
+        yield from self._flush()
+
+    def _take_back(self, reads: list[wire.Headed], first: int, sent: int) -> None:
+        """Replaces views that were not sent to their ends by copies, while they are still good.
+
+        Raises OSError when a reply that is half sent can't be completed: then the connection can't
+        go on.
+        """
+        out = self._out
+        end = sum(map(len, out[:first]))
+        for position, request in zip(range(first, len(out), 2), reads, strict=True):
+            start, end = end, end + len(out[position]) + len(out[position + 1])
+            if end <= sent:
+                continue
+            _, cookie, offset, length = request
+            if start < sent:  # it can't become an error any more; until `release` its bytes stay
+                data = read_pinned(self._reader, offset, length)
+                if len(data) < length:
+                    raise HostReadError("a file failed when half of a reply had been sent")
+                out[position + 1] = data
+                continue
+            try:
+                out[position + 1] = self._reader.read(offset, length)
+            except OSError as error:
+                out[position : position + 2] = b"", self._failed(cookie, offset, error)
+
+    def _data_headers(self, reads: list[wire.Headed]) -> list[bytes]:
+        """What precedes the data of reads that are answered by one chunk each."""
+        if self._structured and not self._extended:  # nearly all, so a call each is saved
+            pack, head = wire.HEADED_DATA.pack, wire.DATA_HEAD
+            return [pack(head, cookie, length + 8, offset) for _, cookie, offset, length in reads]
+        header = self._replies.data_header
+        return [
+            header(_DONE, cookie, offset, offset, length) for _, cookie, offset, length in reads
+        ]
+
+    def _other(self, request: wire.Headed) -> Reading:
+        """A request that is not one of many small reads. Returns how many bytes that added."""
+        head, cookie, offset, length = request
+        magic, flags, command = head >> 32, head >> 16 & 0xFFFF, head & 0xFFFF
+        if magic != self._magic:
+            yield from self._drop(f"request magic {magic:#x} found, {self._magic:#x} expected")
+        beyond = offset + length > self._reader.size
+        if head != self._read_head or not 0 < length <= wire.MAXIMUM_BLOCK_BYTES or beyond:
+            return (yield from self._unusual((magic, flags, command, cookie, offset, length)))
+        try:
+            pieces = list(self._reader.pieces(offset, length))
+        except OSError as error:
+            self._out.append(self._failed(cookie, offset, error))
+            return 0
+        piece = pieces[0]
+        is_large = length >= self._transfer_min_bytes
+        if self._structured and is_large and isinstance(piece, FileSlice) and len(pieces) == 1:
+            yield from self._transfer(cookie, offset, piece)
+            return 0
+        return (yield from self._read(0, cookie, offset, length, pieces))
+
+    def _flush(self, *behind: Buffer) -> Batches:
+        """Lets go of the batch, with some more behind it."""
+        self._out += behind
+        if self._out:
+            yield self._out
+            self._out.clear()
+
+    def _transfer(self, cookie: int, offset: int, piece: FileSlice) -> Batches:
+        """The reply to a read of one large slice; what follows it tells whether it was good."""
+        # Nothing may come between the header and the bytes.
+        yield from self._flush(self._replies.data_header(0, cookie, offset, offset, piece.length))
+        transfer = Transfer(piece)
+        yield transfer
+        if transfer.error is None:
+            self._out.append(self._replies.done(cookie, offset))
+        else:
+            self._out.append(self._failed(cookie, offset, transfer.error))
+
+    def _drop(self, reason: str) -> Batches:
+        """The stream is out of step, and nothing after this point can be trusted."""
+        yield from self._flush()
+        raise ProtocolError(reason)
+
+    def _pass_payload(self, start: int, end: int) -> int:
+        """Lets what follows a request go by; the count of its bytes that were here."""
+        passed = min(self._payload, end - start)
+        self._payload -= passed
+        if self._kept_payload is not None:
+            self._kept_payload += self._view[start : start + passed]
+        if not self._payload:
+            self._out.append(self._after_payload(bytes(self._kept_payload or b"")))
+            self._kept_payload = None
+        return passed
+
+    def _unusual(self, request: Request) -> Reading:
+        """Everything that isn't a plain read within bounds. Returns the bytes it added."""
+        _, flags, command, cookie, offset, length = request
+        if command == wire.NBD_CMD_DISC:
+            self.closed = True
+            return 0
+        if payload := payload_bytes(request, extended=self._extended):
+            if payload > _MOST_PAYLOAD_BYTES:
+                yield from self._drop(f"a request with {payload} bytes behind it")
+            self._payload = payload
+            self._after_payload = partial(self._answer, request)
+            if command == wire.NBD_CMD_BLOCK_STATUS and payload <= MOST_STATUS_PAYLOAD_BYTES:
+                self._kept_payload = bytearray()
+            return 0
+        if command == wire.NBD_CMD_READ and length:
+            try:
+                check(
+                    request,
+                    self._reader.size,
+                    structured=self._structured,
+                    extended=self._extended,
+                )
+                pieces = self._reader.pieces(offset, length)
+                return (yield from self._read(flags, cookie, offset, length, pieces))
+            except RefusedError as error:
+                reply = self._replies.error(cookie, offset, error.number, str(error))
+            except OSError as error:
+                reply = self._failed(cookie, offset, error)
+        else:
+            reply = self._answer(request)
+        self._out.append(reply)
+        return len(reply)
+
+    def _answer(self, request: Request, payload: bytes = b"") -> bytes:
+        """The reply to anything but a read of some bytes."""
+        magic, flags, command, cookie, offset, length = request
+        try:
+            wanted: tuple[int, ...] | None = None
+            if command == wire.NBD_CMD_BLOCK_STATUS and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN:
+                if length > MOST_STATUS_PAYLOAD_BYTES:
+                    text = f"a payload of {length} bytes, and {MOST_STATUS_PAYLOAD_BYTES} is most"
+                    raise RefusedError(wire.NBD_EINVAL, text)
+                length, wanted = wire.unpack_status_payload(payload)
+            checked = (magic, flags, command, cookie, offset, length)
+            size = self._reader.size
+            check(checked, size, structured=self._structured, extended=self._extended)
+            if command == wire.NBD_CMD_BLOCK_STATUS:
+                return self._block_status(flags, cookie, offset, length, wanted)
+            if command == wire.NBD_CMD_CACHE and length:
+                self._reader.prefetch(offset, length)
+            return self._replies.done(cookie, offset)
+        except RefusedError as error:
+            return self._replies.error(cookie, offset, error.number, str(error))
+        except wire.MalformedError as error:
+            return self._replies.error(cookie, offset, wire.NBD_EINVAL, str(error))
+        except OSError as error:
+            return self._failed(cookie, offset, error)
+
+    def _read(
+        self, flags: int, cookie: int, offset: int, length: int, pieces: Iterable[Piece]
+    ) -> Reading:
+        """A read of any shape. Returns the bytes it left in the batch."""
+        out, replies = self._out, self._replies
+        try:
+            if self._structured and not flags & wire.NBD_CMD_FLAG_DF:
+                least = self._transfer_min_bytes
+                return (
+                    yield from read_chunks(
+                        out, cookie, offset, length, pieces, replies, transfer_min_bytes=least
+                    )
+                )
+            return read_whole(out, cookie, offset, length, pieces, replies)
+        except ReadFailedError as failure:
+            out.append(self._failed(cookie, offset, failure.error, failure.offset))
+            return 0
+
+    def _block_status(
+        self, flags: int, cookie: int, offset: int, length: int, wanted: tuple[int, ...] | None
+    ) -> bytes:
+        """One chunk a context, those `wanted` or all. Raises RefusedError and OSError."""
+        contexts = {context_id: name for name, context_id in self._contexts.items()}
+        if not contexts:
+            raise RefusedError(wire.NBD_EINVAL, "no metadata context was negotiated")
+        if not length:
+            raise RefusedError(wire.NBD_EINVAL, "block status of no bytes was asked for")
+        ids = tuple(contexts) if wanted is None else wanted
+        if not ids or not contexts.keys() >= set(ids):
+            raise RefusedError(wire.NBD_EINVAL, "a metadata context that was not negotiated")
+        if len(set(ids)) < len(ids):
+            raise RefusedError(wire.NBD_EINVAL, "a metadata context was asked for twice")
+        most = 1 if flags & wire.NBD_CMD_FLAG_REQ_ONE else MAXIMUM_EXTENTS // len(ids)
+        chunks = []
+        for context_id in ids:
+            found = statuses(contexts[context_id], self._reader, offset, length, most=most)
+            done = _DONE if context_id == ids[-1] else 0
+            chunks.append(self._replies.status(done, cookie, offset, context_id, found))
+        return b"".join(chunks)
+
+    def _failed(self, cookie: int, at: int, error: OSError, offset: int | None = None) -> bytes:
+        """The reply to a request that the host let down at `offset`; reported once per message."""
+        text = str(error)
+        if text not in self._reported:
+            self._reported.add(text)
+            self._report(text)
+        failed_at = at if offset is None else offset
+        return self._replies.error_at(cookie, at, wire.error_number(error), text, failed_at)
+
+
+def _behind(buffers: list[Buffer], sent: int) -> list[Buffer]:
+    """What is left of buffers after `sent` bytes."""
+    rest: list[Buffer] = []
+    for buffer in buffers:
+        if sent < len(buffer):
+            rest.append(buffer[sent:])
+        sent = max(sent - len(buffer), 0)
+    return rest

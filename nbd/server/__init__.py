@@ -1,0 +1,1 @@
+"""The NBD protocol on sockets: connections, and the servers that hold them."""

@@ -1,0 +1,1 @@
+"""What any server needs of the system: listeners, children, sandbox, signals, reports."""

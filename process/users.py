@@ -1,0 +1,52 @@
+"""Users and groups that options name, and becoming one of them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+
+import click
+
+
+def owner_ids(option: str, text: str) -> tuple[int, int]:
+    """`USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 for what is left out.
+
+    Raises UsageError for one that is not there.
+    """
+    user, _, group = text.partition(":")
+    try:
+        user_id = -1 if not user else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        group_id = (
+            -1 if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        )
+    except KeyError as error:
+        raise click.UsageError(f"{option} {text}: {error.args[0]}") from None
+    return user_id, group_id
+
+
+def become(text: str) -> None:
+    """Has this process run as `USER[:GROUP]` from now on, with that user's groups and no way back.
+
+    Raises UsageError for a user who is not there, ClickException where the system refuses.
+    """
+    user_id, group_id = owner_ids("--user", text)
+    try:
+        account = pwd.getpwuid(user_id)
+        name, own_group = account.pw_name, account.pw_gid
+    except (KeyError, OverflowError):
+        name, own_group = "", -1
+    if user_id < 0 or (group_id < 0 and own_group < 0):
+        raise click.UsageError(f"--user {text}: USER or USER:GROUP is expected, of this system")
+    if group_id < 0:
+        group_id = own_group
+    if (user_id, group_id) == (os.geteuid(), os.getegid()) != (0, 0):
+        return
+    try:
+        os.setgroups(os.getgrouplist(name, group_id) if name else [group_id])
+        os.setgid(group_id)  # as root: all three of each kind
+        os.setuid(user_id)
+    except OSError as error:
+        raise click.ClickException(
+            f"--user {text}: {error.strerror}; only root can become somebody else"
+        ) from error

@@ -1,0 +1,148 @@
+"""FAT as one of the formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import UTC
+from typing import Any, ClassVar
+
+from ...errors import OptionError, option_named
+from ...options import Option, Values, excluding
+from ..findings import Finding
+from ..formats import Format, Renamed
+from ..image.files import FileSource
+from ..image.image import Image
+from ..names.composing import composed
+from ..names.upcase import fold
+from ..tree.columns import Tree, printable
+from . import lint
+from .disk import directories_of, disk
+from .names import rename_reason
+from .options import OPTIONS
+from .plan import FatOptions, Layout, check_label, plan
+
+# What a diskette's model settles.
+NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
+
+
+class Fat(Format[Layout]):
+    """FAT12, FAT16 and FAT32, by themselves or in a partition."""
+
+    name: ClassVar[str] = "fat"
+    options: ClassVar[tuple[Option, ...]] = OPTIONS
+    readers: ClassVar[tuple[str, ...]] = lint.READERS
+
+    def check(self, values: Values, given: Collection[str]) -> None:
+        """See `Format.check`."""
+        _check(values, given)
+
+    def fold(self, values: Values) -> Callable[[str], str]:
+        """See `Format.fold`."""
+        if values["normalize"] is None:
+            return fold
+        return lambda name: fold(composed(name))
+
+    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> Layout:  # noqa: ARG002
+        """See `Format.plan`."""
+        return plan(tree, _planned(values))
+
+    def image(
+        self,
+        layout: Layout,
+        tree: Tree,
+        source: FileSource,
+        inner: Mapping[str, Image],  # noqa: ARG002  FAT holds none
+    ) -> Image:
+        """See `Format.image`."""
+        return disk(layout, tree, source)
+
+    def title(self, layout: Layout) -> str:
+        """See `Format.title`."""
+        return f"FAT{layout.geometry.fat_bits}"
+
+    def renamed(self, layout: Layout, tree: Tree) -> Iterator[Renamed]:
+        """See `Format.renamed`."""
+        for node, name in layout.renamed.items():
+            yield Renamed(printable(tree.path(node)), name, rename_reason(tree.name(node)))
+
+    def renamed_count(self, layout: Layout) -> int:
+        """See `Format.renamed_count`."""
+        return len(layout.renamed)
+
+    def entries(self, layout: Layout, tree: Tree) -> Iterator[dict[str, Any]]:
+        """See `Format.entries`."""
+        directories = directories_of(layout, tree)
+        for node in range(1, len(tree)):
+            entry: dict[str, Any] = {
+                "long_name": directories.long_name(node),
+                "short_name": directories.short_name(node),
+                "first_cluster": directories.first_cluster(node),
+            }
+            if node in layout.renamed:
+                entry["renamed"] = rename_reason(tree.name(node))
+            yield entry
+
+    def lint(self, layout: Layout, tree: Tree) -> Iterator[Finding]:
+        """See `Format.lint`."""
+        return lint.lint(tree, layout)
+
+    def usual_readers(self, layout: Layout) -> set[str]:  # noqa: ARG002
+        """See `Format.usual_readers`. DOS trips over most."""
+        return set(lint.READERS) - {lint.DOS}
+
+    def device(self, layout: Layout) -> str:
+        """See `Format.device`."""
+        return "/dev/sda" if layout.options.partition == "none" else "/dev/sda1"
+
+    def drive(self, layout: Layout) -> str:  # noqa: ARG002
+        """See `Format.drive`."""
+        return "if=virtio"
+
+
+def _check(values: Values, given: Collection[str]) -> None:
+    """Raise OptionError or PlanError for options that contradict each other, or those given."""
+    check_label(values["label"])
+    if values["floppy"]:
+        excluding("floppy", NOT_OF_FLOPPIES, given)
+    elif values["partition"] == "none":
+        none = option_named("partition", "none")
+        if values["esp"]:
+            raise OptionError(f"{option_named('esp')} marks a partition; it goes without {none}")
+        if values["mbr_code"]:
+            code = option_named("mbr_code")
+            raise OptionError(f"{code} goes before a partition table; here is none")
+    cluster_size, sector_size = values["cluster_size"], values["sector_size"]
+    if cluster_size and int(cluster_size) < int(sector_size):
+        raise OptionError(
+            f"{option_named('cluster_size', cluster_size)} is less than one sector of "
+            f"{sector_size} bytes"
+        )
+
+
+def _planned(values: Values) -> FatOptions:
+    """Return the options as the planner has them."""
+    is_free, count = values["size"] or (False, 0)
+    cluster_size = values["cluster_size"]
+    return FatOptions(
+        label=values["label"],
+        fat_bits=None if values["fat"] == "auto" else int(values["fat"]),
+        size=count if values["size"] and not is_free else None,
+        free=count if is_free else 0,
+        cluster_bytes=int(cluster_size) if cluster_size else None,
+        sector_bytes=int(values["sector_size"]),
+        partition=values["partition"],
+        esp=values["esp"],
+        floppy=values["floppy"],
+        volume_id=values["volume_id"],
+        zone=UTC if values["utc"] else None,
+        latest_ns=values["source_date_epoch"],
+        hide_dotfiles=values["hide_dotfiles"],
+        normalize=values["normalize"] == "nfc",
+        strict=values["strict"],
+        cache_bytes=values["cache_size"],
+        boot_sector=values["boot_sector"],
+        mbr_code=values["mbr_code"],
+    )
+
+
+FORMAT = Fat()

@@ -1,0 +1,96 @@
+"""The options of a FAT disk, as they are declared; light to import: every help needs them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...options import Option, size
+from .geometry import CLUSTER_SIZES, FLOPPIES
+
+_VOLUME_ID = re.compile(r"(?:0x)?([0-9A-F]{4})-?([0-9A-F]{4})", re.IGNORECASE)
+
+
+def _volume_id(given: Any) -> int:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 1 << 32:
+        return given
+    match = _VOLUME_ID.fullmatch(given) if isinstance(given, str) else None
+    if not match:
+        raise ValueError(f"{given!r} is no volume id; expected one like 1234-ABCD")
+    return int(match[1] + match[2], 16)
+
+
+SUFFIXES: tuple[str, ...] = ()
+"""How names of files end that should be one: FAT images have no name of their own."""
+OPTIONS = (
+    Option(
+        name="fat",
+        choices=("auto", "12", "16", "32"),
+        default="auto",
+        help="The type; auto is FAT32, or what is usual for --size.",
+    ),
+    Option(
+        name="size",
+        convert=size,
+        metavar="SIZE",
+        shown_default="small",
+        help="The size of the disk (64M), or room to leave free (+100M).",
+    ),
+    Option(
+        name="cluster_size",
+        choices=tuple(map(str, CLUSTER_SIZES)),
+        metavar="BYTES",
+        shown_default="4096 up to 8 GiB of files, then larger",
+        help="512 to 65536.",
+    ),
+    Option(
+        name="sector_size",
+        choices=("512", "4096"),
+        default="512",
+        help="4096 holds disks above 2 TiB.",
+    ),
+    Option(
+        name="floppy",
+        choices=tuple(FLOPPIES),
+        metavar="SIZE",
+        help=f"A diskette without a partition table: {', '.join(FLOPPIES)}.",
+    ),
+    Option(
+        name="partition",
+        choices=("mbr", "gpt", "none"),
+        default="mbr",
+        help="The partition table.",
+    ),
+    Option(
+        name="esp",
+        is_switch=True,
+        default=False,
+        help="Mark the partition as an EFI system partition.",
+    ),
+    Option(
+        name="volume_id",
+        convert=_volume_id,
+        metavar="XXXX-XXXX",
+        shown_default="derived from the content",
+        help="The serial number.",
+    ),
+    Option(
+        name="hide_dotfiles",
+        is_switch=True,
+        default=False,
+        help="Give names like .profile the hidden attribute.",
+    ),
+    Option(
+        name="normalize",
+        choices=("nfc",),
+        shown_default="leave names as they are",
+        help="Compose the characters of names.",
+    ),
+    Option(
+        name="boot_sector",
+        most_bytes=1 << 20,
+        is_path=True,
+        metavar="FILE",
+        help="Take the boot code (not the parameters) from a file.",
+    ),
+)

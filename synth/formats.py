@@ -1,0 +1,137 @@
+"""The formats of disks: what each has to say for itself, and the register of them.
+
+A new format is a folder, with its declared options in `options` and its `Format` in `format`, and
+its name in `NAMES`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from ..options import Option, Values
+from .findings import Finding
+from .image.files import FileSource
+from .image.image import Image
+from .tree.columns import Tree
+
+NAMES = ("fat", "iso")
+"""What the formats are called, in options and as folders; the first is the usual one."""
+
+LayoutT = TypeVar("LayoutT")
+
+
+class Renamed(NamedTuple):
+    """A name that could not stay as the host has it."""
+
+    path: str
+    """In the tree."""
+    name: str
+    """On the disk."""
+    reason: str
+    where: str = ""
+    """For which readers only, if not for all: `Joliet`."""
+
+
+class InnerDisk(NamedTuple):
+    """A disk that stands inside the image of another, made of a directory of its own."""
+
+    option: str
+    """The option that asks for it."""
+    directory: str
+    format: str
+    attempts: Sequence[Mapping[str, Any]]
+    """Options to try in turn: the first that the directory fits is taken."""
+
+
+class Format(ABC, Generic[LayoutT]):
+    """A file system that trees are laid out as."""
+
+    name: ClassVar[str]
+    options: ClassVar[tuple[Option, ...]]
+    readers: ClassVar[tuple[str, ...]]
+    """Programs and systems that findings are about."""
+
+    @abstractmethod
+    def check(self, values: Values, given: Collection[str]) -> None:
+        """Raise OptionError or PlanError for options that contradict each other."""
+
+    def keeps_links(self, values: Values) -> bool:  # noqa: ARG002
+        """Return whether symbolic links and special files can stay what they are."""
+        return False
+
+    def fold(self, values: Values) -> Callable[[str], str]:  # noqa: ARG002
+        """Return what gives two names the same text if readers take them for one name."""
+        return str
+
+    def inner_disks(self, values: Values) -> Sequence[InnerDisk]:  # noqa: ARG002
+        """Return what disks the image is to hold."""
+        return ()
+
+    @abstractmethod
+    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> LayoutT:
+        """Lay a tree out, beside disks of so many bytes by the option that asks for each.
+
+        Raise PlanError.
+        """
+
+    @abstractmethod
+    def image(
+        self, layout: LayoutT, tree: Tree, source: FileSource, inner: Mapping[str, Image]
+    ) -> Image:
+        """Return the image of a layout. Raise PlanError when a given boot code doesn't fit."""
+
+    @abstractmethod
+    def title(self, layout: LayoutT) -> str:
+        """Return the name of the file system: `FAT32`."""
+
+    @abstractmethod
+    def renamed(self, layout: LayoutT, tree: Tree) -> Iterator[Renamed]:
+        """Yield the names that could not stay as the host has them."""
+
+    @abstractmethod
+    def renamed_count(self, layout: LayoutT) -> int:
+        """Return how many those are."""
+
+    @abstractmethod
+    def entries(self, layout: LayoutT, tree: Tree) -> Iterator[dict[str, Any]]:
+        """Yield what a manifest says of each node but the root: names on the disk, places."""
+
+    @abstractmethod
+    def lint(self, layout: LayoutT, tree: Tree) -> Iterator[Finding]:
+        """Yield what readers would trip over."""
+
+    def usual_readers(self, layout: LayoutT) -> set[str]:  # noqa: ARG002
+        """Return which of `readers` findings are about, unless somebody says it."""
+        return set(self.readers)
+
+    @abstractmethod
+    def device(self, layout: LayoutT) -> str:
+        """Return where guestfish finds the file system: `/dev/sda1`."""
+
+    @abstractmethod
+    def drive(self, layout: LayoutT) -> str:
+        """Return what QEMU's -drive should make of it: `media=cdrom`."""
+
+
+def format_named(name: str) -> Format[Any]:
+    """Return a format by its name, one of `NAMES`."""
+    found: Format[Any] = import_module(f".{name}.format", __package__).FORMAT
+    return found
+
+
+def format_of_file_name(name: str) -> str | None:
+    """Return the name of the format that a file's name asks for by how it ends."""
+    for each in NAMES:
+        suffixes: tuple[str, ...] = import_module(f".{each}.options", __package__).SUFFIXES
+        if suffixes and name.lower().endswith(suffixes):
+            return each
+    return None
+
+
+def options_of(name: str) -> tuple[Option, ...]:
+    """Return the options of a format, without all that it takes to make a disk."""
+    found: tuple[Option, ...] = import_module(f".{name}.options", __package__).OPTIONS
+    return found

@@ -1,0 +1,429 @@
+"""Host files are opened below the root by descriptors, never through symbolic links, and checked.
+
+A file's identity (device, inode, type, size, times) is held against the scan when it is opened and
+again after every read, so a byte that leaves here is a byte that the scan's file held. The check
+comes after the read: a change during the read shows too. Nothing here looks at mapped memory: a
+mapped file that somebody truncates kills the process that does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+from ...export import Alerts, HostReadError
+from ..image.files import Files, FileSource
+from ..tree.builder import in_column
+from ..tree.columns import Tree, host_path, printable
+from .batch import HostBatch, HostSlice
+from .births import birth_ns
+from .leases import Leases, has_lasting_numbers
+from .paths import open_as_it_is
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A fifo that took a file's place must not block the open.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_OPEN_DIRECTORIES = 64
+_MOST_OPEN_FILES = 16 << 10
+_SECOND_NS = 1_000_000_000
+
+
+class Directories:
+    """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open, or fewer
+    where few may be.
+
+    Roots are those that the scan holds, whatever their paths lead to since; all else is opened from
+    there, name by name, without following links. Nothing holds a directory against the scan:
+    another one in its place may be opened, and the files in it are then other files, which is seen
+    of each.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._roots: dict[int, int] = {}
+        self._open: OrderedDict[int, int] = OrderedDict()
+        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_open = min(_OPEN_DIRECTORIES, max(4, soft_limit // 8))
+
+    def descriptor(self, home: int) -> int:
+        """An open descriptor, valid until the next call. Raises OSError."""
+        below: list[int] = []
+        while home not in self._open and self._tree.home_parents[home] >= 0:
+            below.append(home)
+            home = self._tree.home_parents[home]
+        descriptor = self._open.get(home)
+        if descriptor is None:
+            descriptor = self._root(home)
+        else:
+            self._open.move_to_end(home)
+        while below:
+            home = below.pop()
+            descriptor = os.open(self._tree.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
+            self._open[home] = descriptor
+            if len(self._open) > self._most_open:
+                os.close(self._open.popitem(last=False)[1])
+        return descriptor
+
+    def close(self) -> None:
+        """Closes every descriptor."""
+        for descriptor in (*self._open.values(), *self._roots.values()):
+            os.close(descriptor)
+        self._open.clear()
+        self._roots.clear()
+
+    def _root(self, home: int) -> int:
+        if home not in self._roots:
+            held = self._tree.held.get(home, -1)
+            found = open_as_it_is(self._tree.home_names[home]) if held < 0 else held
+            try:
+                self._roots[home] = os.open(".", _OPEN_DIRECTORY, dir_fd=found)
+            finally:
+                if held < 0:
+                    os.close(found)
+        return self._roots[home]
+
+
+class HostFiles(FileSource):
+    """The regular files of a scanned tree.
+
+    With `on_change`, a file that is not what the scan saw is read as it is now, with zeros where it
+    ends too early, and `on_change` is called with what has changed, once a file; without, reading
+    it fails.
+    """
+
+    def __init__(self, tree: Tree, *, on_change: Callable[[str], None] | None = None) -> None:
+        self._tree = tree
+        self._on_change = on_change
+        self.directories = tuple(tree.held.values())
+
+    def open(self, alerts: Alerts | None = None) -> ScannedFiles:
+        """See `FileSource.open`. With `alerts`, writers are announced by leases (see `leases`)."""
+        return ScannedFiles(self._tree, alerts=alerts, on_change=self._on_change)
+
+
+class ScannedFiles(Files):
+    """Those files as one reader has them open.
+
+    With `alerts`, the host is asked to announce writers where it can (see `leases`).
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        *,
+        alerts: Alerts | None = None,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
+        self._tree = tree
+        self._directories = Directories(tree)
+        self._ctimes_ns = tree.ctimes_ns
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._new: set[int] = set()  # open files that were used once or never
+        self._on_change = on_change
+        self._told: set[int] = set()
+        self._same: set[int] = set()  # open files that changed and are the scan's all the same
+        self._renumbering: dict[int, bool] = {}  # by device
+        self._leases = Leases(alerts) if alerts else None
+        self.steady: dict[int, int] = self._leases.held if self._leases else {}
+        self.mapped: dict[int, memoryview] = self._leases.mapped if self._leases else {}
+        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 4 * 3))
+
+    def piece(self, node: int, offset: int, length: int) -> HostSlice:
+        """See `Files.piece`."""
+        return HostSlice(self, node, offset, length)
+
+    def batches(self) -> HostBatch:
+        """See `Files.batches`."""
+        return HostBatch(self)
+
+    @property
+    def alarms(self) -> int:
+        """How often a file has left `steady` because somebody was about to change it."""
+        return self._leases.broken if self._leases else 0
+
+    def count(self, index: int, length: int) -> None:
+        """Note that so many bytes of a file were read, which makes it worth a place in `mapped`."""
+        if self._leases:
+            self._leases.count(index, length)
+
+    def pin(self) -> None:
+        """Have those who want to change a file of `steady` wait until `unpin`.
+
+        Be quick in between.
+        """
+        if self._leases:
+            self._leases.pin()
+
+    def unpin(self) -> None:
+        """End what `pin` began."""
+        if self._leases:
+            self._leases.unpin()
+
+    @property
+    def open_count(self) -> int:
+        """See `Files.open_count`."""
+        return len(self._open)
+
+    def detach(self) -> tuple[list[int], list[int]]:
+        """See `Files.detach`. Nobody who wants to change a file is kept waiting from now on."""
+        if self._leases:
+            self._leases.give_back()
+        return list(self._open), list(self._open.values())
+
+    def adopt(self, nodes: Sequence[int], descriptors: Sequence[int]) -> None:
+        """See `Files.adopt`. They are checked when they are used, as any."""
+        if len(set(nodes)) < len(nodes) or not all(node < len(self._tree) for node in nodes):
+            raise ValueError("open files are handed over that are none of this disk's")
+        self._open.update(zip(nodes, descriptors, strict=True))
+        self._new.update(nodes)
+
+    @property
+    def pads(self) -> bool:
+        """Changed files are read as they are, with zeros where they end too early."""
+        return self._on_change is not None
+
+    def read(self, index: int, offset: int, length: int) -> bytes:
+        """See `Files.read`."""
+        descriptor = self.steady.get(index)
+        try:
+            if descriptor is not None:
+                data = os.pread(descriptor, length, offset)
+                # It is there until the lease is given back, so nobody could write meanwhile.
+                if len(data) == length and index in self.steady:
+                    return data
+            # For a new one, the check below is enough.
+            is_new = index not in self._open
+            descriptor = self._open_file(index) if is_new else self.descriptor(index)
+            data = os.pread(descriptor, length, offset)
+            status = os.fstat(descriptor)
+        except OSError as error:
+            if index in self._open:
+                self.verify(index)  # which may know better what happened
+            raise self._failure(index, error) from error
+        if len(data) == length and self._is_as_scanned(index, status):
+            return data
+        self._check(index, status)
+        while len(data) < length:  # a read may stop short of what is there
+            try:
+                more = os.pread(descriptor, length - len(data), offset + len(data))
+            except OSError as error:
+                raise self._failure(index, error) from error
+            if not more:
+                self._changed(index, "is shorter than at the scan")
+                return data.ljust(length, b"\0")
+            data += more
+            self.verify(index)
+        return data
+
+    def descriptor(self, index: int) -> int:
+        """Return an open descriptor of a file, valid until the next call of any method here.
+
+        Call `verify` after bytes have moved. Raise HostReadError as `read` does.
+        """
+        descriptor = self._open.get(index)
+        try:
+            if descriptor is None:
+                descriptor = self._open_file(index)
+            elif index not in self._new:
+                return descriptor
+            else:
+                self._lease(index, descriptor)
+        except OSError as error:
+            raise self._failure(index, error) from error
+        try:
+            self.verify(index)
+        except HostReadError:
+            self._close(index)
+            raise
+        return descriptor
+
+    def _lease(self, index: int, descriptor: int) -> None:
+        """Takes a lease where there is one to be had: what is read once is not worth it, what is
+        read again is. The check comes then: in this order, nothing can come between.
+        """
+        self._new.discard(index)
+        if self._leases:
+            tree = self._tree
+            self._leases.take(index, descriptor, tree.device(index), tree.sizes[index])
+
+    def close(self) -> None:
+        """Closes every descriptor; reading opens them again."""
+        for index in list(self._open):
+            self._close(index)
+        self._directories.close()
+
+    def __del__(self) -> None:
+        """A disk that nobody has any more keeps no file open."""
+        if hasattr(self, "_open"):
+            self.close()
+
+    def _close(self, index: int) -> None:
+        self._new.discard(index)
+        self._same.discard(index)
+        descriptor = self._open.pop(index)
+        if self._leases:
+            self._leases.drop(index, descriptor)
+        os.close(descriptor)
+
+    def verify(self, index: int) -> None:
+        """Raise HostReadError unless a file is still what the scan saw.
+
+        A file whose descriptor was closed in between is opened again, and checked in doing so.
+        """
+        if index not in self._open:  # closed for others since: opening checks too
+            self.descriptor(index)
+            return
+        try:
+            status = os.fstat(self._open[index])
+        except OSError as error:
+            raise self._failure(index, error) from error
+        if not self._is_as_scanned(index, status):
+            self._check(index, status)
+
+    def _is_as_scanned(self, index: int, status: os.stat_result) -> bool:
+        """Whether one look is enough, as it mostly is: a write, and whatever is done by name, sets
+        the ctime. But another file may have the same one, and it comes in ticks.
+        """
+        tree = self._tree
+        return (
+            status.st_ctime_ns == self._ctimes_ns[index]
+            and status.st_ino == tree.inodes[index]
+            and status.st_size >= tree.sizes[index]
+            and status.st_dev == tree.device_numbers[tree.devices[index]]
+        )
+
+    def data_runs(self, index: int, start: int) -> Iterator[tuple[int, int]]:
+        """Where a file holds data from byte `start` on, as (start, end); the rest is holes.
+
+        A file that can't be opened is all data: reading it then says why. So is one on a file
+        system that knows no holes.
+        """
+        size = self._tree.sizes[index]
+        position = start
+        while position < size:
+            try:
+                descriptor = self.descriptor(index)  # anew: others open files between two runs
+                start = _next_data(descriptor, position, size)
+                end = os.lseek(descriptor, start, os.SEEK_HOLE) if start < size else size
+                self.verify(index)  # also where there is no data: the file may have been emptied
+            except (OSError, AttributeError):
+                start, end = position, size
+            if start < size:
+                yield start, min(end, size)
+            position = end
+
+    def _open_file(self, index: int) -> int:
+        """Opens a file that isn't, and remembers that; checking it is still to do."""
+        tree = self._tree
+        while len(self._open) >= self._most_open:
+            self._close(next(iter(self._open)))
+        while True:
+            try:
+                directory = self._directories.descriptor(tree.node_homes[index])
+                descriptor = os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
+            except OSError as error:
+                if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
+                    raise
+                self._close(next(reversed(self._open)))
+            else:
+                self._open[index] = descriptor
+                self._new.add(index)
+                return descriptor
+
+    def _check(self, index: int, status: os.stat_result) -> None:
+        """Raises HostReadError, or tells, unless what the scan saw of the file is still there.
+
+        Growth is no harm: the scan's bytes are served. A change of the inode alone (chmod, a hard
+        link made or removed) is none either; one that left no other trace than its time may have
+        been a write whose modification time was put back.
+        """
+        tree = self._tree
+        size = tree.sizes[index]
+        rewritten = in_column(status.st_mtime_ns) != tree.mtimes_ns[index]
+        if not stat.S_ISREG(status.st_mode):
+            raise HostReadError(f"{self._path(index)} is no regular file any more")
+        is_other = status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index)
+        same_time = in_column(status.st_ctime_ns) == tree.ctimes_ns[index]
+        if is_other and not (same_time and self._may_renumber(index, status)):
+            what = "was replaced after the scan"
+        elif status.st_size < size:
+            what = f"has {status.st_size} bytes, {size} at the scan"
+        elif rewritten and status.st_size == size:
+            what = "was written to after the scan"
+        elif (
+            not rewritten
+            and not same_time
+            and status.st_mode == tree.modes[index]
+            and status.st_nlink == tree.links[index]
+        ):
+            what = "was touched after the scan and may have other contents"
+        elif not same_time and self._has_another_life(index, status):
+            what = "was replaced after the scan"
+        else:
+            return
+        self._changed(index, what)
+
+    def _has_another_life(self, index: int, status: os.stat_result) -> bool:
+        """Return whether a file has its number from one that was deleted: some file systems give
+        it to the next file at once.
+
+        The scan's file was born before it was last changed, so before its ctime of then. That is
+        nearer than the time of the scan, and by the same clock as the births. Equal times are those
+        of a file that was made and let be. Where ctime has gone back, so has the clock, and a birth
+        after the scan need not look like one: that is not believed either. On FAT a birth is told
+        in hundredths of a second and a ctime in even seconds. Without births, the number counts:
+        what was made anew is then taken for what grew, as is what was rewritten and is longer.
+        """
+        if index in self._same:  # held open, it keeps its number
+            return False
+        scanned_ns = self._tree.ctimes_ns[index]
+        born_ns = birth_ns(self._open[index])
+        latest_ns = scanned_ns if scanned_ns % _SECOND_NS else scanned_ns + 2 * _SECOND_NS - 1
+        if born_ns is not None and (
+            in_column(born_ns) > latest_ns or in_column(status.st_ctime_ns) < scanned_ns
+        ):
+            return True
+        self._same.add(index)
+        return False
+
+    def _may_renumber(self, index: int, status: os.stat_result) -> bool:
+        """Whether a file may have another number each time that its file system meets it, as with
+        FUSE, vfat and some of the network's.
+        """
+        if status.st_dev not in self._renumbering:
+            self._renumbering[status.st_dev] = index in self._open and not has_lasting_numbers(
+                self._open[index]
+            )
+        return self._renumbering[status.st_dev]
+
+    def _changed(self, index: int, what: str) -> None:
+        """Raises HostReadError, or tells that a file is not what it was."""
+        if self._on_change is None:
+            raise HostReadError(f"{self._path(index)} {what}")
+        if index not in self._told:
+            self._told.add(index)
+            self._on_change(f"{self._path(index)} {what}; what is there now is read")
+
+    def _path(self, index: int) -> str:
+        return printable(host_path(self._tree, index))
+
+    def _failure(self, index: int, error: OSError) -> HostReadError:
+        if isinstance(error, HostReadError):
+            return error
+        return HostReadError(f"{self._path(index)} can't be read: {error.strerror}")
+
+
+def _next_data(descriptor: int, start: int, size: int) -> int:
+    """Where a file's next data begins, from `start` on; `size` if there is none."""
+    try:
+        return os.lseek(descriptor, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size
+        raise

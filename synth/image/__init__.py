@@ -1,0 +1,1 @@
+"""Images: rows of sections that compute their bytes when somebody asks."""

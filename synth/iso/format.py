@@ -1,0 +1,217 @@
+"""ISO 9660 as one of the formats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC
+from typing import Any, ClassVar
+
+from ...errors import OptionError, option_named
+from ...options import Option, Values, excluding
+from ..findings import Finding
+from ..forks import Forked, may_fork
+from ..formats import Format, InnerDisk, Renamed
+from ..image.files import FileSource
+from ..image.image import Image
+from ..tree.columns import Tree, printable
+from . import lint
+from .disk import disk
+from .facets import Facet
+from .layout import IsoOptions, Layout, Texts
+from .options import OPTIONS
+from .plan import Aside, Work, plan
+from .volume import check_text
+
+_UEFI_DIRECTORY = "boot_uefi_dir"
+_UEFI_LABEL = "EFI"
+_WORTH_A_PROCESS = 20_000  # files
+
+
+_TEXTS = {
+    "label": "volume",
+    "system_id": "system",
+    "volume_set": "volume_set",
+    "publisher": "publisher",
+    "preparer": "preparer",
+    "application": "application",
+}
+_ABOUT_BIOS = ("boot_load_size", "boot_info_table", "boot_floppy")
+
+
+class Iso(Format[Layout]):
+    """ISO 9660 with Rock Ridge, Joliet and El Torito."""
+
+    name: ClassVar[str] = "iso"
+    options: ClassVar[tuple[Option, ...]] = OPTIONS
+    readers: ClassVar[tuple[str, ...]] = lint.READERS
+
+    def check(self, values: Values, given: Collection[str]) -> None:
+        """See `Format.check`."""
+        _check(values, given)
+
+    def keeps_links(self, values: Values) -> bool:
+        """See `Format.keeps_links`."""
+        return bool(values["rock_ridge"])
+
+    def inner_disks(self, values: Values) -> Sequence[InnerDisk]:
+        """See `Format.inner_disks`: the smallest FAT that holds what UEFI starts."""
+        directory = values[_UEFI_DIRECTORY]
+        if not directory:
+            return ()
+        common = {"label": _UEFI_LABEL, "partition": "none"}
+        attempts = [{**common, "fat": fat} for fat in ("12", "16", "32")]
+        return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts),)
+
+    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> Layout:
+        """See `Format.plan`."""
+        size = inner.get(_UEFI_DIRECTORY, 0)
+        return plan(tree, _planned(values), size, _aside(tree, values["processes"]))
+
+    def image(
+        self, layout: Layout, tree: Tree, source: FileSource, inner: Mapping[str, Image]
+    ) -> Image:
+        """See `Format.image`."""
+        return disk(layout, tree, source, inner.get(_UEFI_DIRECTORY))
+
+    def title(self, layout: Layout) -> str:  # noqa: ARG002
+        """See `Format.title`."""
+        return "ISO 9660"
+
+    def renamed(self, layout: Layout, tree: Tree) -> Iterator[Renamed]:
+        """See `Format.renamed`."""
+        where = "Joliet" if layout.options.rock_ridge else ""
+        reason = f"{'in Joliet' if where else 'without Rock Ridge'}, characters, length, or another"
+        for node, name in layout.renamed.items():
+            path = printable(tree.path(node))
+            yield Renamed(path, name, f"{reason} one like it", where)
+
+    def renamed_count(self, layout: Layout) -> int:
+        """See `Format.renamed_count`."""
+        return len(layout.renamed)
+
+    def entries(self, layout: Layout, tree: Tree) -> Iterator[dict[str, Any]]:
+        """See `Format.entries`."""
+        facets: list[tuple[str, Facet, str]] = [("iso_name", layout.primary, "ascii")]
+        if layout.joliet:
+            facets.append(("joliet_name", layout.joliet, "utf-16-be"))
+        for node in range(1, len(tree)):
+            entry: dict[str, Any] = {
+                key: facet.identifier(node).decode(encoding)
+                for key, facet, encoding in facets
+                if node not in facet.hidden
+            }
+            if node in tree.targets:
+                entry["target"] = os.fsdecode(tree.targets[node])
+            if tree.is_directory(node):
+                entry["first_block"], _ = layout.primary_layout.directory_extent(tree.ordinal(node))
+            elif tree.sizes[node]:
+                entry["first_block"] = layout.file_block(node)
+            yield entry
+
+    def lint(self, layout: Layout, tree: Tree) -> Iterator[Finding]:
+        """See `Format.lint`."""
+        return lint.lint(tree, layout)
+
+    def usual_readers(self, layout: Layout) -> set[str]:
+        """See `Format.usual_readers`. Those that know level 1 only have to be asked for."""
+        strictest = set() if layout.options.level == 1 else {lint.LEVEL_1}
+        return set(lint.READERS) - strictest
+
+    def device(self, layout: Layout) -> str:  # noqa: ARG002
+        """See `Format.device`."""
+        return "/dev/sda"
+
+    def drive(self, layout: Layout) -> str:  # noqa: ARG002
+        """See `Format.drive`."""
+        return "media=cdrom"
+
+
+def _aside(tree: Tree, processes: int) -> Aside:
+    """Does work in another process if the tree is worth one."""
+
+    def start(work: Work) -> Work:
+        if processes < 2 or len(tree) < _WORTH_A_PROCESS or not may_fork():
+            return work
+        try:
+            return Forked(work).result
+        except OSError:  # the system allows no more processes
+            return work
+
+    return start
+
+
+def _check(values: Values, given: Collection[str]) -> None:
+    """Raise OptionError or PlanError for options that contradict each other, or those given.
+
+    PlanError is for a text that a volume descriptor can't hold.
+    """
+    for option, field in _TEXTS.items():
+        check_text(field, values[option])
+    for name in _ABOUT_BIOS:
+        if name in given and not values["boot_bios"]:
+            raise OptionError(f"{option_named(name)} is about {option_named('boot_bios', 'PATH')}")
+    if values["boot_floppy"]:
+        excluding("boot_floppy", ("boot_load_size", "boot_info_table"), given)
+        if values["mbr_code"]:
+            raise OptionError(
+                f"{option_named('boot_floppy')} goes without {option_named('mbr_code')}, which "
+                "starts no diskette"
+            )
+    if values["boot_uefi"] and values["boot_uefi_dir"]:
+        raise OptionError(
+            f"{option_named('boot_uefi')} goes without {option_named('boot_uefi_dir')}: one image "
+            "is started"
+        )
+    if values["joliet_long"] and not values["joliet"]:
+        raise OptionError(
+            f"{option_named('joliet_long')} goes without {option_named('joliet', False)}"
+        )
+    if values["preserve"] and not values["rock_ridge"]:
+        raise OptionError(
+            f"{option_named('preserve')} needs Rock Ridge; ISO 9660 alone has no owners"
+        )
+    _check_hybrid(values)
+
+
+def _check_hybrid(values: Values) -> None:
+    if values["mbr_code"] and not values["hybrid"]:
+        raise OptionError(
+            f"{option_named('mbr_code')} goes into a partition table; pass "
+            f"{option_named('hybrid', True)}, too"
+        )
+    starts = values["mbr_code"] or values["boot_uefi"] or values["boot_uefi_dir"]
+    if values["hybrid"] and not starts:
+        raise OptionError(
+            f"{option_named('hybrid')} has nothing to start; pass {option_named('mbr_code')} for "
+            f"BIOS, or {option_named('boot_uefi')} or {option_named('boot_uefi_dir')}"
+        )
+
+
+def _planned(values: Values) -> IsoOptions:
+    """Return the options as the planner has them."""
+    is_floppy = values["boot_floppy"]
+    return IsoOptions(
+        level=int(values["iso_level"]),
+        rock_ridge=values["rock_ridge"],
+        joliet=values["joliet"],
+        joliet_long=values["joliet_long"],
+        preserve=values["preserve"],
+        texts=Texts(**{field: values[option] for option, field in _TEXTS.items()}),
+        created_ns=values["volume_date"],
+        zone=UTC if values["utc"] else None,
+        latest_ns=values["source_date_epoch"],
+        padding=values["padding"],
+        boot_bios=values["boot_bios"],
+        boot_load_size=1 if is_floppy else values["boot_load_size"],
+        boot_floppy=is_floppy,
+        boot_info_table=values["boot_info_table"] and not is_floppy,
+        boot_uefi=values["boot_uefi"],
+        hybrid=values["hybrid"],
+        mbr_code=values["mbr_code"],
+        strict=values["strict"],
+        cache_bytes=values["cache_size"],
+    )
+
+
+FORMAT = Iso()

@@ -1,0 +1,107 @@
+"""The options of an ISO 9660 image, as they are declared; light to import."""
+
+from __future__ import annotations
+
+from ...options import Option, moment, number
+
+SUFFIXES = (".iso",)
+"""How names of files end that should be one."""
+OPTIONS = (
+    Option(
+        name="iso_level",
+        choices=("1", "2", "3"),
+        default="3",
+        help="1: names are 8.3, for readers that know no other; below 3: no file has 4 GiB.",
+    ),
+    Option(
+        name="rock_ridge",
+        is_switch=True,
+        off="no-rock-ridge",
+        default=True,
+        help="POSIX names, modes, links and devices.",
+    ),
+    Option(
+        name="joliet",
+        is_switch=True,
+        off="no-joliet",
+        default=True,
+        help="A second tree, for Windows.",
+    ),
+    Option(
+        name="joliet_long",
+        is_switch=True,
+        default=False,
+        help="Joliet's names have 103 characters instead of 64.",
+    ),
+    Option(
+        name="preserve",
+        is_switch=True,
+        off="rational",
+        default=False,
+        help="Owners and modes as they are, or: owner 0, and all may read.",
+    ),
+    Option(name="system_id", default="", metavar="TEXT", help="For which system it is."),
+    Option(name="volume_set", default="", metavar="TEXT", help="The set that it is part of."),
+    Option(name="publisher", default="", metavar="TEXT", help="Who published it."),
+    Option(name="preparer", default="", metavar="TEXT", help="Who prepared it."),
+    Option(
+        name="application",
+        default="VFLOPPY",
+        metavar="TEXT",
+        help="What it is for, or was made by.",
+    ),
+    Option(
+        name="volume_date",
+        convert=moment,
+        metavar="DATE",
+        shown_default="the latest time of its files",
+        help="When the volume was made.",
+    ),
+    Option(
+        name="padding",
+        is_switch=True,
+        off="no-padding",
+        default=True,
+        help="300 KiB of zeros at the end, for drives that read ahead.",
+    ),
+    Option(
+        name="boot_bios", metavar="PATH", help="What a BIOS starts: isolinux.bin, say, in the tree."
+    ),
+    Option(
+        name="boot_floppy",
+        is_switch=True,
+        default=False,
+        help="That is the image of a diskette (1.2M, 1.44M or 2.88M), which the BIOS emulates.",
+    ),
+    Option(
+        name="boot_load_size",
+        convert=number(1, 0xFFFF),
+        default=4,
+        metavar="SECTORS",
+        help="How much of that it loads, in units of 512 bytes.",
+    ),
+    Option(
+        name="boot_info_table",
+        is_switch=True,
+        off="no-boot-info-table",
+        default=True,
+        help="Tell that program, in the image, where it is.",
+    ),
+    Option(
+        name="boot_uefi",
+        metavar="PATH",
+        help="What UEFI starts: a FAT image with \\EFI, in the tree.",
+    ),
+    Option(
+        name="boot_uefi_dir",
+        is_path=True,
+        metavar="DIR",
+        help="Likewise, and made of a directory (of the host) that holds EFI/.",
+    ),
+    Option(
+        name="hybrid",
+        is_switch=True,
+        default=False,
+        help="Add partition tables: the same bytes start as a disk.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Names as readers compare them: case and composed characters."""

@@ -1,0 +1,1 @@
+"""Scans: directories of the host become a tree."""

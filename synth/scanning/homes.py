@@ -1,0 +1,217 @@
+"""Where a tree's nodes come from: the directories on the host, and links followed to their ends."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import weakref
+from contextlib import suppress
+from operator import attrgetter
+from typing import NamedTuple
+
+from ...errors import ScanError
+from ..host.files import Directories
+from ..host.paths import Found, NamedPaths, open_as_it_is
+from ..tree.columns import Tree, home_path
+
+
+def _close_all(descriptors: dict[int, int]) -> None:
+    for each in descriptors.values():
+        os.close(each)
+    descriptors.clear()
+
+
+class Place(NamedTuple):
+    """Something on the host that becomes a node, and where it is."""
+
+    status: os.stat_result | None
+    """None for a directory that only the tree has."""
+    home: int
+    host_name: bytes
+    target: bytes | None = None
+    """Of a symbolic link that is kept as one."""
+
+    @property
+    def known_status(self) -> os.stat_result:
+        """The status, made up for a directory that only the tree has: no time, no inode."""
+        return self.status or _MADE_DIRECTORY
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether other things can be in it."""
+        return stat.S_ISDIR(self.known_status.st_mode)
+
+    def note(self, tree: Tree, node: int, name: str) -> None:
+        """Note what few nodes have: another name on the host, a target, a device's number."""
+        if self.host_name != os.fsencode(name):
+            tree.host_names[node] = self.host_name
+        if self.target is not None:
+            tree.targets[node] = self.target
+        status = self.known_status
+        if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+            tree.rdevs[node] = status.st_rdev
+
+
+_MADE_DIRECTORY = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, *[0] * 15))
+
+
+_NAME = attrgetter("name")
+
+
+def _sorts_as_bytes(text: str) -> bool:
+    """Return whether names of these characters have the same order as text and as bytes."""
+    if text.isascii():
+        return True
+    if sys.getfilesystemencoding() != "utf-8":
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # stray bytes, which stand for surrogates, between the others
+        return False
+    return True
+
+
+def _bytes_of_name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
+
+
+class Sources:
+    """The homes of a tree while it is scanned; adds to those columns."""
+
+    def __init__(self, tree: Tree, named: NamedPaths | None = None) -> None:
+        self._tree = tree
+        self._named = named or NamedPaths()
+        weakref.finalize(tree, _close_all, tree.held).atexit = False
+        self._directories = Directories(tree)
+        self._roots: dict[bytes, int] = {}  # by real path
+        self._homes: dict[bytes, int] = {}  # of what links led to, by real path
+
+    def close(self) -> None:
+        """Closes the directories, all but the roots, which are held as long as the tree is there.
+
+        Those that links led to outside are held from here on, whichever process found them.
+        """
+        self._directories.close()
+        tree = self._tree
+        for home, parent in enumerate(tree.home_parents):
+            if parent < 0 and home not in tree.held:
+                with suppress(OSError):  # gone, or too many: opening it then says so
+                    tree.held[home] = open_as_it_is(tree.home_names[home])
+
+    def descriptor(self, home: int) -> int:
+        """An open descriptor of a home, valid until the next call. Raises OSError."""
+        return self._directories.descriptor(home)
+
+    def entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
+        """Return a home's descriptor and all that it holds, in order of the names' bytes.
+
+        Raises OSError.
+        """
+        descriptor = self._directories.descriptor(home)
+        with os.scandir(descriptor) as entries:
+            found = sorted(entries, key=_NAME)
+        if not _sorts_as_bytes("".join(map(_NAME, found))):
+            found.sort(key=_bytes_of_name)
+        return descriptor, found
+
+    def status(self, home: int) -> os.stat_result:
+        """What the host says of a home."""
+        return os.fstat(self._directories.descriptor(home))
+
+    def child(self, place: Place) -> int:
+        """The home that a directory is."""
+        return self._tree.add_home(place.home, place.host_name)
+
+    def named(self, source: str, missing: str = "No such file or directory") -> Found:
+        """What the user named, to be closed. Raises ScanError."""
+        try:
+            return self._named.find(source)
+        except FileNotFoundError:
+            raise ScanError(f"{source}: {missing}") from None
+        except NotADirectoryError:
+            raise ScanError(f"{source}: not a directory") from None
+        except OSError as error:
+            raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
+
+    def directory(self, source: str) -> int:
+        """The home of a directory that the user named. Raises ScanError."""
+        with self.named(source, "no such directory") as found:
+            return self.root(source, found)
+
+    def root(self, source: str, found: Found) -> int:
+        """The home of a directory that the user named, once it is found. Raises ScanError."""
+        if not found.is_directory:
+            raise ScanError(f"{source}: not a directory")
+        home = self._tree.add_home(-1, os.fsencode(os.path.abspath(source)))
+        self._tree.held[home] = found.take()
+        try:
+            self._directories.descriptor(home)
+        except OSError as error:
+            raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
+        self._roots[found.path] = home
+        return home
+
+    def file(self, source: str, found: Found) -> Place:
+        """A file that the user named, once it is found. Raises ScanError."""
+        if found.status is None or not stat.S_ISREG(found.status.st_mode):
+            raise ScanError(f"{source}: neither a file nor a directory")
+        place = self._place(found.path, found.status)
+        if place.home not in self._tree.held and self._tree.home_parents[place.home] < 0:
+            self._tree.held[place.home] = os.dup(found.folder)
+        return place
+
+    def follow(self, home: int, name: bytes, anywhere: bool) -> Place | str:
+        """What a link leads to, or why that can't be taken.
+
+        Unless it may lead `anywhere`, only what is below a root of this tree is taken.
+        """
+        try:
+            path = os.path.realpath(os.path.join(home_path(self._tree, home), name), strict=True)
+            status = os.stat(path)
+        except OSError:
+            return "symbolic link that leads nowhere"
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            return "symbolic link to a special file"
+        if not anywhere and self._root_above(path) is None:
+            return "symbolic link that leads outside"
+        return self._place(path, status)
+
+    def may_read(self, place: Place) -> bool:
+        """Whether this process may read a file, or list a directory; what is neither isn't read."""
+        if not place.is_directory and not stat.S_ISREG(place.known_status.st_mode):
+            return True
+        path = os.path.join(home_path(self._tree, place.home), place.host_name)
+        need = os.R_OK | os.X_OK if place.is_directory else os.R_OK
+        return os.access(path, need, effective_ids=True)
+
+    def _place(self, path: bytes, status: os.stat_result) -> Place:
+        folder, name = os.path.split(path)
+        is_outside = stat.S_ISDIR(status.st_mode) and self._root_above(path) is None
+        if not name or path in self._roots or is_outside:
+            # A root has no name in a home; and what is outside becomes one, so that no more is
+            # opened to a sandbox than that.
+            return Place(status, self._home(path), b".")
+        return Place(status, self._home(folder), name)
+
+    def _home(self, path: bytes) -> int:
+        """The home that a directory is, given its real path."""
+        if path not in self._homes:
+            root = self._root_above(path)
+            if root is None:
+                home = self._tree.add_home(-1, path)
+            else:
+                home = self._roots[root]
+                for name in filter(None, path[len(root) :].split(b"/")):
+                    home = self._tree.add_home(home, name)
+            self._homes[path] = home
+        return self._homes[path]
+
+    def _root_above(self, path: bytes) -> bytes | None:
+        """The nearest root that holds a real path, or is it."""
+        while path not in self._roots:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return None
+            path = parent
+        return path

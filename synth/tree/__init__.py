@@ -1,0 +1,1 @@
+"""Trees: what a scan found, in columns."""
