@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import os
@@ -17,7 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import VfloppyError
-from .console import complain
+from .console import complain, sentence
 
 _COMMANDS = {
     "bench": "Measure how fast a directory is served, beside other programs.",
@@ -32,7 +31,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """The subcommands by name: `cli/NAME.py` holds `command`."""
+    """The subcommands by name: `cli/commands/NAME.py` holds `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(_COMMANDS)
@@ -40,7 +39,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        command: click.Command = importlib.import_module(
+            f".commands.{cmd_name}", __package__
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -93,7 +94,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         status = 128 + signal.SIGINT
     except (VfloppyError, OSError) as error:
-        complain(_sentence(error))
+        complain(sentence(error))
         status = 1
     sys.exit(_flushed(status))
 
@@ -117,11 +118,3 @@ def _flushed(status: int | None) -> int | None:
                     complain(f"standard output: {error.strerror}")
                 status = status or 1
     return status
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # all else has a name
-        return f"standard output: {error.strerror}"
-    return str(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import VfloppyError
+
 if TYPE_CHECKING:  # half of the time it takes to say `--help`
-    from .disks import Disk
+    from ..library.disk import Disk
 
 _MOST_LISTED = 10
 
@@ -50,6 +54,21 @@ def complain_by(complainer: Callable[[str, str], None]) -> None:
     _complainer = complainer
 
 
+def sentence(error: Exception) -> str:
+    """Return what an error says, for a person, with options as one types them."""
+    if isinstance(error, VfloppyError):
+        from .options.disk import spelled  # noqa: PLC0415  slow to import, and seldom needed
+
+        return error.worded(spelled)
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # all else has a name
+        return f"standard output: {error.strerror}"
+    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+
+
 def human_size(size: int) -> str:
     """A size for people, in binary units."""
     if size < 1024:
@@ -74,33 +93,36 @@ def describe(disk: Disk) -> str:
         f"{count(tree.file_count, 'file')} and "
         f"{count(len(tree.directories) - 1, 'directory', 'directories')} "
         f"({human_size(sum(tree.sizes))}) as "
-        f"{'a' if disk.is_fat else 'an'} {disk.format} disk of {human_size(disk.image.size)}"
+        f"{'an' if disk.title[0] in 'AEIOU' else 'a'} {disk.title} disk of {human_size(disk.size)}"
     )
-    skipped = [each.reason for tree in disk.trees for each in tree.skipped]
+    skipped = [each.reason for part in disk.parts for each in part.tree.skipped]
     if skipped:
         reasons = Counter(skipped)
         listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
         text += f"; skipped {len(skipped)} ({listed})"
-    own = len(disk.layout.renamed)
-    renamed = own + sum(len(each.renamed) for each in disk.inner)
-    if renamed:
+    if renamed := sum(part.renamed_count for part in disk.parts):
         text += f"; renamed {renamed}"
-        if own and disk.is_renamed_in_joliet:
-            text += f" ({own} in Joliet)"
+        places = Counter(each.where for each in disk.renamed if each.where)
+        if places:
+            text += f" ({', '.join(f'{number} in {where}' for where, number in places.items())})"
     return text
 
 
 def report_changes(disk: Disk) -> None:
-    """Lists on standard error what the disk doesn't hold as the host has it."""
-    _list("skipped", [f"{path} ({reason})" for path, reason in disk.skipped])
-    own = len(disk.layout.renamed) if disk.is_renamed_in_joliet else 0
-    _list(
-        "renamed",
-        [
-            f"{path} to {name}{' in Joliet' if number < own else ''}"
-            for number, (path, name, _) in enumerate(disk.renamed)
-        ],
-    )
+    """List on standard error what the disk doesn't hold as the host has it."""
+    from ..library.disk import within  # noqa: PLC0415  slow to import for `--help`
+    from .options.disk import spelled  # noqa: PLC0415
+
+    skipped, renamed = [], []
+    for part in disk.parts:
+        option = part.option and spelled(part.option)
+        skipped += [f"{within(option, path)} ({reason})" for path, reason in part.skipped]
+        renamed += [
+            f"{within(option, each.path)} to {each.name}{' in ' if each.where else ''}{each.where}"
+            for each in part.renamed
+        ]
+    _list("skipped", skipped)
+    _list("renamed", renamed)
 
 
 def _list(what: str, lines: Sequence[str]) -> None:

@@ -1,189 +1,100 @@
-"""From directories and options to a disk: the wiring of scan, plan and image."""
+"""From the command line's words to a disk: what they leave open is settled here, not decided."""
 
 from __future__ import annotations
 
 import gc
 import os
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 import click
 
-from ..errors import ScanError
-from ..synth.fat.names import rename_reason
-from ..synth.fat.plan import Layout as FatLayout
-from ..synth.grafts import Graft
-from ..synth.host import ScannedFiles
-from ..synth.image import Image
-from ..synth.named import NamedPaths
-from ..synth.scan import ScanOptions, scan
-from ..synth.scan_options import as_is
-from ..synth.tree import Tree, printable
-from .excludes import excluded_by
-from .fat import fat_disk, fold_of, from_qemu
-from .files import OptionFiles, read_option_files
-from .options import DiskOptions
-
-if TYPE_CHECKING:  # half of the runs need the one, half the other
-    from ..synth.iso.layout import Layout as IsoLayout
-    from .iso import Inner
+from ..errors import OptionError, VfloppyError
+from ..library.description import Description, describe
+from ..library.disk import Disk, open_described
+from ..synth.formats import NAMES
+from ..synth.host.paths import NamedPaths
+from .options.disk import DiskOptions, spelled
 
 _DESCRIPTORS_WANTED = 24 << 10
 _MOST_PROCESSES = 4
-_LARGE_BYTES = (1 << 32) - 1
 
 
-class Disk(NamedTuple):
-    """Directories as a disk."""
+def describe_disk(
+    options: DiskOptions, directories: tuple[str, ...], *, usual_format: str | None = None
+) -> Description:
+    """Return what the words describe. Raise UsageError.
 
-    tree: Tree
-    layout: FatLayout | IsoLayout
-    image: Image
-    inner: tuple[Inner, ...] = ()
-    """Disks inside the image."""
-    contents: OptionFiles = OptionFiles(None, None, ())
-    """Of the files that options named."""
+    `usual_format` is taken where none is given.
+    """
+    from ..library.qemu import from_qemu_name, is_qemu_name  # noqa: PLC0415  few have such names
 
-    @property
-    def trees(self) -> list[Tree]:
-        """The tree, and those of the disks inside."""
-        return [self.tree, *(each.tree for each in self.inner)]
+    base: dict[str, Any] = {
+        "format": usual_format or NAMES[0],
+        "processes": usual_processes(),
+    }
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    given: Mapping[str, Any] = options.given
+    try:
+        if epoch is not None:
+            given = {**given, "source_date_epoch": epoch}
+        if directories and is_qemu_name(directories[0]):
+            if len(directories) > 1:
+                raise OptionError("QEMU's fat: takes one directory")
+            directory, values = from_qemu_name(directories[0], options.given)
+            directories, base = (directory,), {**base, **values}
+        return describe(directories, given, base)
+    except OptionError as error:
+        if error.option == "source_date_epoch":
+            text = f"SOURCE_DATE_EPOCH is {epoch!r}; expected seconds since 1970"
+            raise click.UsageError(text) from None
+        raise usage_error(error) from None
 
-    @property
-    def roots(self) -> list[int]:
-        """Descriptors of the directories of the host that it is read from, its own."""
-        return [each for tree in self.trees for each in tree.held.values()]
 
-    @property
-    def is_fat(self) -> bool:
-        """Whether it is FAT; otherwise it is ISO 9660."""
-        return isinstance(self.layout, FatLayout)
-
-    @property
-    def format(self) -> str:
-        """The name of the file system."""
-        if isinstance(self.layout, FatLayout):
-            return f"FAT{self.layout.geometry.fat_bits}"
-        return "ISO 9660"
-
-    @property
-    def is_renamed_in_joliet(self) -> bool:
-        """Whether the names that changed are so in Joliet's tree only, of which Windows reads."""
-        return not isinstance(self.layout, FatLayout) and self.layout.options.rock_ridge
-
-    @property
-    def renamed(self) -> list[tuple[str, str, str]]:
-        """Path in the tree, name on the disk, and reason of each name that changed."""
-        tree = self.tree
-        own = [
-            (printable(tree.path(node)), name, self._reason(node))
-            for node, name in self.layout.renamed.items()
-        ]
-        return own + [each for inner in self.inner for each in inner.changes]
-
-    def _reason(self, node: int) -> str:
-        if self.is_fat:
-            return rename_reason(self.tree.name(node))
-        where = "in Joliet" if self.is_renamed_in_joliet else "without Rock Ridge"
-        return f"{where}, characters, length, or another one like it"
-
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """Path and reason of each thing that is not on the disk."""
-        return [(printable(path), reason) for path, reason in self.tree.skipped] + [
-            (f"{each.option}: {printable(path)}", reason)
-            for each in self.inner
-            for path, reason in each.tree.skipped
-        ]
+def usage_error(error: VfloppyError) -> click.UsageError:
+    """Return an error of options in the command line's words."""
+    text = error.worded(spelled)
+    if isinstance(error, OptionError) and error.option:
+        text = f"{spelled(error.option)}: {text}"
+    return click.UsageError(text)
 
 
 def open_disk(
+    description: Description,
     options: DiskOptions,
-    directories: tuple[str, ...],
-    out: str | None = None,
     *,
     named: NamedPaths | None = None,
-    leases: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    leave_out: Collection[str] = (),
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Disk:
-    """Scans directories and lays them out. `out` is a file that is no part of it.
+    """Open a disk, and write its manifest if there is to be one; see `open_described`.
 
-    What the options name is found as by `named` before.
-    With `leases`, whoever writes to a file that is open here waits until we know. `tell` hears of
-    changed files that are read all the same, with `--on-change current`.
-
-    Raises UsageError, VfloppyError and OSError.
+    Raise UsageError, VfloppyError and OSError.
     """
-    options, directories = from_qemu(options, directories)
-    if not directories and not options.graft:
-        raise click.UsageError("no directory given, and no --graft")
-    if "" in directories:
-        raise ScanError("a directory's name is empty")
+    named = named or NamedPaths()
     _raise_descriptor_limit()
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
-        named = named or NamedPaths()
-        contents = read_option_files(options, named)
-        scan_options = _scan_options(options, contents, out, named)
-        tree = scan(directories, scan_options, _grafts(options))
-        on_change = tell if options.on_change == "current" else None
-        files_of = partial(ScannedFiles, leases=leases, on_change=on_change)
-        layout: FatLayout | IsoLayout
-        inner: tuple[Inner, ...] = ()
-        if options.format == "fat":
-            layout, image = fat_disk(options, contents, tree, files_of(tree))
-        else:
-            from .iso import iso_disk  # noqa: PLC0415
-
-            layout, image, inner = iso_disk(options, contents, scan_options, tree, files_of)
+        manifests = [options.manifest] if options.manifest else []
+        leave_out = [*leave_out, *manifests]
+        disk = open_described(description, named=named, leave_out=leave_out, warn=warn)
+    except OptionError as error:
+        raise usage_error(error) from None
     finally:
         gc.enable()
-    disk = Disk(tree, layout, image, inner, contents)
     if options.manifest:
-        from .manifest import write_manifest  # noqa: PLC0415  most runs need none
+        from ..library.manifest import document  # noqa: PLC0415  most runs need none
+        from .destinations import write_whole  # noqa: PLC0415
 
-        write_manifest(options.manifest, tree, layout, named)
+        write_whole("--manifest", options.manifest, document(disk), named)
     return disk
 
 
 def usual_processes() -> int:
-    """How many processes share work."""
+    """Return how many processes share work."""
     return min(_MOST_PROCESSES, os.cpu_count() or 1)
-
-
-def _grafts(options: DiskOptions) -> list[Graft]:
-    return [Graft(target, source) for target, source in options.graft]
-
-
-def _scan_options(
-    options: DiskOptions, contents: OptionFiles, out: str | None, named: NamedPaths
-) -> ScanOptions:
-    return ScanOptions(
-        skip_unreadable=options.skip_unreadable,
-        leave_out=_identities(path for path in (out, options.manifest) if path),
-        skip_larger_than=_LARGE_BYTES if options.skip_large else None,
-        excluded=excluded_by([*options.exclude, *contents.patterns]),
-        symlinks=options.symlinks,
-        keep_special_files=options.format == "iso" and options.rock_ridge,
-        owners=options.preserve,
-        processes=usual_processes(),
-        strict=options.strict,
-        fold=fold_of(options) if options.format == "fat" else as_is,
-        named=named,
-    )
-
-
-def _identities(paths: Iterable[str]) -> frozenset[tuple[int, int]]:
-    """Device and inode of files, where they exist."""
-    found = set()
-    for path in paths:
-        with suppress(OSError):
-            status = os.stat(path)
-            found.add((status.st_dev, status.st_ino))
-    return frozenset(found)
 
 
 def _raise_descriptor_limit() -> None:

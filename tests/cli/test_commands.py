@@ -114,7 +114,7 @@ def test_what_may_not_be_read_is_refused_or_skipped(tmp_path):
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Runs the command line as somebody else, who may not even read this Python's modules."""
     script = (
-        "import os, encodings.idna, vfloppy.cli.map; from vfloppy.cli import main; "
+        "import os, encodings.idna, vfloppy.cli.commands.map; from vfloppy.cli import main; "
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); main()"
     )
     return run(sys.executable, "-c", script, *arguments)
@@ -293,7 +293,7 @@ def test_a_changed_file_fails_the_build_and_leaves_the_old_image(tree, tmp_path)
     out.write_bytes(b"the old image")
     shrink = (
         "import os, sys\n"
-        "from vfloppy.cli import disks\n"
+        "from vfloppy.library import disk as disks\n"
         "scan = disks.scan\n"
         "def and_shrink(*a):\n"
         "    tree = scan(*a)\n"

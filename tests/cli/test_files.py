@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 from tools import vfloppy
-from vfloppy.cli.files import Destination, write_whole
-from vfloppy.cli.serve import _pidfile
+from vfloppy.cli.commands.serve import _pidfile
+from vfloppy.cli.destinations import Destination, write_whole
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -7,13 +7,14 @@ import os
 import random
 
 import pytest
+import vfloppy as vfloppy_library
 from click.testing import CliRunner
 from tools import vfloppy
 from vfloppy.cli.app import _group
-from vfloppy.cli.disks import open_disk
-from vfloppy.cli.manifest import entries
-from vfloppy.cli.options import options_from
-from vfloppy.nbd.status import FILE_CONTEXT, statuses
+from vfloppy.cli.console import sentence
+from vfloppy.library.description import all_options
+from vfloppy.nbd.protocol.block_status import FILE_CONTEXT, statuses
+from vfloppy.synth.formats import NAMES, options_of
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def run(*arguments: object) -> tuple[int, str, str]:
     """Exit status, standard output and standard error, without a process of its own."""
     done = CliRunner().invoke(_group, list(map(str, arguments)), standalone_mode=False)
     if done.exception and not isinstance(done.exception, SystemExit):
-        return 1, done.stdout, str(getattr(done.exception, "message", done.exception))
+        return 1, done.stdout, sentence(done.exception)
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -102,13 +103,10 @@ def test_iso_options_are_refused_for_fat(tree, option):
     assert "is for --format iso" in done.stderr.decode()
 
 
-def test_every_option_of_one_format_exists():
-    from vfloppy.cli.options import _FAT_ONLY, _ISO_ONLY, DiskOptions  # noqa: PLC0415
-
-    names = set(DiskOptions._fields)
-    assert set(_FAT_ONLY) <= names
-    assert set(_ISO_ONLY) <= names
-    assert not set(_FAT_ONLY) & set(_ISO_ONLY)
+def test_every_option_of_one_format_is_that_formats_alone():
+    names = [{each.name for each in options_of(form)} for form in NAMES]
+    assert not names[0] & names[1]
+    assert names[0] | names[1] <= set(all_options())
 
 
 @pytest.mark.parametrize("preset", ["cidata", "config-2", "oemdrv"])
@@ -295,18 +293,19 @@ def test_files_are_numbered_as_the_manifest_has_them_however_large_a_disk_inside
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "uefi" / "large").write_bytes(b"x" * 1_000_000)
-    options = options_from({"format": "iso", "boot-uefi-dir": str(tmp_path / "uefi")})
-    disk = open_disk(options, (str(tmp_path / "tree"),))
+    disk = vfloppy_library.open_disk(
+        tmp_path / "tree", format="iso", boot_uefi_dir=tmp_path / "uefi"
+    )
     numbers = {}
     offset = 0
-    for length, number in statuses(FILE_CONTEXT, disk.image, 0, disk.image.size):
+    for length, number in statuses(FILE_CONTEXT, disk.export.open(), 0, disk.size):
         if number:
             assert number not in numbers
             numbers[number] = offset
         offset += length
     assert numbers == {
         each["number"]: each["first_block"] * 2048
-        for each in entries(disk.tree, disk.layout)
+        for each in disk.files()
         if each["type"] == "file"
     }
     assert len(numbers) == 2

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from tools import vfloppy
 from vfloppy.cli.app import _group
 from vfloppy.cli.console import count, human_size
-from vfloppy.cli.files import write_whole
-from vfloppy.cli.presets import PRESETS
+from vfloppy.cli.destinations import write_whole
+from vfloppy.library.presets import PRESETS
 
 MIB = 1 << 20
 

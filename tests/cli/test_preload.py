@@ -16,7 +16,7 @@ from vfloppy.nbd.client import Client
 _SCRIPT = """
 import sys
 from vfloppy.cli import main
-from vfloppy.cli import serve
+from vfloppy.cli.commands import serve
 
 class Nothing:
     @staticmethod

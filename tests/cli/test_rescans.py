@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from vfloppy.cli.exports import Source, Sources
-from vfloppy.cli.options import options_from
-from vfloppy.pieces import Hole, HostReadError, HostSlice
-from vfloppy.synth.scan import ScanOptions, scan
+from vfloppy.cli.disks import describe_disk
+from vfloppy.cli.options.disk import options_from
+from vfloppy.cli.serving.exports import Source, Sources
+from vfloppy.export import HostReadError
+from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 SECRET = b"a secret of the user"
 
@@ -28,26 +29,22 @@ def shared(tmp_path) -> Path:
 
 
 def source(directory: object, **options: object) -> Source:
-    return Source("", (str(directory),), options_from(options))
+    chosen = options_from(options)
+    return Source("", describe_disk(chosen, (str(directory),)), chosen)
 
 
 def everything(served: Source) -> bytes:
     """The disk less its free clusters."""
-    image = served.disk.image
+    disk = served.disk
     return b"".join(
-        bytes(piece.length) if isinstance(piece, Hole) else bytes_of(piece)
-        for region in image.regions()
+        disk.read(region.offset, region.length)
+        for region in disk.regions()
         if region.kind != "free"
-        for piece in image.pieces(region.offset, region.length)
     )
 
 
 def holds(served: Source, data: bytes) -> bool:
     return data in everything(served)
-
-
-def bytes_of(piece: bytes | HostSlice) -> bytes:
-    return piece.read() if isinstance(piece, HostSlice) else piece
 
 
 def code(option: str, fill: bytes) -> bytes:
@@ -75,7 +72,9 @@ def test_a_root_that_becomes_a_link_is_not_followed(shared, tmp_path, caplog):
     assert "is a link to" in caplog.text
     assert "start again if that is meant" in caplog.text
     assert not holds(served, SECRET)
-    assert os.path.samestat(os.fstat(served.disk.roots[0]), os.stat(shared / "away"))
+    assert os.path.samestat(
+        os.fstat(served.disk.export.features.directories[0]), os.stat(shared / "away")
+    )
 
 
 @pytest.mark.parametrize("target", ["", "x/y"], ids=["directory", "file"])
@@ -142,7 +141,9 @@ def test_a_fresh_directory_in_place_of_the_root_is_the_next_disk(shared):
     assert sources.refresh(asked=True)
     assert names(served) == [b"newer"]
     assert holds(served, b"newer")
-    assert os.path.samestat(os.fstat(served.disk.roots[0]), os.stat(shared / "root"))
+    assert os.path.samestat(
+        os.fstat(served.disk.export.features.directories[0]), os.stat(shared / "root")
+    )
 
 
 def test_a_root_that_was_moved_is_still_read(shared, tmp_path):

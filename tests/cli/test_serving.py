@@ -22,7 +22,7 @@ import pytest
 from tools import ENVIRONMENT, VFLOPPY, need_tool, newer, output, run, vfloppy
 from vfloppy.nbd.client import Client
 from vfloppy.nbd.errors import ClientError
-from vfloppy.nbd.system import notify
+from vfloppy.process.system import notify
 
 PATIENCE_S = 30
 SAMPLE = str(Path(__file__).parent.parent.parent / "fixtures" / "sample")

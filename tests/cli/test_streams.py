@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from compare import assert_same
 from tools import ENVIRONMENT, VFLOPPY, run, vfloppy
-from vfloppy.cli.logs import _Patient
+from vfloppy.cli.serving.logs import _Patient
 
 
 def shell(line: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import click
 
-from ..nbd.handshake import Tls
-from .logs import LEVELS
+from ...nbd.protocol.handshake import Tls
+from ..serving.logs import LEVELS
 
 _MOST_NAME_BYTES = 4096
 _MODE = re.compile(r"0?[0-7]{3}")

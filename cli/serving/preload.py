@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
+from ...synth.formats import NAMES, format_named
+
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
 _PACKAGE = __package__.partition(".")[0]
 
@@ -21,6 +23,8 @@ def preload(*, everything: bool) -> None:
     for name in _CODECS:
         codecs.lookup(name)
     if everything:
+        for name in NAMES:
+            format_named(name)
         seen: set[str] = set()
         while left := {name for name in sys.modules if _is_ours(name)} - seen:
             for name in left:

@@ -11,16 +11,24 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 
-from ..pieces import HostReadError
-from ..synth.fat.disk import directories_of
-from ..synth.fat.plan import Layout as FatLayout
-from ..synth.host import ScannedFiles
-from ..synth.tree import printable
-from .console import count, human_size, progress_bar, say
-from .disks import Disk, open_disk
-from .epoch import source_date_epoch
-from .options import DiskOptions, disk_options
-from .readers import JOLIET_SLASH, Found, ReaderError, fat_files, iso_facets, missing_bytes, opened
+from ...export import HostReadError
+from ...library.disk import Disk
+from ...library.readers import (
+    JOLIET_SLASH,
+    Found,
+    ReaderError,
+    fat_files,
+    format_of,
+    iso_facets,
+    missing_bytes,
+    opened,
+)
+from ...synth.fat.disk import directories_of
+from ...synth.host.files import ScannedFiles
+from ...synth.tree.columns import printable
+from ..console import count, human_size, progress_bar, say
+from ..disks import describe_disk, open_disk
+from ..options.disk import DiskOptions, disk_options
 
 _EPILOG = """\b
 Examples:
@@ -80,9 +88,11 @@ def command(
     The image is read by pyfatfs or pycdlib, which share nothing with what writes it. The options
     that say what is on the disk, and under which name, are those that it was made with.
     """
+    usual = None if "format" in options.given else format_of(image)
+    description = describe_disk(options, directories, usual_format=usual)
     with opened(image) as stream:
-        disk = open_disk(options, directories)
-        comparison = _Comparison(disk, options, times=times)
+        disk = open_disk(description, options)
+        comparison = _Comparison(disk, times=times)
         shown = not quiet and not as_json and sys.stderr is not None and sys.stderr.isatty()
         with progress_bar(sum(disk.tree.sizes), shown) as progress:
             try:
@@ -105,7 +115,7 @@ def command(
 class _Comparison:
     """A disk as it should be, held against an image."""
 
-    def __init__(self, disk: Disk, options: DiskOptions, *, times: bool) -> None:
+    def __init__(self, disk: Disk, *, times: bool) -> None:
         self.entries = 0
         self.bytes = 0
         self._disk = disk
@@ -114,19 +124,21 @@ class _Comparison:
         self._is_joliet = False
         self._starts: dict[int, int] = {}  # where each file's bytes are, in the first facet
         self._with_times = times
-        self._earliest, self._latest, self._step = _TIMES[options.format]
-        fat_zone: tzinfo | None = UTC if options.utc else None
-        self._zone = fat_zone if disk.is_fat else UTC
-        self._latest_ns = source_date_epoch()
-        boots = options.boot_bios and options.boot_info_table and not options.boot_floppy
-        self._patched = disk.tree.find(options.boot_bios) if boots and options.boot_bios else None
+        values = disk.description.values
+        self._is_fat = disk.format.name == "fat"
+        self._earliest, self._latest, self._step = _TIMES[disk.format.name]
+        self._zone: tzinfo | None = None if self._is_fat and not values["utc"] else UTC
+        self._latest_ns = values["source_date_epoch"]
+        boot_file = values.get("boot_bios")
+        is_patched = boot_file and values["boot_info_table"] and not values["boot_floppy"]
+        self._patched = disk.tree.find(boot_file) if boot_file and is_patched else None
 
     def run(self, image: BinaryIO, progress: Callable[[int], None]) -> Iterator[Difference]:
         """Everything that differs. Raises ReaderError."""
-        missing = missing_bytes(image, is_fat=self._disk.is_fat)
+        missing = missing_bytes(image, is_fat=self._is_fat)
         if missing:
             yield Difference("/", "size", f"the image ends {missing} bytes before its volume does")
-        if isinstance(self._disk.layout, FatLayout):
+        if self._is_fat:
             yield from self._compare(self._fat_names(), fat_files(image), "", progress)
             return
         facets = iso_facets(image)
@@ -145,9 +157,9 @@ class _Comparison:
             yield Difference("/", "missing", f"the names of {name}")
 
     def _fat_names(self) -> dict[bytes | str, _Expected]:
-        layout = self._disk.layout
-        assert isinstance(layout, FatLayout)
-        return self._paths(directories_of(layout, self._tree).long_name, "/", frozenset())
+        return self._paths(
+            directories_of(self._disk.layout, self._tree).long_name, "/", frozenset()
+        )
 
     def _iso_names(self) -> Mapping[str, dict[bytes | str, _Expected]]:
         layout: Any = self._disk.layout

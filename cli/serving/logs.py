@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
-from .console import complain_by, one_line
+from ..console import complain_by, one_line
 
 LEVELS = ("error", "warning", "info", "debug")
 

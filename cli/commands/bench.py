@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import click
 
-from ..errors import VfloppyError
-from ..nbd.client import Client
-from ..nbd.errors import ClientError
-from .console import complain
+from ...errors import VfloppyError
+from ...nbd.client import Client
+from ...nbd.errors import ClientError
+from ..console import complain
 
 _EPILOG = """\b
 Examples:

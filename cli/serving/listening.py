@@ -6,18 +6,11 @@ import os
 
 import click
 
-from ..nbd import (
-    Listener,
-    listen_inherited,
-    listen_private,
-    listen_tcp,
-    listen_unix,
-    listen_vsock,
-)
-from ..nbd.system import uninterrupted
-from ..nbd.wire import NBD_DEFAULT_PORT
-from .accounts import owner_ids
-from .serve_options import ServeOptions
+from ...nbd import Listener, listen_inherited, listen_private, listen_tcp, listen_unix, listen_vsock
+from ...nbd.protocol.wire import NBD_DEFAULT_PORT
+from ...process.system import uninterrupted
+from ...process.users import owner_ids
+from ..options.serve import ServeOptions
 
 
 def listeners(serving: ServeOptions, found: list[Listener]) -> None:

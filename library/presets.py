@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import click
-
 
 class Preset(NamedTuple):
-    """Values of `DiskOptions` that the command line may override, and why they are right."""
+    """Converted values of options, unless others are given, and why they are right."""
 
     values: Mapping[str, Any]
     why: str
+    reader: str = ""
+    """Whom it is for, as findings name it."""
 
 
 _CLOUD = "cloud-init looks for a file system with this label, with or without partitions"
@@ -22,14 +22,17 @@ PRESETS: dict[str, Preset] = {
         {"fat": "32", "partition": "gpt", "esp": True, "label": "ESP"},
         "UEFI boots \\EFI\\BOOT\\BOOTX64.EFI from an EFI system partition; EDK2 takes a FAT32 only "
         "with 65,525 clusters or more",
+        reader="EDK2",
     ),
     "windows": Preset(
         {"fat": "32", "partition": "mbr", "utc": False},
         "Windows reads the first MBR partition of a removable disk and takes times for local",
+        reader="Windows",
     ),
     "dos": Preset(
         {"fat": "16", "partition": "mbr", "utc": False, "label": "DOS"},
         "DOS before 7.1 knows no FAT32, and no partition behind 2 GiB",
+        reader="DOS",
     ),
     "vvfat": Preset(
         {
@@ -42,10 +45,13 @@ PRESETS: dict[str, Preset] = {
         },
         "what `-drive file=fat:DIR` gives a guest: 504 MiB of FAT16 in an MBR partition",
     ),
-    "floppy": Preset({"floppy": "1.44M"}, "3.5 inch, high density: FAT12, media F0, 224 entries"),
+    "floppy": Preset(
+        {"floppy": "1.44M"}, "3.5 inch, high density: FAT12, media F0, 224 entries", reader="DOS"
+    ),
     "u-boot": Preset(
         {"fat": "32", "partition": "mbr"},
         "U-Boot reads the first MBR partition and looks at the type string",
+        reader="U-Boot",
     ),
     "cidata": Preset({"fat": "16", "partition": "none", "label": "CIDATA"}, _CLOUD),
     "config-2": Preset({"fat": "16", "partition": "none", "label": "CONFIG-2"}, _CLOUD),
@@ -61,23 +67,3 @@ PRESETS: dict[str, Preset] = {
         "a disk with 4096-byte sectors; give QEMU's device logical_block_size=4096",
     ),
 }
-
-
-@click.command("presets")
-def command() -> None:
-    """List the presets of --for: what each sets, and why."""
-    for name, preset in sorted(PRESETS.items()):
-        click.echo(f"{name}: {' '.join(_spell(*item) for item in preset.values.items())}")
-        click.echo(f"    {preset.why}")
-
-
-def _spell(name: str, value: Any) -> str:
-    """An option as one would type it."""
-    option = "--" + name.replace("_", "-")
-    if name == "utc":
-        return "--utc" if value else "--local-time"
-    if value is True:
-        return option
-    if name == "size":
-        value = value[1]
-    return f"{option} '{value}'" if " " in str(value) else f"{option} {value}"

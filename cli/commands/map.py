@@ -6,9 +6,10 @@ import json
 
 import click
 
-from .console import describe, report_changes, say
-from .disks import Disk, open_disk
-from .options import DiskOptions, disk_options
+from ...library.disk import Disk, within
+from ..console import describe, report_changes, say
+from ..disks import describe_disk, open_disk
+from ..options.disk import DiskOptions, disk_options, spelled
 
 _EPILOG = """\b
 Examples:
@@ -26,14 +27,14 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
 
     The JSON document also lists all that was renamed or skipped.
     """
-    disk = open_disk(options, directories)
+    disk = open_disk(describe_disk(options, directories), options)
     if as_json:
         _print_json(disk)
         return
     report_changes(disk)
-    width = len(str(disk.image.size))
+    width = len(str(disk.size))
     say(f"{'offset':>{width}}  {'length':>{width}}  what")
-    for region in disk.image.regions():
+    for region in disk.regions():
         what = region.name if region.kind == "free" else f"{region.kind}: {region.name}"
         say(f"{region.offset:>{width}}  {region.length:>{width}}  {what}")
     say(describe(disk))
@@ -41,14 +42,17 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
 
 def _print_json(disk: Disk) -> None:
     """One document, written region by region: a disk may have a million."""
-    head = {"format": disk.format, "size": disk.image.size}
+    head = {"format": disk.title, "size": disk.size}
     click.echo(json.dumps(head)[:-1] + ', "regions": [')
     separator = ""
-    for region in disk.image.regions():
+    for region in disk.regions():
         click.echo(separator + json.dumps(region._asdict()), nl=False)
         separator = ",\n"
-    renamed = [
-        {"path": path, "name": name, "reason": reason} for path, name, reason in disk.renamed
-    ]
-    skipped = [{"path": path, "reason": reason} for path, reason in disk.skipped]
+    renamed, skipped = [], []
+    for part in disk.parts:
+        option = part.option and spelled(part.option)
+        renamed += [{**each._asdict(), "path": within(option, each.path)} for each in part.renamed]
+        skipped += [
+            {"path": within(option, path), "reason": reason} for path, reason in part.skipped
+        ]
     click.echo(f'\n], "renamed": {json.dumps(renamed)}, "skipped": {json.dumps(skipped)}}}')

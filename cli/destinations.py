@@ -6,46 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 import click
 
 from ..errors import ScanError
-from ..synth.named import NamedPaths
-from ..synth.replacing import Replacement, remove_own
-from .excludes import lines_of
-from .options import DiskOptions
+from ..synth.host.paths import NamedPaths
+from ..synth.output.replacement import Replacement, remove_own
 
-_MOST_CODE_BYTES = 1 << 20
-_MOST_PATTERN_BYTES = 16 << 20
 _Result = TypeVar("_Result")
-
-
-class OptionFiles(NamedTuple):
-    """What is in the files that a disk's options name."""
-
-    boot_sector: bytes | None
-    mbr_code: bytes | None
-    patterns: tuple[str, ...]
-    """To exclude, in their order."""
-
-
-def read_option_files(options: DiskOptions, named: NamedPaths) -> OptionFiles:
-    """Reads them. Raises ClickException, with the option that names the file."""
-
-    def code(option: str, path: str | None) -> bytes | None:
-        return _told(option, path, lambda: named.read(path, _MOST_CODE_BYTES)) if path else None
-
-    def patterns(path: str) -> list[str]:
-        return lines_of(
-            _told("--exclude-from", path, lambda: named.read(path, _MOST_PATTERN_BYTES))
-        )
-
-    return OptionFiles(
-        code("--boot-sector", options.boot_sector),
-        code("--mbr-code", options.mbr_code),
-        tuple(each for path in options.exclude_from for each in patterns(path)),
-    )
 
 
 class Destination:

@@ -5,33 +5,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from ..errors import VfloppyError
-from ..nbd import Sandbox
-from ..nbd.reports import log
-from ..pieces import Export
-from ..synth.named import NamedPaths
-from ..synth.tree import Tree
-from .console import describe
-from .disks import Disk, open_disk
-from .options import DiskOptions, options_from
+from ...export import Export
+from ...library.description import Description
+from ...library.disk import Disk
+from ...nbd import Sandbox
+from ...process.reports import log
+from ...synth.host.paths import NamedPaths
+from ..console import describe, sentence
+from ..disks import open_disk
+from ..options.disk import DiskOptions, options_from
 
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
-# What of a tree makes another disk: not how much the host has allocated, nor what was left out.
-_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped", "held"}]
 
 
 @dataclass
 class Source:
-    """An export by name: the directories and options that it is made of, and the disk as it is."""
+    """An export by name: what its disk is made of, and the disk as it is."""
 
     name: str
-    directories: tuple[str, ...]
+    description: Description
     options: DiskOptions
     disk: Disk = field(init=False)
     _named: NamedPaths = field(init=False, default_factory=NamedPaths)
@@ -52,16 +50,9 @@ class Source:
             disk = self._open()
         except Exception as error:  # whatever it is, what was served is still there
             self._scanned_at = time.monotonic()
-            expected = isinstance(error, VfloppyError | click.ClickException | OSError)
-            text = str(error) if expected else f"{type(error).__name__}: {error}"
-            log.error("rescan of %s failed, serving what was: %s", self._title, text)
+            log.error("rescan of %s failed, serving what was: %s", self._title, sentence(error))
             return False
-        old = self.disk
-        trees = zip(disk.trees, old.trees, strict=True)
-        same_code = disk.contents[:2] == old.contents[:2]  # what patterns do shows in the tree
-        if same_code and all(
-            getattr(new, each) == getattr(was, each) for new, was in trees for each in _COLUMNS
-        ):
+        if disk.is_same_as(self.disk):
             return False
         self.disk = disk
         log.info("rescan of %s: %s", self._title, describe(disk))
@@ -69,13 +60,11 @@ class Source:
 
     @property
     def _title(self) -> str:
-        return self.name or ", ".join(self.directories)
+        return self.name or ", ".join(self.description.paths)
 
     def _open(self) -> Disk:
         started = time.monotonic()
-        disk = open_disk(
-            self.options, self.directories, named=self._named, leases=True, tell=log.warning
-        )
+        disk = open_disk(self.description, self.options, named=self._named, warn=log.warning)
         self._scanned_at = time.monotonic()
         self._took_s = self._scanned_at - started
         return disk
@@ -90,11 +79,11 @@ class Sources:
 
     def _roots(self) -> list[int]:
         """The directories that are read beneath, as the scans hold them."""
-        return [root for source in self.each for root in source.disk.roots]
+        return [root for source in self.each for root in source.disk.export.features.directories]
 
     def exports(self) -> Mapping[str, Export]:
         """The disks by name."""
-        return {source.name: source.disk.image for source in self.each}
+        return {source.name: source.disk.export for source in self.each}
 
     def descriptions(self) -> Mapping[str, str]:
         """What they are, in words."""
@@ -167,6 +156,6 @@ def _read_export(path: str, name: str, table: Any) -> tuple[tuple[str, ...], Dis
         options = options_from(given)
     except click.UsageError as error:
         raise click.UsageError(f"{where}: {error.message}") from None
-    if not directories and not options.graft:
+    if not directories and not options.given.get("graft"):
         raise click.UsageError(f"{where}: directories is missing")
     return tuple(directories), options

@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import click
+from ..errors import OptionError
 
 _CLASSES = {
     "alnum": string.ascii_letters + string.digits,
@@ -44,7 +44,7 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """Tells whether a path (a directory's ends with `/`) is left out; None if nothing is.
 
     The last pattern that matches a path decides. Whoever asks doesn't ask about what is in a
-    directory that is left out. Raises UsageError.
+    directory that is left out. Raises OptionError.
     """
     if not patterns:
         return None
@@ -52,7 +52,7 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
 
     def excluded(path: str) -> bool:
         is_directory = path.endswith("/")
-        whole = os.fsencode(path.removesuffix("/"))
+        whole = path.removesuffix("/").encode("utf-8", "surrogateescape")  # as a scan has it
         name = whole[whole.rfind(b"/") + 1 :]
         for rule in rules:
             if is_directory or not rule.for_directories:
@@ -73,8 +73,8 @@ class _Rule(NamedTuple):
 
 
 def _rule(line: str) -> _Rule | None:
-    """What a line says; None of a comment or an empty line. Raises UsageError."""
-    pattern = os.fsencode(line)
+    """What a line says; None of a comment or an empty line. Raises OptionError."""
+    pattern = _encoded(line)
     if pattern.startswith(b"#"):
         return None
     pattern = _without_trailing_spaces(pattern)
@@ -87,6 +87,14 @@ def _rule(line: str) -> _Rule | None:
     of_names = b"/" not in pattern
     regex = _Translation(pattern.removeprefix(b"/")).regex()
     return _Rule(re.compile(regex, re.DOTALL), of_names, for_directories, excludes)
+
+
+def _encoded(line: str) -> bytes:
+    """A pattern as the host has names, whatever the locale."""
+    try:
+        return os.fsencode(line)
+    except UnicodeEncodeError:  # not from this locale, but from a configuration file
+        return line.encode("utf-8", "surrogateescape")
 
 
 def _without_trailing_spaces(pattern: bytes) -> bytes:
@@ -102,7 +110,7 @@ def _without_trailing_spaces(pattern: bytes) -> bytes:
 
 
 class _Translation:
-    """A pattern without its marks, read from left to right. Raises UsageError."""
+    """A pattern without its marks, read from left to right. Raises OptionError."""
 
     def __init__(self, pattern: bytes) -> None:
         self._pattern = pattern
@@ -209,10 +217,9 @@ class _Translation:
 
 
 def _class(name: bytes) -> bytes:
-    """The members of a POSIX class of characters. Raises UsageError."""
+    """The members of a POSIX class of characters. Raises OptionError."""
     text = os.fsdecode(name)
     if text not in _CLASSES:
-        raise click.UsageError(
-            f"--exclude: [:{text}:] is not known; {', '.join(sorted(_CLASSES))} are"
-        )
+        known = ", ".join(sorted(_CLASSES))
+        raise OptionError(f"[:{text}:] is not known; {known} are", "exclude")
     return _CLASSES[text].encode()

@@ -14,20 +14,19 @@ from typing import Any
 
 import click
 
-from ..nbd import Limits, Listener, Security, Server, StdioConnection
-from ..nbd.reports import log
-from ..nbd.system import afterwards, end_with_parent, notify
-from ..synth.fat.plan import Layout as FatLayout
-from .accounts import become
-from .console import complain, describe, report_changes, say
-from .disks import Disk
-from .exports import Source, Sources, named_directories, read_config
-from .files import Destination
-from .listening import listeners
-from .logs import log_to_stderr
-from .options import DiskOptions, disk_options
-from .preload import preload
-from .serve_options import ServeOptions, check_export_name, serve_options
+from ...nbd import Limits, Listener, Security, Server, StdioConnection
+from ...process.reports import log
+from ...process.system import afterwards, end_with_parent, notify
+from ...process.users import become
+from ..console import complain, describe, one_line, report_changes
+from ..destinations import Destination
+from ..disks import describe_disk
+from ..options.disk import DiskOptions, disk_options, spelled
+from ..options.serve import ServeOptions, check_export_name, serve_options
+from ..serving.exports import Source, Sources, named_directories, read_config
+from ..serving.listening import listeners
+from ..serving.logs import log_to_stderr
+from ..serving.preload import preload
 
 _EPILOG = """\b
 Examples:
@@ -155,8 +154,9 @@ def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeO
     if serving.config:
         if directories:
             raise click.UsageError("--config names the directories; none may stand beside it")
-        if options.given:
-            option = "--" + min(options.given).replace("_", "-")
+        chosen = [*options.given, *(["manifest"] if options.manifest else [])]
+        if chosen:
+            option = spelled(min(chosen))
             raise click.UsageError(f"--config names each disk's options; {option} belongs there")
         wanted = read_config(serving.config)
     else:
@@ -172,7 +172,7 @@ def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeO
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")
-    each = [Source(name, *rest) for name, rest in wanted.items()]
+    each = [Source(name, describe_disk(own, paths), own) for name, (paths, own) in wanted.items()]
     return Sources(each, confined=serving.sandbox)
 
 
@@ -185,7 +185,7 @@ def _security(serving: ServeOptions) -> Security:
     """What TLS needs. Raises TlsError."""
     if serving.tls == "off":
         return Security()
-    from ..nbd.tls import certificate_context, key_context  # noqa: PLC0415  slow, and seldom needed
+    from ...process.tls import certificate_context, key_context  # noqa: PLC0415  slow, and seldom needed
 
     if serving.tls_psk:
         return Security(serving.tls, key_context(serving.tls_psk))
@@ -228,19 +228,21 @@ def _pidfile(path: str | None) -> Iterator[Any]:
 def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
     """What is served and where, and lines to paste."""
     disk = sources[0].disk
-    device = "if=virtio" if disk.is_fat else "media=cdrom"
+    device = disk.format.drive(disk.layout)
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
-    say(f"serving {what} at {uri}")
-    if not uri.startswith(("nbd:", "nbd+unix:")):  # QEMU's and guestfish's URIs go no further
-        say(f"  nbdinfo {shlex.quote(uri)}")
-        return
-    as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
-    say(f"  qemu-system-x86_64 -m 1024 -drive {drive}")
-    say(f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {_mountable(disk)}")
-
-
-def _mountable(disk: Disk) -> str:
-    """Where the file system is, as guestfish calls it."""
-    layout = disk.layout
-    has_partition = isinstance(layout, FatLayout) and layout.options.partition != "none"
-    return "/dev/sda1" if has_partition else "/dev/sda"
+    lines = [f"serving {what} at {uri}"]
+    if uri.startswith(("nbd:", "nbd+unix:")):
+        as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
+        mountable = disk.format.device(disk.layout)
+        lines += [
+            f"  qemu-system-x86_64 -m 1024 -drive {drive}",
+            f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {mountable}",
+        ]
+    else:  # QEMU's and guestfish's URIs go no further
+        lines.append(f"  nbdinfo {shlex.quote(uri)}")
+    try:
+        click.echo("\n".join(map(one_line, lines)))  # at once: `| head -n 1` leaves after the first
+    except OSError as error:
+        # Whoever was to read it has gone; those who connect don't need it.
+        log.warning("standard output: %s; it serves all the same, at %s", error.strerror, uri)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer goes there

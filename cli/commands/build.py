@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 import click
 
-from ..synth.write import write_file, write_over, write_stream
-from .console import complain, describe, progress_bar, report_changes
-from .disks import open_disk, usual_processes
-from .options import DiskOptions, disk_options
+from ...synth.formats import format_of_file_name
+from ...synth.output.writer import write_over, write_stream
+from ..console import complain, describe, progress_bar, report_changes
+from ..disks import describe_disk, open_disk
+from ..options.disk import DiskOptions, disk_options
 
 _EPILOG = """\b
 Examples:
@@ -53,27 +54,27 @@ def command(
     The file is sparse and holds the same bytes that `vfloppy serve` would serve. It takes OUT's
     place when it is complete, so that OUT is always whole.
     """
-    if not directories and not options.graft:
+    if not directories and not options.given.get("graft"):
         raise click.UsageError("no directory given, only OUT")
     if not out:
         raise click.UsageError("OUT is empty; a file's name is expected")
     if options.manifest and os.path.realpath(options.manifest) == os.path.realpath(out):
         raise click.UsageError(f"--manifest {options.manifest} and OUT are one file")
     special = out != "-" and _is_special(out, force)
-    disk = open_disk(options, directories, out=None if special else out, tell=complain)
+    description = describe_disk(options, directories, usual_format=format_of_file_name(out))
+    leave_out = [] if special else [out]
+    disk = open_disk(description, options, leave_out=leave_out, warn=complain)
     if not quiet:
         report_changes(disk)
     shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    with progress_bar(disk.image.size, shown) as progress:
+    with progress_bar(disk.export.size, shown) as progress:
         if out == "-":
             with _standard_output() as out_stream:
-                write_stream(disk.image, out_stream, progress)
+                write_stream(disk.export, out_stream, progress)
         elif special:
-            write_over(disk.image, out, progress, sync=fsync)
+            write_over(disk.export, out, progress, sync=fsync)
         else:
-            # Of a file that has changed, one process tells once.
-            processes = 1 if options.on_change == "current" else usual_processes()
-            write_file(disk.image, out, progress, sync=fsync, processes=processes)
+            disk.write_to(out, sync=fsync, progress=progress)
     if not quiet:
         complain(f"wrote {_name(out)}: {describe(disk)}")
 

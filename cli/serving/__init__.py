@@ -1,0 +1,1 @@
+"""What `vfloppy serve` needs beside its options: exports, listeners, logs."""

@@ -1,0 +1,350 @@
+"""Disks of directories: opened, looked into, read and written."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import fields
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, Self
+
+from ..errors import PlanError, ScanError, option_named
+from ..export import Export, Reader
+from ..options import Option, Values
+from ..synth.formats import Format, InnerDisk, Renamed, format_named
+from ..synth.host.files import HostFiles
+from ..synth.host.paths import NamedPaths
+from ..synth.image.files import FileSource
+from ..synth.image.image import Image
+from ..synth.image.section import Region
+from ..synth.scanning.merging import Graft
+from ..synth.scanning.options import ScanOptions
+from ..synth.scanning.scan import scan
+from ..synth.tree.columns import Tree, printable
+from .description import Description, describe, options_of
+from .excludes import excluded_by, lines_of
+
+_LARGE_BYTES = (1 << 32) - 1
+# What of a tree makes another disk: not how much the host has allocated, nor what was left out.
+_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped", "held"}]
+# What an inner disk has of the options of the one around it.
+_SHARED = ("utc", "strict", "source_date_epoch", "cache_size", "on_change", "processes")
+Progress = Callable[[int], None]
+"""Called with the number of bytes that were dealt with since the last call."""
+
+
+class Part(NamedTuple):
+    """A tree and what became of it: the disk itself, or one inside its image."""
+
+    option: str
+    """The option that asked for an inner disk; empty for the disk itself."""
+    format: Format[Any]
+    tree: Tree
+    layout: Any
+    image: Image
+
+    @property
+    def renamed(self) -> Iterator[Renamed]:
+        """The names that could not stay as the host has them."""
+        return self.format.renamed(self.layout, self.tree)
+
+    @property
+    def renamed_count(self) -> int:
+        """How many those are."""
+        return self.format.renamed_count(self.layout)
+
+    @property
+    def skipped(self) -> Iterator[tuple[str, str]]:
+        """Path and reason of each thing that is not on the disk."""
+        for path, reason in self.tree.skipped:
+            yield printable(path), reason
+
+
+def within(option: str, path: str) -> str:
+    """Return a path on the disk that an option, already worded, asks for; "" is the main disk."""
+    return f"{option}: {path}" if option else path
+
+
+class Disk:
+    """A directory, or several, as a disk: scanned and laid out; its bytes come when they are read.
+
+    It is that of the moment when it was scanned: reading a file that was changed since fails with
+    HostReadError. Methods may be called from any thread.
+    """
+
+    def __init__(self, description: Description, parts: tuple[Part, ...], contents: Values) -> None:
+        self.description = description
+        self._contents = contents
+        self.parts = parts
+        """The disk itself, then those inside its image."""
+        self._lock = threading.Lock()
+        self._reader: Reader | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.title} disk of {self.size} bytes, of {', '.join(self.description.paths)}>"
+
+    @property
+    def export(self) -> Image:
+        """The bytes, for servers and filters."""
+        return self.parts[0].image
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return self.export.size
+
+    @property
+    def format(self) -> Format[Any]:
+        """The format that it was made by."""
+        return self.parts[0].format
+
+    @property
+    def tree(self) -> Tree:
+        """The tree that was scanned."""
+        return self.parts[0].tree
+
+    @property
+    def layout(self) -> Any:
+        """Where everything is."""
+        return self.parts[0].layout
+
+    @property
+    def title(self) -> str:
+        """The name of the file system: `FAT32`, `ISO 9660`."""
+        return self.format.title(self.layout)
+
+    @property
+    def renamed(self) -> list[Renamed]:
+        """The names that could not stay as the host has them.
+
+        Paths on a disk inside the image begin with the option that asks for it: `boot_uefi_dir: `.
+        """
+        return [
+            each._replace(path=within(part.option, each.path))
+            for part in self.parts
+            for each in part.renamed
+        ]
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Path and reason of each thing that is not on the disk; see `renamed` for the paths."""
+        return [
+            (within(part.option, path), reason)
+            for part in self.parts
+            for path, reason in part.skipped
+        ]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the disk.
+
+        Raise ValueError for a range outside of it, HostReadError for a file that has changed.
+        """
+        with self._lock:
+            if self._reader is None:
+                self._reader = self.export.open()
+            return self._reader.read(offset, length)
+
+    def open(self) -> DiskFile:
+        """Return the disk as a binary file, to read and seek in; wrap it in io.BufferedReader."""
+        return DiskFile(self.export)
+
+    def write_to(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sync: bool = True,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        """Write the disk to a file, sparse, which takes the place of what is there when complete.
+
+        With `sync`, it is on the host's disk by then. Raise WriteError and HostReadError.
+        """
+        from ..synth.output.writer import write_file  # noqa: PLC0415  a server needs it not
+
+        values = self.description.values
+        # Of a file that has changed, one process tells once.
+        processes = 1 if values["on_change"] == "current" else values["processes"]
+        write_file(self.export, os.fspath(path), progress, sync=sync, processes=processes)
+
+    def regions(self) -> Iterator[Region]:
+        """Yield every stretch of the disk that has a name, in order: offset, length, kind, name."""
+        return self.export.regions()
+
+    def files(self) -> Iterator[dict[str, Any]]:
+        """Yield what is known of each file and directory; see docs/library.md for the keys."""
+        from .manifest import entries  # noqa: PLC0415  most need it not
+
+        return entries(self)
+
+    def close(self) -> None:
+        """Close files that `read` has opened; it opens them again."""
+        with self._lock:
+            reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def is_same_as(self, other: Disk) -> bool:
+        """Return whether nothing that two disks of one description were made of differs."""
+        pairs = zip(self.parts, other.parts, strict=True)
+        return self._contents == other._contents and all(
+            getattr(one.tree, each) == getattr(two.tree, each)
+            for one, two in pairs
+            for each in _COLUMNS
+        )
+
+
+class DiskFile(io.RawIOBase):
+    """An export as a file that can be read and sought in, by one thread at a time."""
+
+    def __init__(self, export: Export) -> None:
+        super().__init__()
+        self._reader = export.open()
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a byte counted from the start, from where one is, or from the end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._reader.size}
+        if whence not in base:
+            raise ValueError(f"whence is {whence}; 0, 1 or 2 is expected")
+        if base[whence] + offset < 0:
+            raise ValueError(f"byte {base[whence] + offset} is before the start")
+        self._position = base[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return where one is."""
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as many bytes as there are, up to the buffer's length."""
+        view = memoryview(buffer).cast("B")
+        length = max(min(len(view), self._reader.size - self._position), 0)
+        if length:
+            view[:length] = self._reader.read(self._position, length)
+            self._position += length
+        return length
+
+    def close(self) -> None:
+        """Close the file, and those of the host that it has opened."""
+        if not self.closed:
+            self._reader.close()
+        super().close()
+
+
+def open_described(
+    description: Description,
+    *,
+    named: NamedPaths | None = None,
+    leave_out: Collection[str] = (),
+    warn: Callable[[str], None] = lambda _: None,
+) -> Disk:
+    """Scan directories and lay them out; see `vfloppy.open_disk`.
+
+    What the description names is found as by `named` before, if that is given: by no link that was
+    not there at first. `leave_out` are files that are no part of the disk, such as the one it will
+    be written to. `warn` hears of changed files that are read all the same, as
+    `on_change="current"` has it.
+    """
+    form, named = description.format, named or NamedPaths()
+    contents = _file_contents(description, named)
+    values = {**description.values, **contents}
+    options = _scan_options(form, values, leave_out, named)
+    tree = scan(description.paths, options, [Graft(*each) for each in values["graft"]])
+    source_of = partial(HostFiles, on_change=warn if values["on_change"] == "current" else None)
+    inner = [_inner_part(each, values, options, source_of) for each in form.inner_disks(values)]
+    layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
+    images = {each.option: each.image for each in inner}
+    image = form.image(layout, tree, source_of(tree), images)
+    return Disk(description, (Part("", form, tree, layout, image), *inner), contents)
+
+
+def _file_contents(description: Description, named: NamedPaths) -> dict[str, Any]:
+    """Read the files that options name; of several, a tuple. Raise VfloppyError."""
+    contents: dict[str, Any] = {}
+    for name, option in options_of(description.format.name).items():
+        value = description.values[name]
+        if option.most_bytes and value:
+            paths = value if option.is_repeatable else [value]
+            found = tuple(_content(option, path, named) for path in paths)
+            contents[name] = found if option.is_repeatable else found[0]
+    return contents
+
+
+def _content(option: Option, path: str, named: NamedPaths) -> bytes:
+    try:
+        return named.read(path, option.most_bytes)
+    except ScanError as error:
+        raise ScanError(f"{option_named(option.name)} {error.marked}") from error
+    except OSError as error:
+        raise ScanError(f"{option_named(option.name, path)}: {error.strerror}") from error
+
+
+def _inner_part(
+    wanted: InnerDisk,
+    values: Values,
+    options: ScanOptions,
+    source_of: Callable[[Tree], FileSource],
+) -> Part:
+    """Make the disk inside. Raise PlanError when the directory fits none of the attempts."""
+    form = format_named(wanted.format)
+    symlinks = "skip" if options.symlinks == "keep" else options.symlinks
+    options = options._replace(keep_special_files=False, owners=False, symlinks=symlinks)
+    tree = scan(wanted.directory, options)
+    shared = {name: values[name] for name in _SHARED}
+    for number, attempt in enumerate(wanted.attempts, 1):
+        own = describe(wanted.directory, attempt, shared).values
+        try:
+            layout = form.plan(tree, own, {})
+            break
+        except PlanError as error:
+            if number == len(wanted.attempts):
+                where = option_named(wanted.option, wanted.directory)
+                raise PlanError(f"{where}: {error.marked}") from error
+    return Part(wanted.option, form, tree, layout, form.image(layout, tree, source_of(tree), {}))
+
+
+def _scan_options(
+    form: Format[Any], values: Values, leave_out: Iterable[str], named: NamedPaths
+) -> ScanOptions:
+    patterns = chain(values["exclude"], *map(lines_of, values["exclude_from"]))
+    return ScanOptions(
+        skip_unreadable=values["skip_unreadable"],
+        leave_out=_identities(leave_out),
+        skip_larger_than=_LARGE_BYTES if values["skip_large"] else None,
+        excluded=excluded_by(list(patterns)),
+        symlinks=values["symlinks"],
+        keep_special_files=form.keeps_links(values),
+        owners=values.get("preserve", False),
+        processes=values["processes"],
+        strict=values["strict"],
+        fold=form.fold(values),
+        named=named,
+    )
+
+
+def _identities(paths: Iterable[str]) -> frozenset[tuple[int, int]]:
+    """Device and inode of files, where they exist."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            status = os.stat(path)
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)

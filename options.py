@@ -1,0 +1,158 @@
+"""Options of disks, each declared once: its name, default and help, and what its values mean.
+
+The command line, configuration files and Python's callers all take them from these declarations.
+`convert` gets a text from the first two and any object from the last; it raises ValueError with
+what was expected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from .errors import OptionError, option_named
+
+_SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d):?(\d\d):?(\d\d)Z?)?")
+
+Convert = Callable[[Any], Any]
+Values = Mapping[str, Any]
+"""Converted values of all options of a disk, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option of a disk."""
+
+    name: str
+    """As Python's callers write it. On the command line, `_` is `-`."""
+    help: str
+    default: Any = None
+    """A converted value."""
+    convert: Convert | None = None
+    """Turns a value into what it means; None takes a text as it is."""
+    choices: tuple[str, ...] = ()
+    """The texts that it takes, if only these; numbers are taken for their digits."""
+    metavar: str | None = None
+    """What stands for a value in help."""
+    shown_default: str | None = None
+    """The default in words, where `default` doesn't say it by itself."""
+    is_switch: bool = False
+    """Takes True and False, and no value on the command line."""
+    off: str | None = None
+    """What switches it off on the command line, without dashes; None: nothing does."""
+    is_repeatable: bool = False
+    """Takes several values; its value is a tuple."""
+    short: str | None = None
+    """Its letter on the command line."""
+    spelled: str | None = None
+    """Its name on the command line, where that is another."""
+    is_for_python: bool = False
+    """The command line has no such option: it sets it by itself."""
+    most_bytes: int = 0
+    """It names a file whose contents are what counts, at most so many bytes; 0: it doesn't."""
+    is_path: bool = False
+    """Names something on the host; bytes and os.PathLike are taken, too."""
+
+    def value_of(self, given: Any) -> Any:
+        """Return what a given value means. Raise OptionError."""
+        try:
+            if self.is_repeatable:
+                return tuple(map(self._one, _several(given)))
+            return self._one(given)
+        except (ValueError, TypeError) as error:
+            raise OptionError(str(error), self.name) from None
+
+    def _one(self, given: Any) -> Any:
+        if self.is_switch:
+            if not isinstance(given, bool):
+                raise ValueError(f"{given!r} is neither true nor false")
+            return given
+        if self.is_path and isinstance(given, bytes | os.PathLike):
+            given = os.fsdecode(given)
+        if self.choices:
+            return _chosen(given, self.choices)
+        if self.convert is not None:
+            return self.convert(given)
+        if not isinstance(given, str):
+            raise ValueError(f"{given!r} is no text")
+        return given
+
+
+def _several(given: Any) -> Iterable[Any]:
+    if isinstance(given, Mapping):
+        return given.items()
+    return given if isinstance(given, list | tuple | set | frozenset) else [given]
+
+
+def _chosen(given: Any, choices: Sequence[str]) -> str:
+    text = str(given) if isinstance(given, str | int) and not isinstance(given, bool) else ""
+    for choice in choices:
+        if text.lower() == choice.lower():
+            return choice
+    raise ValueError(f"{given!r} is not one of {', '.join(map(repr, choices))}")
+
+
+def size(given: Any) -> tuple[bool, int]:
+    """`64M`, `1.5G`, `+100M`, bytes as a number: whether it is room to leave free, and bytes."""
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return False, given
+    match = _SIZE.fullmatch(given) if isinstance(given, str) else None
+    if not match:
+        raise ValueError(f"{given!r} is no size; expected one like 64M, 1.5G or +100M")
+    plus, number, unit = match.groups()
+    factor = _UNITS[unit.lower()]
+    return bool(plus), int(float(number) * factor) if "." in number else int(number) * factor
+
+
+def byte_count(given: Any) -> int:
+    """`64M`, or bytes as a number."""
+    try:
+        is_free, count = size(given)
+    except ValueError:
+        is_free, count = True, 0
+    if is_free:
+        raise ValueError(f"{given!r} is no number of bytes; expected one like 64M")
+    return count
+
+
+def number(least: int, most: int) -> Convert:
+    """Take whole numbers from `least` to `most`."""
+
+    def convert(given: Any) -> int:
+        text = str(given)
+        if isinstance(given, bool) or not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"{given!r} is no number from {least} to {most}")
+        return int(text)
+
+    return convert
+
+
+def moment(given: Any) -> int:
+    """`2026-11-23` or `2026-11-23T10:00:00`, in UTC; a date or datetime: nanoseconds since 1970."""
+    if isinstance(given, date):
+        if not isinstance(given, datetime):
+            given = datetime(given.year, given.month, given.day)
+        when = given if given.tzinfo else given.replace(tzinfo=UTC)
+        return int(when.timestamp()) * 1_000_000_000
+    match = _DATE.fullmatch(given) if isinstance(given, str) else None
+    try:
+        if match:
+            numbers = [int(each or 0) for each in match.groups()]
+            when = datetime(*numbers, tzinfo=UTC)  # type: ignore[misc,arg-type]
+            return int(when.timestamp()) * 1_000_000_000
+    except ValueError:
+        pass
+    raise ValueError(f"{given!r} is no date; expected one like 2026-11-23T10:00:00, in UTC")
+
+
+def excluding(name: str, others: Iterable[str], given: Collection[str]) -> None:
+    """Raise OptionError if one of `others` was given beside the option `name`."""
+    for other in others:
+        if other in given:
+            raise OptionError(f"{option_named(name)} goes without {option_named(other)}")
