@@ -67,7 +67,7 @@ _LATEST = int(datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
 class Bulk:
     """The entries of a tree's directories, a stretch at a time; the latest stretch is kept.
 
-    The columns are those of `Directories`. Times are UTC.
+    The columns are those of `FatDirectories`. Times are UTC.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ def header_slots(ordinal: int) -> int:
     return 2 if ordinal else 1
 
 
-class Directories(Computed):
+class FatDirectories(Computed):
     """The section of directories, each in a run of whole clusters, by ordinal.
 
     `cluster_starts` is cumulative over the directories and `slot_starts` over the nodes (node n
@@ -257,7 +257,7 @@ class RootDirectory(Computed):
 
     kind = Kind.DIRECTORY
 
-    def __init__(self, directories: Directories, size: int) -> None:
+    def __init__(self, directories: FatDirectories, size: int) -> None:
         self.size = size
         self._directories = directories
 

@@ -43,9 +43,9 @@ from ..image.partition import (
 )
 from ..image.section import Fixed, Section, Zeros
 from ..tree.columns import Tree
-from .directories import Directories, RootDirectory
+from .directories import FatDirectories, RootDirectory
 from .geometry import Geometry
-from .plan import Layout
+from .plan import FatLayout
 from .records import BOOT_SECTOR_FAT16, BOOT_SECTOR_FAT32, FSINFO
 from .table import FIRST_CLUSTER, Table
 
@@ -59,7 +59,7 @@ _THIRD_SECTOR = bytes(510) + b"\x55\xaa"
 _CODE_START = {12: 62, 16: 62, 32: 90}
 
 
-def disk(layout: Layout, tree: Tree, files: FileSource) -> Image:
+def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
     """The disk of a layout. Raises PlanError when a given boot code can't be put on it."""
     volume = _volume(layout, tree, files)
     options, geometry = layout.options, layout.geometry
@@ -89,7 +89,7 @@ def disk(layout: Layout, tree: Tree, files: FileSource) -> Image:
     )
 
 
-def _volume(layout: Layout, tree: Tree, files: FileSource) -> Image:
+def _volume(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
     geometry = layout.geometry
     chains = (layout.directory_starts, layout.file_starts)
     table_bytes = geometry.table_sectors * geometry.sector_bytes
@@ -115,9 +115,9 @@ def _volume(layout: Layout, tree: Tree, files: FileSource) -> Image:
     )
 
 
-def directories_of(layout: Layout, tree: Tree) -> Directories:
+def directories_of(layout: FatLayout, tree: Tree) -> FatDirectories:
     """The section of the directories, which also knows each node's names and first cluster."""
-    return Directories(
+    return FatDirectories(
         tree,
         renamed=layout.renamed,
         slot_starts=layout.slot_starts,
@@ -132,7 +132,7 @@ def directories_of(layout: Layout, tree: Tree) -> Directories:
     )
 
 
-def _reserved(layout: Layout) -> list[Section]:
+def _reserved(layout: FatLayout) -> list[Section]:
     """The reserved sectors: boot sector, and with FAT32 FSInfo, a third one, and their copies."""
     geometry = layout.geometry
     sector_bytes = geometry.sector_bytes
@@ -165,7 +165,7 @@ def _reserved(layout: Layout) -> list[Section]:
     ]
 
 
-def _boot_sector(layout: Layout) -> bytes:
+def _boot_sector(layout: FatLayout) -> bytes:
     geometry = layout.geometry
     jump, code = _boot_code(layout.options.boot_sector, geometry.fat_bits)
     fields = {
@@ -210,14 +210,14 @@ def _boot_sector(layout: Layout) -> bytes:
     return sector
 
 
-def _hidden_sectors(layout: Layout) -> int:
+def _hidden_sectors(layout: FatLayout) -> int:
     """The partition's first sector."""
     if layout.options.partition == "none":
         return 0
     return FIRST_BYTE // layout.geometry.sector_bytes
 
 
-def _fsinfo(layout: Layout) -> bytes:
+def _fsinfo(layout: FatLayout) -> bytes:
     free = layout.free_clusters
     sector: bytes = FSINFO.build(
         {

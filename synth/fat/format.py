@@ -19,13 +19,13 @@ from . import lint
 from .disk import directories_of, disk
 from .names import rename_reason
 from .options import OPTIONS
-from .plan import FatOptions, Layout, check_label, plan
+from .plan import FatLayout, FatOptions, check_label, plan
 
 # What a diskette's model settles.
 NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
 
 
-class Fat(Format[Layout]):
+class Fat(Format[FatLayout]):
     """FAT12, FAT16 and FAT32, by themselves or in a partition."""
 
     name: ClassVar[str] = "fat"
@@ -42,13 +42,13 @@ class Fat(Format[Layout]):
             return fold
         return lambda name: fold(composed(name))
 
-    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> Layout:  # noqa: ARG002
+    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> FatLayout:  # noqa: ARG002
         """See `Format.plan`."""
         return plan(tree, _planned(values))
 
     def image(
         self,
-        layout: Layout,
+        layout: FatLayout,
         tree: Tree,
         source: FileSource,
         inner: Mapping[str, Image],  # noqa: ARG002  FAT holds none
@@ -56,20 +56,20 @@ class Fat(Format[Layout]):
         """See `Format.image`."""
         return disk(layout, tree, source)
 
-    def title(self, layout: Layout) -> str:
+    def title(self, layout: FatLayout) -> str:
         """See `Format.title`."""
         return f"FAT{layout.geometry.fat_bits}"
 
-    def renamed(self, layout: Layout, tree: Tree) -> Iterator[Renamed]:
+    def renamed(self, layout: FatLayout, tree: Tree) -> Iterator[Renamed]:
         """See `Format.renamed`."""
         for node, name in layout.renamed.items():
             yield Renamed(printable(tree.path(node)), name, rename_reason(tree.name(node)))
 
-    def renamed_count(self, layout: Layout) -> int:
+    def renamed_count(self, layout: FatLayout) -> int:
         """See `Format.renamed_count`."""
         return len(layout.renamed)
 
-    def entries(self, layout: Layout, tree: Tree) -> Iterator[dict[str, Any]]:
+    def entries(self, layout: FatLayout, tree: Tree) -> Iterator[dict[str, Any]]:
         """See `Format.entries`."""
         directories = directories_of(layout, tree)
         for node in range(1, len(tree)):
@@ -82,19 +82,19 @@ class Fat(Format[Layout]):
                 entry["renamed"] = rename_reason(tree.name(node))
             yield entry
 
-    def lint(self, layout: Layout, tree: Tree) -> Iterator[Finding]:
+    def lint(self, layout: FatLayout, tree: Tree) -> Iterator[Finding]:
         """See `Format.lint`."""
         return lint.lint(tree, layout)
 
-    def usual_readers(self, layout: Layout) -> set[str]:  # noqa: ARG002
+    def usual_readers(self, layout: FatLayout) -> set[str]:  # noqa: ARG002
         """See `Format.usual_readers`. DOS trips over most."""
         return set(lint.READERS) - {lint.DOS}
 
-    def device(self, layout: Layout) -> str:
+    def device(self, layout: FatLayout) -> str:
         """See `Format.device`."""
         return "/dev/sda" if layout.options.partition == "none" else "/dev/sda1"
 
-    def drive(self, layout: Layout) -> str:  # noqa: ARG002
+    def drive(self, layout: FatLayout) -> str:  # noqa: ARG002
         """See `Format.drive`."""
         return "if=virtio"
 

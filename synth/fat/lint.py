@@ -9,7 +9,7 @@ from ..findings import Finding
 from ..names.composing import composed
 from ..tree.columns import Tree, printable
 from .names import decode, rename_reason, units
-from .plan import Layout
+from .plan import FatLayout
 from .records import MOST_NAME_UNITS
 from .times import FIRST_STAMP, LAST_STAMP, stamp
 
@@ -24,7 +24,7 @@ _USUAL_ROOT_ENTRIES = 512
 _LARGEST_COMMON_CLUSTER_BYTES = 32768
 
 
-def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
+def lint(tree: Tree, layout: FatLayout) -> Iterator[Finding]:
     """All findings: what changed on the way to the disk, then what readers trip over."""
     for skipped in tree.skipped:
         yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
@@ -36,7 +36,7 @@ def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
         yield from _directory_findings(tree, layout, ordinal)
 
 
-def _disk_findings(layout: Layout) -> Iterator[Finding]:
+def _disk_findings(layout: FatLayout) -> Iterator[Finding]:
     geometry = layout.geometry
     if geometry.fat_bits == 32:
         yield Finding("", "trips", "FAT32 is unknown to DOS before 7.1", (DOS,))
@@ -56,7 +56,7 @@ def _disk_findings(layout: Layout) -> Iterator[Finding]:
         yield Finding("", "trips", text, (WINDOWS,))
 
 
-def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
+def _directory_findings(tree: Tree, layout: FatLayout, ordinal: int) -> Iterator[Finding]:
     folder = tree.path(tree.directories[ordinal])
     folder_units = units(folder.decode("utf-8", "replace")) + 1 if folder else 0
     seen: dict[str, str] = {}  # by what they are when they are composed
@@ -80,7 +80,7 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
             yield Finding(path, "trips", "a name of 255 characters, the very most", (EDK2, U_BOOT))
 
 
-def _time_findings(tree: Tree, layout: Layout, node: int, path: str) -> Iterator[Finding]:
+def _time_findings(tree: Tree, layout: FatLayout, node: int, path: str) -> Iterator[Finding]:
     when = stamp(tree.mtimes_ns[node], layout.options.zone)
     if when in {FIRST_STAMP, LAST_STAMP}:
         text = "its time is outside of 1980 to 2107"

@@ -67,8 +67,8 @@ class FatOptions(NamedTuple):
     """How much may be kept of the names that were worked out."""
 
 
-class Layout(NamedTuple):
-    """Where everything is. Columns as `Directories` and `Contents` want them."""
+class FatLayout(NamedTuple):
+    """Where everything is. Columns as `FatDirectories` and `Contents` want them."""
 
     options: FatOptions
     geometry: Geometry
@@ -112,7 +112,7 @@ def check_label(label: str) -> bytes:
     return upper.encode("ascii").ljust(11)
 
 
-def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
+def plan(tree: Tree, options: FatOptions | None = None) -> FatLayout:
     """Lays a tree out. Raises PlanError when it doesn't fit."""
     options = options or FatOptions()
     if options.floppy:
@@ -125,7 +125,7 @@ def plan(tree: Tree, options: FatOptions | None = None) -> Layout:
     cluster_bytes = geometry.cluster_bytes
     if geometry.fat_bits != 32:
         directory_bytes[0] = 0  # the root is not in clusters
-    return Layout(
+    return FatLayout(
         options=options,
         geometry=geometry,
         label=label,

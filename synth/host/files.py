@@ -21,71 +21,14 @@ from ..tree.builder import in_column
 from ..tree.columns import Tree, host_path, printable
 from .batch import HostBatch, HostSlice
 from .births import birth_ns
+from .directories import OpenHomes
 from .leases import Leases, has_lasting_numbers
-from .paths import open_as_it_is
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A fifo that took a file's place must not block the open.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_OPEN_DIRECTORIES = 64
 _MOST_OPEN_FILES = 16 << 10
 _SECOND_NS = 1_000_000_000
-
-
-class Directories:
-    """Descriptors of a tree's homes by number, the latest `_OPEN_DIRECTORIES` kept open, or fewer
-    where few may be.
-
-    Roots are those that the scan holds, whatever their paths lead to since; all else is opened from
-    there, name by name, without following links. Nothing holds a directory against the scan:
-    another one in its place may be opened, and the files in it are then other files, which is seen
-    of each.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._roots: dict[int, int] = {}
-        self._open: OrderedDict[int, int] = OrderedDict()
-        soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most_open = min(_OPEN_DIRECTORIES, max(4, soft_limit // 8))
-
-    def descriptor(self, home: int) -> int:
-        """An open descriptor, valid until the next call. Raises OSError."""
-        below: list[int] = []
-        while home not in self._open and self._tree.home_parents[home] >= 0:
-            below.append(home)
-            home = self._tree.home_parents[home]
-        descriptor = self._open.get(home)
-        if descriptor is None:
-            descriptor = self._root(home)
-        else:
-            self._open.move_to_end(home)
-        while below:
-            home = below.pop()
-            descriptor = os.open(self._tree.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
-            self._open[home] = descriptor
-            if len(self._open) > self._most_open:
-                os.close(self._open.popitem(last=False)[1])
-        return descriptor
-
-    def close(self) -> None:
-        """Closes every descriptor."""
-        for descriptor in (*self._open.values(), *self._roots.values()):
-            os.close(descriptor)
-        self._open.clear()
-        self._roots.clear()
-
-    def _root(self, home: int) -> int:
-        if home not in self._roots:
-            held = self._tree.held.get(home, -1)
-            found = open_as_it_is(self._tree.home_names[home]) if held < 0 else held
-            try:
-                self._roots[home] = os.open(".", _OPEN_DIRECTORY, dir_fd=found)
-            finally:
-                if held < 0:
-                    os.close(found)
-        return self._roots[home]
 
 
 class HostFiles(FileSource):
@@ -120,7 +63,7 @@ class ScannedFiles(Files):
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self._tree = tree
-        self._directories = Directories(tree)
+        self._homes = OpenHomes(tree)
         self._ctimes_ns = tree.ctimes_ns
         self._open: OrderedDict[int, int] = OrderedDict()
         self._new: set[int] = set()  # open files that were used once or never
@@ -256,7 +199,7 @@ class ScannedFiles(Files):
         """Closes every descriptor; reading opens them again."""
         for index in list(self._open):
             self._close(index)
-        self._directories.close()
+        self._homes.close()
 
     def __del__(self) -> None:
         """A disk that nobody has any more keeps no file open."""
@@ -325,7 +268,7 @@ class ScannedFiles(Files):
             self._close(next(iter(self._open)))
         while True:
             try:
-                directory = self._directories.descriptor(tree.node_homes[index])
+                directory = self._homes.descriptor(tree.node_homes[index])
                 descriptor = os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:

@@ -71,7 +71,7 @@ class FacetLayout(NamedTuple):
         return self.first_directory_block + block, blocks * BLOCK_BYTES
 
 
-class Directories(Computed):
+class IsoDirectories(Computed):
     """A facet's directories, each in a run of whole blocks, by ordinal, as if nothing stood between
     them.
 

@@ -30,16 +30,18 @@ from ..image.files import FileSource
 from ..image.image import Image
 from ..image.section import Fixed, Section, Stretch, Zeros
 from ..tree.columns import Tree
-from .directories import Directories, PathTable
+from .directories import IsoDirectories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
 from .hybrid import system_area, tail
-from .layout import Layout
+from .layout import IsoLayout
 from .records import BLOCK_BYTES, FLOPPY_MEDIA, PADDING_BLOCKS, TERMINATOR
 from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
 
 
-def disk(layout: Layout, tree: Tree, files: FileSource, uefi_image: Image | None = None) -> Image:
+def disk(
+    layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None = None
+) -> Image:
     """The image of a layout, with `uefi_image` in no directory if the layout was told its length.
 
     Raises PlanError when a text can't be written or a given boot code can't be put on it.
@@ -48,14 +50,14 @@ def disk(layout: Layout, tree: Tree, files: FileSource, uefi_image: Image | None
 
 
 def _sections(
-    layout: Layout, tree: Tree, files: FileSource, uefi_image: Image | None
+    layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None
 ) -> Iterator[Section | Image]:
     options = layout.options
     facets = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:
         facets.append((layout.joliet, layout.joliet_layout))
     directories = [
-        Directories(facet, place, layout.dates, layout.file_block) for facet, place in facets
+        IsoDirectories(facet, place, layout.dates, layout.file_block) for facet, place in facets
     ]
     yield from system_area(layout)
     yield Fixed(primary_descriptor(layout, directories[0]), Kind.RESERVED, "primary descriptor")
@@ -104,7 +106,7 @@ def _sections(
     assert end == layout.blocks
 
 
-def _with_continuations(layout: Layout, directories: Directories) -> Iterator[Section]:
+def _with_continuations(layout: IsoLayout, directories: IsoDirectories) -> Iterator[Section]:
     """The primary tree's directories, and the runs of the continuation area between them."""
     place, rock_ridge = layout.primary_layout, layout.primary.rock_ridge
     if not rock_ridge:

@@ -18,7 +18,7 @@ from ..tree.columns import Tree, printable
 from . import lint
 from .disk import disk
 from .facets import Facet
-from .layout import IsoOptions, Layout, Texts
+from .layout import IsoLayout, IsoOptions, Texts
 from .options import OPTIONS
 from .plan import Aside, Work, plan
 from .volume import check_text
@@ -39,7 +39,7 @@ _TEXTS = {
 _ABOUT_BIOS = ("boot_load_size", "boot_info_table", "boot_floppy")
 
 
-class Iso(Format[Layout]):
+class Iso(Format[IsoLayout]):
     """ISO 9660 with Rock Ridge, Joliet and El Torito."""
 
     name: ClassVar[str] = "iso"
@@ -63,22 +63,22 @@ class Iso(Format[Layout]):
         attempts = [{**common, "fat": fat} for fat in ("12", "16", "32")]
         return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts),)
 
-    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> Layout:
+    def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> IsoLayout:
         """See `Format.plan`."""
         size = inner.get(_UEFI_DIRECTORY, 0)
         return plan(tree, _planned(values), size, _aside(tree, values["processes"]))
 
     def image(
-        self, layout: Layout, tree: Tree, source: FileSource, inner: Mapping[str, Image]
+        self, layout: IsoLayout, tree: Tree, source: FileSource, inner: Mapping[str, Image]
     ) -> Image:
         """See `Format.image`."""
         return disk(layout, tree, source, inner.get(_UEFI_DIRECTORY))
 
-    def title(self, layout: Layout) -> str:  # noqa: ARG002
+    def title(self, layout: IsoLayout) -> str:  # noqa: ARG002
         """See `Format.title`."""
         return "ISO 9660"
 
-    def renamed(self, layout: Layout, tree: Tree) -> Iterator[Renamed]:
+    def renamed(self, layout: IsoLayout, tree: Tree) -> Iterator[Renamed]:
         """See `Format.renamed`."""
         where = "Joliet" if layout.options.rock_ridge else ""
         reason = f"{'in Joliet' if where else 'without Rock Ridge'}, characters, length, or another"
@@ -86,11 +86,11 @@ class Iso(Format[Layout]):
             path = printable(tree.path(node))
             yield Renamed(path, name, f"{reason} one like it", where)
 
-    def renamed_count(self, layout: Layout) -> int:
+    def renamed_count(self, layout: IsoLayout) -> int:
         """See `Format.renamed_count`."""
         return len(layout.renamed)
 
-    def entries(self, layout: Layout, tree: Tree) -> Iterator[dict[str, Any]]:
+    def entries(self, layout: IsoLayout, tree: Tree) -> Iterator[dict[str, Any]]:
         """See `Format.entries`."""
         facets: list[tuple[str, Facet, str]] = [("iso_name", layout.primary, "ascii")]
         if layout.joliet:
@@ -109,20 +109,20 @@ class Iso(Format[Layout]):
                 entry["first_block"] = layout.file_block(node)
             yield entry
 
-    def lint(self, layout: Layout, tree: Tree) -> Iterator[Finding]:
+    def lint(self, layout: IsoLayout, tree: Tree) -> Iterator[Finding]:
         """See `Format.lint`."""
         return lint.lint(tree, layout)
 
-    def usual_readers(self, layout: Layout) -> set[str]:
+    def usual_readers(self, layout: IsoLayout) -> set[str]:
         """See `Format.usual_readers`. Those that know level 1 only have to be asked for."""
         strictest = set() if layout.options.level == 1 else {lint.LEVEL_1}
         return set(lint.READERS) - strictest
 
-    def device(self, layout: Layout) -> str:  # noqa: ARG002
+    def device(self, layout: IsoLayout) -> str:  # noqa: ARG002
         """See `Format.device`."""
         return "/dev/sda"
 
-    def drive(self, layout: Layout) -> str:  # noqa: ARG002
+    def drive(self, layout: IsoLayout) -> str:  # noqa: ARG002
         """See `Format.drive`."""
         return "media=cdrom"
 

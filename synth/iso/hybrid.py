@@ -20,7 +20,7 @@ from ..image.partition import (
     protective_record,
 )
 from ..image.section import Fixed, Section, Zeros
-from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, Layout, Start
+from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, IsoLayout, Start
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -32,7 +32,7 @@ _START_FIELD = slice(432, 440)
 _GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the first block
 
 
-def system_area(layout: Layout) -> Iterator[Section]:
+def system_area(layout: IsoLayout) -> Iterator[Section]:
     """The sections of the first 16 blocks.
 
     Raises PlanError when the boot code is none, or what it starts is beyond what an MBR reaches.
@@ -70,7 +70,7 @@ def system_area(layout: Layout) -> Iterator[Section]:
     yield Zeros(size, Kind.RESERVED, "system area")
 
 
-def tail(layout: Layout) -> Iterator[Section]:
+def tail(layout: IsoLayout) -> Iterator[Section]:
     """The sections at the end of the image."""
     size = layout.tail_blocks * BLOCK_BYTES
     tables = _tables(layout)
@@ -83,7 +83,7 @@ def tail(layout: Layout) -> Iterator[Section]:
     yield Fixed(tables.backup_header, Kind.PARTITION_TABLE, "backup GPT header")
 
 
-def _tables(layout: Layout) -> Gpt | None:
+def _tables(layout: IsoLayout) -> Gpt | None:
     """The GPT, which only UEFI needs."""
     if not layout.uefi:
         return None
@@ -103,7 +103,7 @@ def _sectors(start: Start) -> tuple[int, int]:
     return start.block * _SECTORS_A_BLOCK, blocks * _SECTORS_A_BLOCK
 
 
-def _boot_code(layout: Layout) -> bytes:
+def _boot_code(layout: IsoLayout) -> bytes:
     """The code for a BIOS, told where to go on. Raises PlanError when it is none."""
     code = checked_boot_code(layout.options.mbr_code)
     if not code:

@@ -85,7 +85,7 @@ class Start(NamedTuple):
     size: int
 
 
-class Layout(NamedTuple):
+class IsoLayout(NamedTuple):
     """Where everything is. Blocks are counted from the start of the image."""
 
     options: IsoOptions

@@ -10,7 +10,7 @@ from ..names.upcase import fold
 from ..tree.columns import Tree, printable
 from .dates import FIRST_SECOND, LAST_SECOND
 from .facets import Joliet, Primary
-from .layout import Layout
+from .layout import IsoLayout
 from .records import MOST_EXTENT_BYTES
 from .rockridge import LINUX_NAME_BYTES
 
@@ -22,7 +22,7 @@ _XORRISO_TARGET_BYTES = 1023  # of a link that leads further, libisofs reads no 
 _WINDOWS_PATH_UNITS = 259 - len("D:\\")
 
 
-def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
+def lint(tree: Tree, layout: IsoLayout) -> Iterator[Finding]:
     """All findings: what changed on the way to the image, then what readers trip over."""
     options = layout.options
     for skipped in tree.skipped:
@@ -47,7 +47,7 @@ def lint(tree: Tree, layout: Layout) -> Iterator[Finding]:
             yield from _name_findings(tree, layout, children, plain)
 
 
-def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Finding]:
+def _directory_findings(tree: Tree, layout: IsoLayout, ordinal: int) -> Iterator[Finding]:
     node = tree.directories[ordinal]
     folder = printable(tree.path(node))
     levels = folder.count("/") + 2 if folder else 1
@@ -79,7 +79,7 @@ def _directory_findings(tree: Tree, layout: Layout, ordinal: int) -> Iterator[Fi
 
 
 def _name_findings(
-    tree: Tree, layout: Layout, children: range, plain: Primary
+    tree: Tree, layout: IsoLayout, children: range, plain: Primary
 ) -> Iterator[Finding]:
     """What Joliet and a reader that knows level 1 only make of names that others see whole."""
     folder = tree.path(tree.directories[tree.parent(children.start)])

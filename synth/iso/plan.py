@@ -18,7 +18,7 @@ from .continuations import Continuations
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
-from .layout import CYLINDER_BLOCKS, GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoOptions, Layout, Start
+from .layout import CYLINDER_BLOCKS, GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoLayout, IsoOptions, Start
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
 from .records import (
     BLOCK_BYTES,
@@ -45,7 +45,7 @@ def plan(
     options: IsoOptions | None = None,
     uefi_image_bytes: int = 0,
     aside: Aside = lambda work: work,
-) -> Layout:
+) -> IsoLayout:
     """Lays a tree out, with an image for UEFI of that length in no directory, unless it is 0.
 
     `aside` may start some work elsewhere, and returns what gives its result.
@@ -81,7 +81,7 @@ class _Plan:
             most = JOLIET_LONG_CHARACTERS if options.joliet_long else JOLIET_CHARACTERS
             self._joliet = Joliet(tree, most, options.cache_bytes)
 
-    def layout(self) -> Layout:
+    def layout(self) -> IsoLayout:
         tree, options = self._tree, self._options
         self._check_sizes()
         bios_node, uefi_node, boot_file = self._boot_nodes()
@@ -120,7 +120,7 @@ class _Plan:
             tail_blocks += -(self._next_block + tail_blocks) % CYLINDER_BLOCKS
             self._take(tail_blocks)
         _check_blocks(self._next_block)
-        layout = Layout(
+        layout = IsoLayout(
             options=options,
             identity=self._identity(),
             created_ns=self._created_ns,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...errors import PlanError
 from .dates import NOT_SET, volume_date
-from .directories import Directories, FacetLayout
-from .layout import Layout
+from .directories import FacetLayout, IsoDirectories
+from .layout import IsoLayout
 from .records import JOLIET_ESCAPE, TYPE_PRIMARY, TYPE_SUPPLEMENTARY, VOLUME_DESCRIPTOR
 
 # Characters that each text may have (ECMA-119, 8.4.5 and on); half as many in Joliet.
@@ -44,7 +44,7 @@ def check_text(field: str, text: str) -> str:
     return text
 
 
-def primary_descriptor(layout: Layout, directories: Directories) -> bytes:
+def primary_descriptor(layout: IsoLayout, directories: IsoDirectories) -> bytes:
     """The primary volume descriptor (ECMA-119, 8.4)."""
     texts = {
         _FIELDS[name]: check_text(name, text).encode("ascii").ljust(_LENGTHS[name])
@@ -55,7 +55,7 @@ def primary_descriptor(layout: Layout, directories: Directories) -> bytes:
     return _descriptor(layout, layout.primary_layout, directories, own | texts | files)
 
 
-def joliet_descriptor(layout: Layout, place: FacetLayout, directories: Directories) -> bytes:
+def joliet_descriptor(layout: IsoLayout, place: FacetLayout, directories: IsoDirectories) -> bytes:
     """Joliet's supplementary volume descriptor (ECMA-119, 8.5)."""
     texts = {
         _FIELDS[name]: _ucs2(text, _LENGTHS[name])
@@ -70,7 +70,7 @@ def joliet_descriptor(layout: Layout, place: FacetLayout, directories: Directori
 
 
 def _descriptor(
-    layout: Layout, place: FacetLayout, directories: Directories, fields: dict[str, object]
+    layout: IsoLayout, place: FacetLayout, directories: IsoDirectories, fields: dict[str, object]
 ) -> bytes:
     options = layout.options
     date = volume_date(layout.created_ns, options.zone)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ...errors import ScanError, option_named
 from ..tree.columns import Tree, printable
-from .homes import Place, Sources
+from .homes import Homes, Place
 
 MOST_TIMES = 64
 """How often links may lead to a directory, with all that it holds."""
@@ -36,11 +36,11 @@ class Visit(NamedTuple):
 class Followed:
     """What followed links have led to in one scan."""
 
-    def __init__(self, tree: Tree, sources: Sources) -> None:
+    def __init__(self, tree: Tree, homes: Homes) -> None:
         self.visits: list[Visit] | None = None
         """Visits are noted here as well if it is a list: for another process to add."""
         self._tree = tree
-        self._sources = sources
+        self._homes = homes
         self._merged: dict[int, set[tuple[int, int]]] = {}
         self._times: Counter[tuple[int, int]] = Counter()
         self._repeated = 0
@@ -50,7 +50,7 @@ class Followed:
         identities = self._merged[ordinal] = set()
         for home in homes:
             with suppress(OSError):  # who scans it will say so
-                status = self._sources.status(home)
+                status = self._homes.status(home)
                 identities.add((status.st_dev, status.st_ino))
 
     def is_above(self, ordinal: int, place: Place) -> bool:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ...errors import ScanError
-from ..host.files import Directories
+from ..host.directories import OpenHomes
 from ..host.paths import Found, NamedPaths, open_as_it_is
 from ..tree.columns import Tree, home_path
 
@@ -76,23 +76,23 @@ def _bytes_of_name(entry: os.DirEntry[str]) -> bytes:
     return os.fsencode(entry.name)
 
 
-class Sources:
+class Homes:
     """The homes of a tree while it is scanned; adds to those columns."""
 
     def __init__(self, tree: Tree, named: NamedPaths | None = None) -> None:
         self._tree = tree
         self._named = named or NamedPaths()
         weakref.finalize(tree, _close_all, tree.held).atexit = False
-        self._directories = Directories(tree)
+        self._open = OpenHomes(tree)
         self._roots: dict[bytes, int] = {}  # by real path
-        self._homes: dict[bytes, int] = {}  # of what links led to, by real path
+        self._linked: dict[bytes, int] = {}  # of what links led to, by real path
 
     def close(self) -> None:
         """Closes the directories, all but the roots, which are held as long as the tree is there.
 
         Those that links led to outside are held from here on, whichever process found them.
         """
-        self._directories.close()
+        self._open.close()
         tree = self._tree
         for home, parent in enumerate(tree.home_parents):
             if parent < 0 and home not in tree.held:
@@ -101,14 +101,14 @@ class Sources:
 
     def descriptor(self, home: int) -> int:
         """An open descriptor of a home, valid until the next call. Raises OSError."""
-        return self._directories.descriptor(home)
+        return self._open.descriptor(home)
 
     def entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
         """Return a home's descriptor and all that it holds, in order of the names' bytes.
 
         Raises OSError.
         """
-        descriptor = self._directories.descriptor(home)
+        descriptor = self._open.descriptor(home)
         with os.scandir(descriptor) as entries:
             found = sorted(entries, key=_NAME)
         if not _sorts_as_bytes("".join(map(_NAME, found))):
@@ -117,7 +117,7 @@ class Sources:
 
     def status(self, home: int) -> os.stat_result:
         """What the host says of a home."""
-        return os.fstat(self._directories.descriptor(home))
+        return os.fstat(self._open.descriptor(home))
 
     def child(self, place: Place) -> int:
         """The home that a directory is."""
@@ -146,7 +146,7 @@ class Sources:
         home = self._tree.add_home(-1, os.fsencode(os.path.abspath(source)))
         self._tree.held[home] = found.take()
         try:
-            self._directories.descriptor(home)
+            self._open.descriptor(home)
         except OSError as error:
             raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
         self._roots[found.path] = home
@@ -196,7 +196,7 @@ class Sources:
 
     def _home(self, path: bytes) -> int:
         """The home that a directory is, given its real path."""
-        if path not in self._homes:
+        if path not in self._linked:
             root = self._root_above(path)
             if root is None:
                 home = self._tree.add_home(-1, path)
@@ -204,8 +204,8 @@ class Sources:
                 home = self._roots[root]
                 for name in filter(None, path[len(root) :].split(b"/")):
                     home = self._tree.add_home(home, name)
-            self._homes[path] = home
-        return self._homes[path]
+            self._linked[path] = home
+        return self._linked[path]
 
     def _root_above(self, path: bytes) -> bytes | None:
         """The nearest root that holds a real path, or is it."""

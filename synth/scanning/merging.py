@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...errors import ScanError
-from .homes import Place, Sources
+from .homes import Homes, Place
 
 _MOST_NAME_BYTES = 255
 
@@ -35,7 +35,7 @@ class Part:
     file: Place | None = None
 
 
-def place_graft(root: Part, graft: Graft, sources: Sources, fold: Callable[[str], str]) -> None:
+def place_graft(root: Part, graft: Graft, homes: Homes, fold: Callable[[str], str]) -> None:
     """Notes a graft at its place below `root`. Raises ScanError.
 
     Names that are one after `fold` are one.
@@ -45,11 +45,11 @@ def place_graft(root: Part, graft: Graft, sources: Sources, fold: Callable[[str]
     at = root
     for name in names:
         at = at.grafts.setdefault(fold(name), Part(name=name))
-    with sources.named(graft.source) as found:
+    with homes.named(graft.source) as found:
         if found.is_directory:
-            at.homes.append(sources.root(graft.source, found))
+            at.homes.append(homes.root(graft.source, found))
         elif names:
-            at.file = sources.file(graft.source, found)
+            at.file = homes.file(graft.source, found)
         else:
             raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
     if _is_file_and_directory(root):

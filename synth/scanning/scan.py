@@ -20,7 +20,7 @@ from ..forks import may_fork, share_out, split
 from ..tree.builder import Rows
 from ..tree.columns import Skipped, Tree, home_path, printable
 from .followed import Followed, Visit
-from .homes import Place, Sources
+from .homes import Homes, Place
 from .merging import Graft, Merged, Part, place_graft
 from .options import ScanOptions, Symlinks, is_plain, may_read, of_utf8, what_it_is
 from .refusals import CLOSED, GONE, Refused
@@ -73,10 +73,10 @@ class _Scan:
         self._options = options
         self._processes = options.processes
         self._rows = Rows(self._tree, owners=options.owners)
-        self._sources = Sources(self._tree, options.named)
+        self._homes = Homes(self._tree, options.named)
         self._parts: dict[int, Part] = {}  # by ordinal, of the directories still to be scanned
         self._refused = Refused([], [], [])
-        self._followed = Followed(self._tree, self._sources)
+        self._followed = Followed(self._tree, self._homes)
         self._fold = of_utf8(self._options.fold)
 
     def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
@@ -84,11 +84,11 @@ class _Scan:
         root = Part()
         try:
             for source in sources:
-                root.homes.append(self._sources.directory(source))
+                root.homes.append(self._homes.directory(source))
             for graft in grafts:
-                place_graft(root, graft, self._sources, self._fold)
+                place_graft(root, graft, self._homes, self._fold)
             self._add_directory(0, root)
-            status = self._sources.status(root.homes[0]) if root.homes else None
+            status = self._homes.status(root.homes[0]) if root.homes else None
             self._rows.append([""], [Place(status, 0, b"").known_status], [0])
             self._rows.flush()
             first = 0
@@ -97,7 +97,7 @@ class _Scan:
                 self._scan_level(level)
                 first = level.stop
         finally:
-            self._sources.close()
+            self._homes.close()
         self._refused.complain()
         return tree
 
@@ -203,7 +203,7 @@ class _Scan:
                 name = names[at]
                 place = elsewhere.get(name) or Place(statuses[at], home, os.fsencode(name))
                 link = self._path(ordinal, name) if name in elsewhere else part.link
-                self._add_directory(first + at, Part([self._sources.child(place)], link=link))
+                self._add_directory(first + at, Part([self._homes.child(place)], link=link))
 
     def _scan_merged(self, ordinal: int, part: Part) -> None:
         """The long way: several sources, or grafts."""
@@ -215,17 +215,17 @@ class _Scan:
                 host_name = os.fsencode(own_name)
                 place = listing.elsewhere.get(own_name) or Place(status, home, host_name)
                 link = self._path(ordinal, name) if own_name in listing.elsewhere else part.link
-                own = Part([self._sources.child(place)], link=link) if place.is_directory else None
+                own = Part([self._homes.child(place)], link=link) if place.is_directory else None
                 self._merge(ordinal, merged, name, place, own)
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
         for name, graft in zip(names, grafts, strict=True):
-            if graft.file and not self._sources.may_read(graft.file):
+            if graft.file and not self._homes.may_read(graft.file):
                 self._closed(self._path(ordinal, name))
             elif graft.file:
                 self._merge(ordinal, merged, name, graft.file, None)
             else:
-                own_status = self._sources.status(graft.homes[-1]) if graft.homes else None
+                own_status = self._homes.status(graft.homes[-1]) if graft.homes else None
                 place = Place(own_status, 0, os.fsencode(name))
                 self._merge(ordinal, merged, name, place, graft)
         if not merged.places:
@@ -260,7 +260,7 @@ class _Scan:
 
         Raises OSError, and ScanError when links have led there too often.
         """
-        descriptor, found = self._sources.entries(home)
+        descriptor, found = self._homes.entries(home)
         if part.link is not None:
             self._followed.visit(part.link, descriptor, len(found))
         return descriptor, found
@@ -310,7 +310,7 @@ class _Scan:
             if picky and not self._wanted(ordinal, name, status):
                 continue
             readable = (
-                self._sources.may_read(place)
+                self._homes.may_read(place)
                 if place
                 else (is_plain(mode) or options.may_read(name, descriptor, mode))
             )
@@ -362,7 +362,7 @@ class _Scan:
                 return None
             if self._options.symlinks.startswith("follow"):
                 anywhere = self._options.symlinks == "follow-all"
-                place = self._sources.follow(home, os.fsencode(name), anywhere)
+                place = self._homes.follow(home, os.fsencode(name), anywhere)
                 if isinstance(place, Place) and not self._followed.is_above(ordinal, place):
                     return place
                 reason = "symbolic link in a circle" if isinstance(place, Place) else place

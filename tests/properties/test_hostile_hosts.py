@@ -151,7 +151,7 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
         becomes = data.draw(st.sampled_from(["nothing", "file", "link"]))
         gone = []
 
-        class Vanishing(sources.Directories):
+        class Vanishing(sources.OpenHomes):
             def descriptor(self, home):
                 if not gone and self._tree.home_parents[home] >= 0:
                     shutil.rmtree(victim)
@@ -163,7 +163,7 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
                 return super().descriptor(home)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sources, "Directories", Vanishing)
+            patch.setattr(sources, "OpenHomes", Vanishing)
             tree = scan(str(root), ScanOptions(skip_unreadable=True))
         path = os.path.relpath(victim, os.fsencode(root))
         listed = {each.path for each in tree.skipped if each.reason == "vanished during the scan"}

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from readers import pyfatfs_tree
 from vfloppy.synth.fat.disk import directories_of, disk
-from vfloppy.synth.fat.plan import FatOptions, Layout, plan
+from vfloppy.synth.fat.plan import FatLayout, FatOptions, plan
 from vfloppy.synth.host.files import HostFiles, ScannedFiles
 from vfloppy.synth.image.image import Image
 from vfloppy.synth.names.upcase import fold
@@ -186,7 +186,7 @@ def make(root: Path, tree: dict) -> None:
             path.write_bytes(child)
 
 
-def host_contents(tree: Tree, layout: Layout) -> Contents:
+def host_contents(tree: Tree, layout: FatLayout) -> Contents:
     """What has to be on the disk, under the names that the layout gives."""
     names = directories_of(layout, tree)
     files = ScannedFiles(tree)
@@ -201,7 +201,7 @@ def host_contents(tree: Tree, layout: Layout) -> Contents:
     }
 
 
-def image_of(tree: Tree, layout: Layout) -> Image:
+def image_of(tree: Tree, layout: FatLayout) -> Image:
     return disk(layout, tree, HostFiles(tree))
 
 

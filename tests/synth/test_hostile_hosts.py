@@ -15,7 +15,8 @@ from vfloppy.errors import ScanError
 from vfloppy.export import FileSlice, HostReadError
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import FatOptions, plan
-from vfloppy.synth.host.files import Directories, HostFiles, ScannedFiles
+from vfloppy.synth.host.directories import OpenHomes
+from vfloppy.synth.host.files import HostFiles, ScannedFiles
 from vfloppy.synth.image.image import Image
 from vfloppy.synth.iso.disk import disk as iso_disk
 from vfloppy.synth.iso.plan import plan as iso_plan
@@ -121,10 +122,10 @@ def test_directories_close_what_they_opened(tmp_path):
         (tmp_path / str(number)).mkdir()
     tree = scan(str(tmp_path))
     before = len(os.listdir("/proc/self/fd"))  # the tree holds its root
-    directories = Directories(tree)
+    homes = OpenHomes(tree)
     for home in range(len(tree.home_names)):
-        assert stat.S_ISDIR(os.fstat(directories.descriptor(home)).st_mode)
-    directories.close()
+        assert stat.S_ISDIR(os.fstat(homes.descriptor(home)).st_mode)
+    homes.close()
     assert len(os.listdir("/proc/self/fd")) == before
 
 

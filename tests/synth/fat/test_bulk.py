@@ -17,7 +17,7 @@ from conformance import check_image
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vfloppy.synth.fat import bulk, bulk_names, directories, records, slots
-from vfloppy.synth.fat.directories import Directories
+from vfloppy.synth.fat.directories import FatDirectories
 from vfloppy.synth.fat.disk import directories_of, disk
 from vfloppy.synth.fat.names import checksums, short_names
 from vfloppy.synth.fat.plan import FatOptions, plan
@@ -66,7 +66,7 @@ def made_tree(contents: list[list[tuple[str, int, int, int]]]) -> Tree:
     return tree
 
 
-def both(tree: Tree, monkeypatch, **options) -> tuple[Directories, Directories]:
+def both(tree: Tree, monkeypatch, **options) -> tuple[FatDirectories, FatDirectories]:
     """The directories of a tree, made by numpy and name by name."""
     layout = plan(tree, FatOptions(**options))
     monkeypatch.setattr(directories, "MANY_NODES", 0)
@@ -76,7 +76,7 @@ def both(tree: Tree, monkeypatch, **options) -> tuple[Directories, Directories]:
     return with_bulk, directories_of(layout, tree)
 
 
-def entries(of: Directories, ordinal: int, nodes: range) -> bytes:
+def entries(of: FatDirectories, ordinal: int, nodes: range) -> bytes:
     return of._entries(ordinal, nodes)
 
 

@@ -9,13 +9,13 @@ import pytest
 from vfloppy.errors import PlanError
 from vfloppy.synth.fat.geometry import Needs, Wishes, choose
 from vfloppy.synth.fat.names import slots
-from vfloppy.synth.fat.plan import FatOptions, Layout, plan
+from vfloppy.synth.fat.plan import FatLayout, FatOptions, plan
 from vfloppy.synth.scanning.scan import scan
 
 MIB, TIB = 1 << 20, 1 << 40
 
 
-def plan_of(root, **options) -> Layout:
+def plan_of(root, **options) -> FatLayout:
     return plan(scan(str(root)), FatOptions(**options))
 
 

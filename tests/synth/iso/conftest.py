@@ -9,12 +9,12 @@ from vfloppy.synth.host.files import HostFiles
 from vfloppy.synth.image.image import Image
 from vfloppy.synth.image.section import Section
 from vfloppy.synth.iso.disk import disk
-from vfloppy.synth.iso.layout import IsoOptions, Layout
+from vfloppy.synth.iso.layout import IsoLayout, IsoOptions
 from vfloppy.synth.iso.plan import plan
 from vfloppy.synth.scanning.scan import ScanOptions, scan
 from vfloppy.synth.tree.columns import Tree
 
-Made = tuple[Tree, Layout, Image]
+Made = tuple[Tree, IsoLayout, Image]
 
 
 @pytest.fixture
