@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import stat
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
@@ -23,12 +22,12 @@ from .batch import HostBatch, HostSlice
 from .births import birth_ns
 from .directories import OpenHomes
 from .leases import Leases, has_lasting_numbers
+from .verdict import Scanned, Verdict, verdict
 
 # A fifo that took a file's place must not block the open.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _MOST_OPEN_FILES = 16 << 10
-_SECOND_NS = 1_000_000_000
 
 
 class HostFiles(FileSource):
@@ -69,7 +68,7 @@ class ScannedFiles(Files):
         self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
         self._told: set[int] = set()
-        self._same: set[int] = set()  # open files that changed and are the scan's all the same
+        self._cleared: set[int] = set()  # open files that changed and are the scan's all the same
         self._renumbering: dict[int, bool] = {}  # by device
         self._leases = Leases(alerts) if alerts else None
         self.steady: dict[int, int] = self._leases.held if self._leases else {}
@@ -158,7 +157,7 @@ class ScannedFiles(Files):
             except OSError as error:
                 raise self._failure(index, error) from error
             if not more:
-                self._changed(index, "is shorter than at the scan")
+                self._changed(index, Verdict.SHRANK, "is shorter than at the scan")
                 return data.ljust(length, b"\0")
             data += more
             self.verify(index)
@@ -208,7 +207,7 @@ class ScannedFiles(Files):
 
     def _close(self, index: int) -> None:
         self._new.discard(index)
-        self._same.discard(index)
+        self._cleared.discard(index)
         descriptor = self._open.pop(index)
         if self._leases:
             self._leases.drop(index, descriptor)
@@ -280,78 +279,47 @@ class ScannedFiles(Files):
                 return descriptor
 
     def _check(self, index: int, status: os.stat_result) -> None:
-        """Raises HostReadError, or tells, unless what the scan saw of the file is still there.
+        """Raise HostReadError, or tell, unless the scan's bytes of a file are still there."""
+        scanned = self._scanned(index)
+        found = verdict(
+            scanned,
+            status,
+            may_renumber=lambda: self._may_renumber(index, status.st_dev),
+            born_ns=lambda: birth_ns(self._open[index]),
+            was_cleared=index in self._cleared,
+        )
+        if not found.keeps_bytes:
+            self._changed(index, found, found.sentence(scanned, status))
+        elif in_column(status.st_ctime_ns) != scanned.ctime_ns:
+            self._cleared.add(index)
 
-        Growth is no harm: the scan's bytes are served. A change of the inode alone (chmod, a hard
-        link made or removed) is none either; one that left no other trace than its time may have
-        been a write whose modification time was put back.
-        """
+    def _scanned(self, index: int) -> Scanned:
         tree = self._tree
-        size = tree.sizes[index]
-        rewritten = in_column(status.st_mtime_ns) != tree.mtimes_ns[index]
-        if not stat.S_ISREG(status.st_mode):
-            raise HostReadError(f"{self._path(index)} is no regular file any more")
-        is_other = status.st_ino != tree.inodes[index] or status.st_dev != tree.device(index)
-        same_time = in_column(status.st_ctime_ns) == tree.ctimes_ns[index]
-        if is_other and not (same_time and self._may_renumber(index, status)):
-            what = "was replaced after the scan"
-        elif status.st_size < size:
-            what = f"has {status.st_size} bytes, {size} at the scan"
-        elif rewritten and status.st_size == size:
-            what = "was written to after the scan"
-        elif (
-            not rewritten
-            and not same_time
-            and status.st_mode == tree.modes[index]
-            and status.st_nlink == tree.links[index]
-        ):
-            what = "was touched after the scan and may have other contents"
-        elif not same_time and self._has_another_life(index, status):
-            what = "was replaced after the scan"
-        else:
-            return
-        self._changed(index, what)
+        return Scanned(
+            tree.device(index),
+            tree.inodes[index],
+            tree.modes[index],
+            tree.links[index],
+            tree.sizes[index],
+            tree.mtimes_ns[index],
+            tree.ctimes_ns[index],
+        )
 
-    def _has_another_life(self, index: int, status: os.stat_result) -> bool:
-        """Return whether a file has its number from one that was deleted: some file systems give
-        it to the next file at once.
-
-        The scan's file was born before it was last changed, so before its ctime of then. That is
-        nearer than the time of the scan, and by the same clock as the births. Equal times are those
-        of a file that was made and let be. Where ctime has gone back, so has the clock, and a birth
-        after the scan need not look like one: that is not believed either. On FAT a birth is told
-        in hundredths of a second and a ctime in even seconds. Without births, the number counts:
-        what was made anew is then taken for what grew, as is what was rewritten and is longer.
-        """
-        if index in self._same:  # held open, it keeps its number
-            return False
-        scanned_ns = self._tree.ctimes_ns[index]
-        born_ns = birth_ns(self._open[index])
-        latest_ns = scanned_ns if scanned_ns % _SECOND_NS else scanned_ns + 2 * _SECOND_NS - 1
-        if born_ns is not None and (
-            in_column(born_ns) > latest_ns or in_column(status.st_ctime_ns) < scanned_ns
-        ):
-            return True
-        self._same.add(index)
-        return False
-
-    def _may_renumber(self, index: int, status: os.stat_result) -> bool:
-        """Whether a file may have another number each time that its file system meets it, as with
-        FUSE, vfat and some of the network's.
-        """
-        if status.st_dev not in self._renumbering:
-            self._renumbering[status.st_dev] = index in self._open and not has_lasting_numbers(
+    def _may_renumber(self, index: int, device: int) -> bool:
+        """Return whether the file system of an open file gives files other numbers at times."""
+        if device not in self._renumbering:
+            self._renumbering[device] = index in self._open and not has_lasting_numbers(
                 self._open[index]
             )
-        return self._renumbering[status.st_dev]
+        return self._renumbering[device]
 
-    def _changed(self, index: int, what: str) -> None:
-        """Raises HostReadError, or tells that a file is not what it was."""
-        if self._on_change is None:
-            raise HostReadError(f"{self._path(index)} {what}")
+    def _changed(self, index: int, found: Verdict, sentence: str) -> None:
+        """Raise HostReadError, or tell once that a file is read as it is now."""
+        if self._on_change is None or not found.is_readable:
+            raise HostReadError(f"{self._path(index)} {sentence}")
         if index not in self._told:
             self._told.add(index)
-            self._on_change(f"{self._path(index)} {what}; what is there now is read")
+            self._on_change(f"{self._path(index)} {sentence}; what is there now is read")
 
     def _path(self, index: int) -> str:
         return printable(host_path(self._tree, index))
