@@ -42,6 +42,11 @@ class Place(NamedTuple):
         """Whether other things can be in it."""
         return stat.S_ISDIR(self.known_status.st_mode)
 
+    @property
+    def is_link(self) -> bool:
+        """Return whether it is a symbolic link itself, not what one led to."""
+        return stat.S_ISLNK(self.known_status.st_mode)
+
     def note(self, tree: Tree, node: int, name: str) -> None:
         """Note what few nodes have: another name on the host, a target, a device's number."""
         if self.host_name != os.fsencode(name):

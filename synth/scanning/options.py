@@ -78,3 +78,9 @@ class ScanOptions(NamedTuple):
     """Asked only about files whose permissions leave a doubt."""
     named: NamedPaths | None = None
     """How the directories and grafts are found, if they were before."""
+
+    @property
+    def leaves_out_some(self) -> bool:
+        """Return whether each entry has to be asked about one by one."""
+        is_limited = self.skip_larger_than is not None
+        return bool(self.leave_out) or self.excluded is not None or is_limited

@@ -14,15 +14,26 @@ GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 CLOSED = {errno.EACCES, errno.EPERM, errno.ENOTCONN, errno.ESTALE}
 
 
-class Refused(NamedTuple):
+class Refusals(NamedTuple):
     """Paths, relative to the root, by what is wrong with them."""
 
     unreadable: list[bytes]
     links: list[bytes]
     twice: list[bytes]
 
+    def clear(self) -> None:
+        """Forget all."""
+        for paths in (self.unreadable, self.links, self.twice):
+            paths.clear()
+
+    def extend(self, others: Refusals) -> None:
+        """Add those of another process."""
+        self.unreadable.extend(others.unreadable)
+        self.links.extend(others.links)
+        self.twice.extend(others.twice)
+
     def complain(self) -> None:
-        """Raises ScanError if there is anything."""
+        """Raise ScanError if there is anything."""
         if self.unreadable:
             raise ScanError(
                 f"may not be read: {some_paths(self.unreadable)}; make it readable, or leave it "

@@ -17,7 +17,7 @@ _MOST = 1024  # their statuses take half a megabyte
 _LATEST_NS = (1 << 63) - 1  # in the year 2262
 
 
-class Rows:
+class TreeBuilder:
     """The end of a tree; to be flushed before anybody looks at the columns.
 
     With `owners`, it is noted whose the nodes are.
