@@ -30,7 +30,7 @@ from .excludes import excluded_by, lines_of
 
 _LARGE_BYTES = (1 << 32) - 1
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
-_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped", "held"}]
+_COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped"}]
 # What an inner disk has of the options of the one around it.
 _SHARED = ("utc", "strict", "source_date_epoch", "cache_size", "on_change", "processes")
 Progress = Callable[[int], None]

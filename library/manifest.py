@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..synth.tree.columns import Tree, host_path
+from ..synth.tree.columns import Tree
+from ..synth.tree.origins import host_path
 
 if TYPE_CHECKING:
     from .disk import Disk
@@ -57,7 +58,7 @@ def _digest(tree: Tree, node: int) -> str:
         tree.modes[node],
         tree.sizes[node],
         tree.mtimes_ns[node],
-        tree.ctimes_ns[node],
+        tree.origins.ctimes_ns[node],
         tree.inodes[node],
     )
     return hashlib.blake2b(repr(identity).encode(), digest_size=16).hexdigest()

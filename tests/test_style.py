@@ -154,3 +154,17 @@ def test_only_the_command_line_prints(path):
 def test_no_import_takes_libnbd_s_name():
     text = (ROOT / "pyproject.toml").read_text()
     assert 'package-dir = { "vfloppy" = "." }' in text
+
+
+@pytest.mark.parametrize("form", ["fat", "iso"])
+def test_a_format_asks_for_nothing_of_where_nodes_come_from(form):
+    """So that a tree may come from something else than directories of the host."""
+    origins = ast.parse((ROOT / "synth/tree/origins.py").read_text())
+    (declared,) = (each for each in origins.body if isinstance(each, ast.ClassDef))
+    columns = {
+        ast.unparse(each.target) for each in declared.body if isinstance(each, ast.AnnAssign)
+    }
+    assert "home_names" in columns
+    for path in (ROOT / "synth" / form).glob("*.py"):
+        asked = identifiers(ast.parse(path.read_text()))
+        assert not asked & (columns | {"origins", "Origins", "host_path", "host_name"})

@@ -6,7 +6,7 @@ import os
 import resource
 from collections import OrderedDict
 
-from ..tree.columns import Tree
+from ..tree.origins import Origins
 from .paths import open_as_it_is
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,8 +23,8 @@ class OpenHomes:
     of each.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
         self._roots: dict[int, int] = {}
         self._open: OrderedDict[int, int] = OrderedDict()
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -33,9 +33,9 @@ class OpenHomes:
     def descriptor(self, home: int) -> int:
         """An open descriptor, valid until the next call. Raises OSError."""
         below: list[int] = []
-        while home not in self._open and self._tree.home_parents[home] >= 0:
+        while home not in self._open and self._origins.home_parents[home] >= 0:
             below.append(home)
-            home = self._tree.home_parents[home]
+            home = self._origins.home_parents[home]
         descriptor = self._open.get(home)
         if descriptor is None:
             descriptor = self._root(home)
@@ -43,7 +43,7 @@ class OpenHomes:
             self._open.move_to_end(home)
         while below:
             home = below.pop()
-            descriptor = os.open(self._tree.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
+            descriptor = os.open(self._origins.home_names[home], _OPEN_DIRECTORY, dir_fd=descriptor)
             self._open[home] = descriptor
             if len(self._open) > self._most_open:
                 os.close(self._open.popitem(last=False)[1])
@@ -58,8 +58,8 @@ class OpenHomes:
 
     def _root(self, home: int) -> int:
         if home not in self._roots:
-            held = self._tree.held.get(home, -1)
-            found = open_as_it_is(self._tree.home_names[home]) if held < 0 else held
+            held = self._origins.held.get(home, -1)
+            found = open_as_it_is(self._origins.home_names[home]) if held < 0 else held
             try:
                 self._roots[home] = os.open(".", _OPEN_DIRECTORY, dir_fd=found)
             finally:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from ...export import Alerts, HostReadError
 from ..image.files import Files, FileSource
 from ..tree.builder import in_column
-from ..tree.columns import Tree, host_path, printable
+from ..tree.columns import Tree, printable
+from ..tree.origins import host_name, host_path
 from .batch import HostBatch, HostSlice
 from .births import birth_ns
 from .directories import OpenHomes
@@ -41,7 +42,7 @@ class HostFiles(FileSource):
     def __init__(self, tree: Tree, *, on_change: Callable[[str], None] | None = None) -> None:
         self._tree = tree
         self._on_change = on_change
-        self.directories = tuple(tree.held.values())
+        self.directories = tuple(tree.origins.held.values())
 
     def open(self, alerts: Alerts | None = None) -> ScannedFiles:
         """See `FileSource.open`. With `alerts`, writers are announced by leases (see `leases`)."""
@@ -62,8 +63,8 @@ class ScannedFiles(Files):
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self._tree = tree
-        self._homes = OpenHomes(tree)
-        self._ctimes_ns = tree.ctimes_ns
+        self._homes = OpenHomes(tree.origins)
+        self._ctimes_ns = tree.origins.ctimes_ns
         self._open: OrderedDict[int, int] = OrderedDict()
         self._new: set[int] = set()  # open files that were used once or never
         self._on_change = on_change
@@ -267,8 +268,8 @@ class ScannedFiles(Files):
             self._close(next(iter(self._open)))
         while True:
             try:
-                directory = self._homes.descriptor(tree.node_homes[index])
-                descriptor = os.open(tree.host_name(index), _OPEN_FILE, dir_fd=directory)
+                directory = self._homes.descriptor(tree.origins.node_homes[index])
+                descriptor = os.open(host_name(tree, index), _OPEN_FILE, dir_fd=directory)
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE} or not self._open:
                     raise
@@ -302,7 +303,7 @@ class ScannedFiles(Files):
             tree.links[index],
             tree.sizes[index],
             tree.mtimes_ns[index],
-            tree.ctimes_ns[index],
+            tree.origins.ctimes_ns[index],
         )
 
     def _may_renumber(self, index: int, device: int) -> bool:

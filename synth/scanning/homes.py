@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ...errors import ScanError
 from ..host.directories import OpenHomes
 from ..host.paths import Found, NamedPaths, open_as_it_is
-from ..tree.columns import Tree, home_path
+from ..tree.columns import Tree
 
 
 def _close_all(descriptors: dict[int, int]) -> None:
@@ -50,7 +50,7 @@ class Place(NamedTuple):
     def note(self, tree: Tree, node: int, name: str) -> None:
         """Note what few nodes have: another name on the host, a target, a device's number."""
         if self.host_name != os.fsencode(name):
-            tree.host_names[node] = self.host_name
+            tree.origins.host_names[node] = self.host_name
         if self.target is not None:
             tree.targets[node] = self.target
         status = self.known_status
@@ -85,10 +85,10 @@ class Homes:
     """The homes of a tree while it is scanned; adds to those columns."""
 
     def __init__(self, tree: Tree, named: NamedPaths | None = None) -> None:
-        self._tree = tree
+        self._origins = tree.origins
         self._named = named or NamedPaths()
-        weakref.finalize(tree, _close_all, tree.held).atexit = False
-        self._open = OpenHomes(tree)
+        weakref.finalize(tree, _close_all, tree.origins.held).atexit = False
+        self._open = OpenHomes(tree.origins)
         self._roots: dict[bytes, int] = {}  # by real path
         self._linked: dict[bytes, int] = {}  # of what links led to, by real path
 
@@ -98,11 +98,11 @@ class Homes:
         Those that links led to outside are held from here on, whichever process found them.
         """
         self._open.close()
-        tree = self._tree
-        for home, parent in enumerate(tree.home_parents):
-            if parent < 0 and home not in tree.held:
+        origins = self._origins
+        for home, parent in enumerate(origins.home_parents):
+            if parent < 0 and home not in origins.held:
                 with suppress(OSError):  # gone, or too many: opening it then says so
-                    tree.held[home] = open_as_it_is(tree.home_names[home])
+                    origins.held[home] = open_as_it_is(origins.home_names[home])
 
     def descriptor(self, home: int) -> int:
         """An open descriptor of a home, valid until the next call. Raises OSError."""
@@ -126,7 +126,7 @@ class Homes:
 
     def child(self, place: Place) -> int:
         """The home that a directory is."""
-        return self._tree.add_home(place.home, place.host_name)
+        return self._origins.add_home(place.home, place.host_name)
 
     def named(self, source: str, missing: str = "No such file or directory") -> Found:
         """What the user named, to be closed. Raises ScanError."""
@@ -148,8 +148,8 @@ class Homes:
         """The home of a directory that the user named, once it is found. Raises ScanError."""
         if not found.is_directory:
             raise ScanError(f"{source}: not a directory")
-        home = self._tree.add_home(-1, os.fsencode(os.path.abspath(source)))
-        self._tree.held[home] = found.take()
+        home = self._origins.add_home(-1, os.fsencode(os.path.abspath(source)))
+        self._origins.held[home] = found.take()
         try:
             self._open.descriptor(home)
         except OSError as error:
@@ -162,8 +162,8 @@ class Homes:
         if found.status is None or not stat.S_ISREG(found.status.st_mode):
             raise ScanError(f"{source}: neither a file nor a directory")
         place = self._place(found.path, found.status)
-        if place.home not in self._tree.held and self._tree.home_parents[place.home] < 0:
-            self._tree.held[place.home] = os.dup(found.folder)
+        if place.home not in self._origins.held and self._origins.home_parents[place.home] < 0:
+            self._origins.held[place.home] = os.dup(found.folder)
         return place
 
     def follow(self, home: int, name: bytes, anywhere: bool) -> Place | str:
@@ -172,7 +172,7 @@ class Homes:
         Unless it may lead `anywhere`, only what is below a root of this tree is taken.
         """
         try:
-            path = os.path.realpath(os.path.join(home_path(self._tree, home), name), strict=True)
+            path = os.path.realpath(os.path.join(self._origins.home_path(home), name), strict=True)
             status = os.stat(path)
         except OSError:
             return "symbolic link that leads nowhere"
@@ -186,7 +186,7 @@ class Homes:
         """Whether this process may read a file, or list a directory; what is neither isn't read."""
         if not place.is_directory and not stat.S_ISREG(place.known_status.st_mode):
             return True
-        path = os.path.join(home_path(self._tree, place.home), place.host_name)
+        path = os.path.join(self._origins.home_path(place.home), place.host_name)
         need = os.R_OK | os.X_OK if place.is_directory else os.R_OK
         return os.access(path, need, effective_ids=True)
 
@@ -204,11 +204,11 @@ class Homes:
         if path not in self._linked:
             root = self._root_above(path)
             if root is None:
-                home = self._tree.add_home(-1, path)
+                home = self._origins.add_home(-1, path)
             else:
                 home = self._roots[root]
                 for name in filter(None, path[len(root) :].split(b"/")):
-                    home = self._tree.add_home(home, name)
+                    home = self._origins.add_home(home, name)
             self._linked[path] = home
         return self._linked[path]
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ...errors import ScanError
-from ..tree.columns import Skipped, Tree, home_path, printable
+from ..tree.columns import Skipped, Tree, printable
 from .decision import Action, Decision, decide, unreadable, without_status
 from .followed import Followed
 from .homes import Homes, Place
@@ -83,7 +83,7 @@ class Lister:
         elif ordinal and error.errno in GONE:
             self.tree.skipped.append(Skipped(path_in_tree, "vanished during the scan"))
         else:
-            path = printable(home_path(self.tree, home))
+            path = printable(self.tree.origins.home_path(home))
             raise ScanError(f"{path}: can't be scanned: {error.strerror or error}") from error
 
     def note(self, path: bytes, decision: Decision) -> None:

@@ -56,7 +56,7 @@ class TreeBuilder:
         next(ends)
         tree.name_ends.extend(ends)
         tree.names.extend(blob)
-        tree.node_homes.extend(self._homes)
+        tree.origins.node_homes.extend(self._homes)
         modes = [status.st_mode for status in statuses]
         tree.modes.extend(modes)
         sizes = [status.st_size for status in statuses]
@@ -66,7 +66,7 @@ class TreeBuilder:
             ]
         tree.sizes.extend(sizes)
         tree.mtimes_ns.extend(_times([status.st_mtime_ns for status in statuses]))
-        tree.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
+        tree.origins.ctimes_ns.extend(_times([status.st_ctime_ns for status in statuses]))
         tree.inodes.extend([status.st_ino for status in statuses])
         tree.links.extend([status.st_nlink for status in statuses])
         devices = {status.st_dev for status in statuses}

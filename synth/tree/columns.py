@@ -18,12 +18,17 @@ import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from .origins import Origins
+
 SEPARATOR = b"/"  # the one byte besides NUL that no name holds
 _PART = 1 << 14
+# What is the same in any tree: no number of a node, a home, a device or an owner.
+_PLAIN_COLUMNS = ("names", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "links",
+                  "home_names", "skipped")  # fmt: skip
 
 
 class Skipped(NamedTuple):
@@ -56,17 +61,6 @@ class Numbered(list[Value]):
 class Tree:
     """One entry a node in each column. Filled by `scan`, never changed after; touches no host."""
 
-    home_names: list[bytes] = field(default_factory=list)
-    """The host's directories that hold nodes, those of the roots first: a root by its absolute
-    path, any other by its name in its parent. A *home*'s place here is its number."""
-    home_parents: array[int] = field(default_factory=partial(array, "i"))
-    """The home that holds each home; -1 for a root."""
-    held: dict[int, int] = field(default_factory=dict, compare=False)
-    """Descriptors of roots by home, to open from; whoever adds them closes them after the tree."""
-    node_homes: array[int] = field(default_factory=partial(array, "I"))
-    """The home of each node; the root's says nothing."""
-    host_names: dict[int, bytes] = field(default_factory=dict)
-    """The names on the host of those nodes that have another one in the tree."""
     names: bytearray = field(default_factory=bytearray)
     """The names of all nodes in order, each followed by `SEPARATOR`; the root's is empty."""
     name_ends: array[int] = field(default_factory=partial(array, "I"))
@@ -76,7 +70,6 @@ class Tree:
     sizes: array[int] = field(default_factory=partial(array, "Q"))
     """Bytes of a regular file, 0 of anything else."""
     mtimes_ns: array[int] = field(default_factory=partial(array, "q"))
-    ctimes_ns: array[int] = field(default_factory=partial(array, "q"))
     inodes: array[int] = field(default_factory=partial(array, "Q"))
     links: array[int] = field(default_factory=partial(array, "I"))
     """st_nlink."""
@@ -98,42 +91,39 @@ class Tree:
     sparse: array[int] = field(default_factory=partial(array, "I"))
     """Regular files that occupy less on the host than their size, ascending."""
     skipped: list[Skipped] = field(default_factory=list)
+    origins: Origins = field(default_factory=Origins)
+    """Where nodes come from; nothing that a format asks for."""
 
     def __len__(self) -> int:
         """The number of nodes, the root included."""
         return len(self.sizes)
 
-    def add_home(self, parent: int, name: bytes) -> int:
-        """The number of a new home."""
-        self.home_names.append(name)
-        self.home_parents.append(parent)
-        return len(self.home_names) - 1
-
     def lengths(self) -> dict[str, int]:
-        """How long each column is."""
-        return {each.name: len(getattr(self, each.name)) for each in fields(self)}
+        """Return how long each column is, those of the origins included."""
+        return {name: len(column) for name, column in self._columns().items()}
 
     def stretch(self, since: dict[str, int]) -> dict[str, Any]:
-        """What was added to the columns since they had the lengths `since`."""
+        """Return what was added to the columns since they had the lengths `since`."""
+        columns = self._columns()
         added = {
             name: column[since[name] :]
-            for name, column in vars(self).items()
+            for name, column in columns.items()
             if not isinstance(column, dict)
         }
         of_nodes = {
-            column: {node: value for node, value in values.items() if node >= since["sizes"]}
-            for column, values in vars(self).items()
+            name: {node: value for node, value in values.items() if node >= since["sizes"]}
+            for name, values in columns.items()
             if isinstance(values, dict)
         }
         shared = {"device_numbers": [*self.device_numbers], "owner_ids": [*self.owner_ids]}
         return added | of_nodes | shared
 
     def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
-        """Adds the stretch of another tree that was the same as this one at `since`.
+        """Add the stretch of another tree that was the same as this one at `since`.
 
         Takes the columns out of `added`, so that they don't stand in memory twice.
         """
-        now = self.lengths()
+        now, columns = self.lengths(), self._columns()
         nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
         first_home = since["home_names"]
         homes = now["home_names"] - first_home
@@ -143,20 +133,23 @@ class Tree:
         def moved(home: int) -> int:
             return home + homes if home >= first_home else home
 
-        for name in ("names", "modes", "sizes", "mtimes_ns", "ctimes_ns", "inodes", "links"):
-            getattr(self, name).extend(added.pop(name))
+        for name in _PLAIN_COLUMNS:
+            columns[name].extend(added.pop(name))
         for name in ("directories", "first_children", "sparse"):
-            _extend(getattr(self, name), added.pop(name), nodes.__add__)
+            _extend(columns[name], added.pop(name), nodes.__add__)
         _extend(self.name_ends, added.pop("name_ends"), names.__add__)
-        _extend(self.node_homes, added.pop("node_homes"), moved)
-        self.home_names.extend(added.pop("home_names"))
-        _extend(self.home_parents, added.pop("home_parents"), moved)
+        for name in ("node_homes", "home_parents"):
+            _extend(columns[name], added.pop(name), moved)
         _extend(self.devices, added.pop("devices"), devices.__getitem__)
         _extend(self.owners, added.pop("owners"), owners.__getitem__)
         for name in ("host_names", "targets", "rdevs"):
-            values = added[name].items()
-            getattr(self, name).update({node + nodes: value for node, value in values})
-        self.skipped.extend(added["skipped"])
+            columns[name].update({node + nodes: value for node, value in added[name].items()})
+
+    def _columns(self) -> dict[str, Any]:
+        """Return all columns by name, but for the descriptors: another process has its own."""
+        columns = vars(self) | vars(self.origins)
+        del columns["origins"], columns["held"]
+        return columns
 
     def device_index(self, number: int) -> int:
         """The place of a device in `device_numbers`, where it is added if it is new."""
@@ -175,10 +168,6 @@ class Tree:
         """A node's name in the tree."""
         ends = self.name_ends
         return bytes(self.names[ends[node - 1] + 1 if node else 0 : ends[node]])
-
-    def host_name(self, node: int) -> bytes:
-        """A node's name on the host."""
-        return self.host_names.get(node) or self.name(node)
 
     def joined_names(self, first: int, last: int) -> bytes:
         """The names of the nodes [first, last), `SEPARATOR` between them; at least one node."""
@@ -264,17 +253,3 @@ def some_paths(paths: list[bytes], most: int = 3) -> str:
     shown = ", ".join(printable(path) for path in paths[:most])
     more = len(paths) - most
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def home_path(tree: Tree, home: int) -> bytes:
-    """Where a home is on the host."""
-    names: list[bytes] = []
-    while home >= 0:
-        names.append(tree.home_names[home])
-        home = tree.home_parents[home]
-    return os.path.join(*reversed(names))
-
-
-def host_path(tree: Tree, node: int) -> bytes:
-    """Where a node other than the root is on the host."""
-    return os.path.join(home_path(tree, tree.node_homes[node]), tree.host_name(node))

@@ -188,7 +188,7 @@ def test_a_disk_that_is_gone_holds_no_directory(shared):
 def test_directories_outside_that_links_lead_to_are_held(shared, tmp_path):
     (shared / "root" / "link").symlink_to(tmp_path / "private")
     tree = scan(str(shared / "root"), ScanOptions(symlinks="follow-all"))
-    assert sorted(os.readlink(f"/proc/self/fd/{each}") for each in tree.held.values()) == [
+    assert sorted(os.readlink(f"/proc/self/fd/{each}") for each in tree.origins.held.values()) == [
         str(tmp_path / "private"),
         str(shared / "root"),
     ]

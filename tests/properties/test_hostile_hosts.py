@@ -26,7 +26,7 @@ from vfloppy.export import FileSlice, HostReadError
 from vfloppy.synth.host.files import HostFiles
 from vfloppy.synth.scanning import homes as sources
 from vfloppy.synth.scanning.scan import ScanOptions, scan
-from vfloppy.synth.tree.columns import host_path
+from vfloppy.synth.tree.origins import host_path
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Every byte string that Linux allows: 1 to 255 bytes, neither NUL nor `/`, neither `.` nor `..`.
@@ -153,7 +153,7 @@ def test_directories_that_vanish_during_the_scan_are_listed(drawn, data):
 
         class Vanishing(sources.OpenHomes):
             def descriptor(self, home):
-                if not gone and self._tree.home_parents[home] >= 0:
+                if not gone and self._origins.home_parents[home] >= 0:
                     shutil.rmtree(victim)
                     gone.append(victim)
                     if becomes == "file":

@@ -152,7 +152,7 @@ def test_a_file_that_is_made_anew_on_ext4(tmp_path, form):
         node = tree.find("file")
         # As if a second went by: without births, times are told in seconds.
         tree.mtimes_ns[node] -= 10**9
-        tree.ctimes_ns[node] -= 10**9
+        tree.origins.ctimes_ns[node] -= 10**9
         (place / "file").unlink()
         (place / "file").write_bytes(b"SECRET".ljust(10_000))
         files = ScannedFiles(tree)

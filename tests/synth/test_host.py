@@ -221,7 +221,7 @@ def test_verifying_a_file_that_was_closed_for_others_opens_it_again(root):
 def at_the_same_time(tree, node, path):
     """As if all of it had come within one tick of the clock."""
     status = os.stat(path)
-    tree.ctimes_ns[node], tree.mtimes_ns[node] = status.st_ctime_ns, status.st_mtime_ns
+    tree.origins.ctimes_ns[node], tree.mtimes_ns[node] = status.st_ctime_ns, status.st_mtime_ns
 
 
 @pytest.mark.parametrize("opened_before", [False, True])
@@ -380,7 +380,7 @@ def test_the_scans_file_was_born_before_it_was_last_changed(
 ):
     tree = scan(str(root))
     node = node_of(tree, "other")
-    tree.ctimes_ns[node] = scanned
+    tree.origins.ctimes_ns[node] = scanned
     (root / "other").write_bytes(b"other, grown")
     stated(monkeypatch, st_ctime_ns=now)
     monkeypatch.setattr(host, "birth_ns", lambda _descriptor: born)

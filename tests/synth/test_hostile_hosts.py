@@ -122,8 +122,8 @@ def test_directories_close_what_they_opened(tmp_path):
         (tmp_path / str(number)).mkdir()
     tree = scan(str(tmp_path))
     before = len(os.listdir("/proc/self/fd"))  # the tree holds its root
-    homes = OpenHomes(tree)
-    for home in range(len(tree.home_names)):
+    homes = OpenHomes(tree.origins)
+    for home in range(len(tree.origins.home_names)):
         assert stat.S_ISDIR(os.fstat(homes.descriptor(home)).st_mode)
     homes.close()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -282,7 +282,7 @@ def test_a_directory_outside_becomes_a_root_and_not_what_it_is_in(tmp_path):
     assert show(tree) == {"link": None, "link/file": b"wanted"}
     roots = [
         name
-        for name, parent in zip(tree.home_names, tree.home_parents, strict=True)
+        for name, parent in zip(tree.origins.home_names, tree.origins.home_parents, strict=True)
         if parent == -1
     ]
     assert roots == [os.fsencode(tmp_path / name) for name in ("tree", "outside/wanted")]

@@ -14,6 +14,7 @@ from vfloppy.synth.scanning import scan as scan_module
 from vfloppy.synth.scanning.merging import Graft
 from vfloppy.synth.scanning.scan import ScanOptions, scan
 from vfloppy.synth.tree.columns import Tree
+from vfloppy.synth.tree.origins import host_name
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,8 @@ def forks(monkeypatch):
 
 def columns(tree: Tree) -> dict[str, object]:
     """All that a scan found; its descriptors have other numbers each time."""
-    return {name: value for name, value in vars(tree).items() if name != "held"}
+    every = vars(tree) | vars(tree.origins)
+    return {name: column for name, column in every.items() if name not in {"held", "origins"}}
 
 
 def assert_one_tree(shared: Tree, alone: Tree, options: dict[str, object]) -> None:
@@ -97,7 +99,7 @@ def assert_one_tree(shared: Tree, alone: Tree, options: dict[str, object]) -> No
         assert_same(columns(shared), columns(alone))
     for node in range(len(alone)):
         assert shared.path(node) == alone.path(node)
-        assert shared.host_name(node) == alone.host_name(node)
+        assert host_name(shared, node) == host_name(alone, node)
     for column in ("modes", "sizes", "inodes", "first_children", "directories", "skipped"):
         assert_same(getattr(shared, column), getattr(alone, column))
 

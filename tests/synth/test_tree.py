@@ -7,7 +7,8 @@ import os
 import pytest
 from vfloppy.synth.scanning.merging import Graft
 from vfloppy.synth.scanning.scan import ScanOptions, scan
-from vfloppy.synth.tree.columns import Tree, home_path, host_path, printable
+from vfloppy.synth.tree.columns import Tree, printable
+from vfloppy.synth.tree.origins import host_name, host_path
 
 
 def node_of(tree, path: str) -> int:
@@ -36,8 +37,8 @@ def test_columns_are_of_one_length(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").write_bytes(b"12345")
     tree = scan(str(tmp_path))
-    columns = (tree.node_homes, tree.name_ends, tree.modes, tree.sizes, tree.mtimes_ns,
-               tree.ctimes_ns, tree.inodes, tree.links, tree.devices)  # fmt: skip
+    columns = (tree.origins.node_homes, tree.name_ends, tree.modes, tree.sizes, tree.mtimes_ns,
+               tree.origins.ctimes_ns, tree.inodes, tree.links, tree.devices)  # fmt: skip
     assert {len(column) for column in columns} == {3}
     assert len(tree.directories) == len(tree.first_children) == 2
     assert list(tree.sizes) == [0, 0, 5]
@@ -59,9 +60,9 @@ def test_a_grafted_file_has_two_names(tmp_path):
     graft = Graft("boot/vmlinuz", str(tmp_path / "sub" / "kernel-6.1"))
     tree = scan(str(tmp_path), grafts=[graft])
     node = node_of(tree, "boot/vmlinuz")
-    assert (tree.name(node), tree.host_name(node)) == (b"vmlinuz", b"kernel-6.1")
+    assert (tree.name(node), host_name(tree, node)) == (b"vmlinuz", b"kernel-6.1")
     assert host_path(tree, node) == os.fsencode(tmp_path / "sub" / "kernel-6.1")
-    assert home_path(tree, tree.node_homes[node]) == os.fsencode(tmp_path / "sub")
+    assert tree.origins.home_path(tree.origins.node_homes[node]) == os.fsencode(tmp_path / "sub")
 
 
 def test_a_followed_link_has_the_name_of_the_link_and_the_path_of_its_end(tmp_path):
