@@ -1,4 +1,4 @@
-"""Directory entries of very many files by numpy: the bytes that `directories` makes name by name.
+"""Directory entries of very many files by numpy: the bytes that `entries` makes name by name.
 
 What stands at one place of each entry is a column, worked out for thousands of entries at once:
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -29,6 +29,7 @@ from .bulk_names import (
     checksums,
     is_constant,
 )
+from .entries import EntryColumns, EntryRenderer
 from .records import ENTRY_BYTES, UNITS_PER_LONG_ENTRY
 from .slots import CHECKSUM_PLACE, PART_PLACES, attributes_of, long_slots
 from .table import FIRST_CLUSTER
@@ -64,30 +65,22 @@ _EARLIEST = int(datetime(*EARLIEST, tzinfo=UTC).timestamp()) * 100
 _LATEST = int(datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
 
 
-class Bulk:
+class EntriesByColumn(EntryRenderer):
     """The entries of a tree's directories, a stretch at a time; the latest stretch is kept.
 
-    The columns are those of `FatDirectories`. Times are UTC.
+    Times are UTC, whatever zone the columns say; names that start with a dot, which may have to be
+    hidden, are among those that are left.
     """
 
-    def __init__(
-        self,
-        tree: Tree,
-        *,
-        renamed: Iterable[int],
-        slot_starts: array[int],
-        cluster_starts: array[int],
-        file_starts: array[int],
-        latest_ns: int | None,
-    ) -> None:
+    def __init__(self, tree: Tree, columns: EntryColumns) -> None:
         self._tree = tree
-        self._renamed = array("I", sorted(renamed))
+        self._renamed = array("I", sorted(columns.renamed))
         self._names = np.frombuffer(tree.names, np.uint8)
         self._name_ends = np.asarray(tree.name_ends)
-        self._slot_starts = np.asarray(slot_starts)
-        self._cluster_starts = np.asarray(cluster_starts)
-        self._file_starts = np.asarray(file_starts)
-        self._latest_ns = latest_ns
+        self._slot_starts = np.asarray(columns.slot_starts)
+        self._cluster_starts = np.asarray(columns.cluster_starts)
+        self._file_starts = np.asarray(columns.file_starts)
+        self._latest_ns = columns.latest_ns
         self._attributes = np.zeros(1 << 16, np.uint8)  # by st_mode
         for mode in np.unique(np.asarray(tree.modes)).tolist():
             self._attributes[mode] = attributes_of(mode)
@@ -96,7 +89,7 @@ class Bulk:
         self._left = range(0)  # nodes that are not worth it, or can't be made here
 
     def entries(self, ordinal: int, nodes: range) -> bytes | None:
-        """All slots of some of a directory's entries; None when they can't be made here."""
+        """See `EntryRenderer.entries`."""
         made, slots = self._kept
         if not (made.start <= nodes.start and nodes.stop <= made.stop):
             made, slots = (range(0), slots) if nodes.start in self._left else self._make(ordinal)

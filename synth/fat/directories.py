@@ -10,27 +10,22 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
-from operator import sub
-from typing import TYPE_CHECKING
 
 from ...export import Hole, Kind, Piece
 from ..image.section import Computed, Region
-from ..lru import KEPT_BYTES, Kept
+from ..lru import KEPT_BYTES
 from ..tree.columns import Tree, printable
-from .names import checksums, decode, short_names
-from .records import ATTR_DIRECTORY, ATTR_HIDDEN, ATTR_VOLUME_ID, ENTRY_BYTES
-from .slots import attributes_of, long_slots, short_slots
+from .entries import EntriesByName, EntryColumns, EntryRenderer
+from .records import ATTR_DIRECTORY, ATTR_VOLUME_ID, ENTRY_BYTES
+from .slots import short_slots
 from .table import FIRST_CLUSTER
 from .times import FIRST_STAMP, stamps
 
-if TYPE_CHECKING:  # numpy need not be there
-    from .bulk import Bulk
-
 MANY_NODES = 1 << 18
+"""From so many on, numpy's import is worth it: it takes a tenth of a second and 17 MB."""
 _DOTS = (b".          ", b"..         ")
-_SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
 
 
 def header_slots(ordinal: int) -> int:
@@ -67,7 +62,6 @@ class FatDirectories(Computed):
     ) -> None:
         self.size = cluster_starts[-1] * cluster_bytes
         self._tree = tree
-        self._renamed = renamed
         self._slot_starts = slot_starts
         self._cluster_starts = cluster_starts
         self._file_starts = file_starts
@@ -76,28 +70,11 @@ class FatDirectories(Computed):
         self._label = label
         self._zone = zone
         self._latest_ns = latest_ns
-        self._hide_dotfiles = hide_dotfiles
-        self._short_names: Kept[list[bytes]] = Kept(
-            lambda names: _SHORT_NAME_BYTES * len(names), cache_bytes
+        columns = EntryColumns(
+            renamed, slot_starts, cluster_starts, file_starts, zone, latest_ns, hide_dotfiles
         )
-        self._bulk = self._make_bulk() if len(tree) >= MANY_NODES and zone is UTC else None
-
-    def _make_bulk(self) -> Bulk | None:
-        """What makes many entries at once, if numpy is there: not for less than very many, as its
-        import alone takes a tenth of a second and 17 MB.
-        """
-        try:
-            from .bulk import Bulk  # noqa: PLC0415
-        except (ImportError, OSError):  # not installed, or not for this user to read
-            return None
-        return Bulk(
-            self._tree,
-            renamed=self._renamed,
-            slot_starts=self._slot_starts,
-            cluster_starts=self._cluster_starts,
-            file_starts=self._file_starts,
-            latest_ns=self._latest_ns,
-        )
+        self._by_name = EntriesByName(tree, columns, cache_bytes)
+        self._renderers = _faster_renderers(tree, columns)
 
     def pieces(self, offset: int, length: int) -> list[Piece]:
         pieces: list[Piece] = []
@@ -122,16 +99,12 @@ class FatDirectories(Computed):
                 yield Region(starts[ordinal] * cluster_bytes, size, Kind.DIRECTORY, path)
 
     def long_name(self, node: int) -> str:
-        """The name of a node on the disk."""
-        return self._renamed.get(node) or decode(self._tree.name(node))
+        """Return the name of a node on the disk."""
+        return self._by_name.long_name(node)
 
     def names_of(self, ordinal: int) -> list[bytes]:
-        """The 8.3 names of a directory's entries, in order."""
-        return self._short_names.get(ordinal, self._make_short_names)
-
-    def _make_short_names(self, ordinal: int) -> list[bytes]:
-        children = self._tree.children(ordinal)
-        return short_names(self._long_names(children)) if children else []
+        """Return the 8.3 names of a directory's entries, in order."""
+        return self._by_name.names_of(ordinal)
 
     def short_name(self, node: int) -> str:
         """The 8.3 name of a node other than the root, with its dot."""
@@ -196,60 +169,14 @@ class FatDirectories(Computed):
         return b"".join(short_slots(_DOTS, [ATTR_DIRECTORY] * 2, when * 2, clusters, [0, 0]))
 
     def _entries(self, ordinal: int, nodes: range) -> bytes:
-        """All slots of some of a directory's entries."""
+        """Return all slots of some of a directory's entries."""
         if not nodes:
             return b""
-        tree, start, stop = self._tree, nodes.start, nodes.stop
-        if self._bulk:
-            made = self._bulk.entries(ordinal, nodes)
+        for renderer in self._renderers:
+            made = renderer.entries(ordinal, nodes)
             if made is not None:
                 return made
-        first = tree.children(ordinal).start
-        shorts = self.names_of(ordinal)[start - first : stop - first]
-        slot_starts = self._slot_starts[start : stop + 1]
-        names = self._long_names(nodes)
-        counts = list(map(sub, slot_starts[1:], slot_starts))
-        slots = [b""] * (2 * len(nodes))
-        slots[0::2] = long_slots(names, counts, checksums(shorts))
-        slots[1::2] = short_slots(
-            shorts,
-            self._attributes(nodes, names),
-            stamps(tree.mtimes_ns[start:stop], self._zone, self._latest_ns),
-            self._first_clusters(nodes),
-            tree.sizes[start:stop],
-        )
-        return b"".join(slots)
-
-    def _long_names(self, nodes: range) -> list[str]:
-        joined = self._tree.joined_names(nodes.start, nodes.stop)
-        names = decode(joined).split("/")
-        if self._renamed:
-            renamed = self._renamed.get
-            names = [renamed(node) or name for node, name in zip(nodes, names, strict=True)]
-        return names
-
-    def _attributes(self, nodes: range, names: Sequence[str]) -> list[int]:
-        modes = self._tree.modes[nodes.start : nodes.stop]
-        of_modes = {mode: attributes_of(mode) for mode in set(modes)}
-        attributes = [of_modes[mode] for mode in modes]
-        if self._hide_dotfiles:
-            attributes = [
-                value | ATTR_HIDDEN if name.startswith(".") else value
-                for value, name in zip(attributes, names, strict=True)
-            ]
-        return attributes
-
-    def _first_clusters(self, nodes: range) -> list[int]:
-        """`first_cluster` of each node."""
-        tree, first = self._tree, self._first_file_cluster
-        starts = self._file_starts[nodes.start : nodes.stop]
-        sizes = tree.sizes[nodes.start : nodes.stop]
-        clusters = [first + start if size else 0 for start, size in zip(starts, sizes, strict=True)]
-        below = bisect_left(tree.directories, nodes.start)
-        while below < len(tree.directories) and (node := tree.directories[below]) < nodes.stop:
-            clusters[node - nodes.start] = FIRST_CLUSTER + self._cluster_starts[below]
-            below += 1
-        return clusters
+        return self._by_name.entries(ordinal, nodes)
 
 
 class RootDirectory(Computed):
@@ -266,3 +193,14 @@ class RootDirectory(Computed):
 
     def regions(self) -> Iterator[Region]:
         yield Region(0, self.size, Kind.DIRECTORY, "/")
+
+
+def _faster_renderers(tree: Tree, columns: EntryColumns) -> tuple[EntryRenderer, ...]:
+    """Return what is asked for entries before they are made name by name."""
+    if len(tree) < MANY_NODES or columns.zone is not UTC:
+        return ()
+    try:
+        from .bulk import EntriesByColumn  # noqa: PLC0415
+    except (ImportError, OSError):  # numpy is not installed, or not for this user to read
+        return ()
+    return (EntriesByColumn(tree, columns),)

@@ -105,10 +105,12 @@ def test_any_stretch_is_what_is_made_name_by_name(monkeypatch_module, contents, 
 def test_it_is_numpy_that_makes_them(monkeypatch):
     tree = made_tree([[("a-long-name.text", 5, NS, 0o644), ("short", 0, NS, 0o444)]] * 3)
     fast, slow = both(tree, monkeypatch)
-    assert slow._bulk is None
+    assert not slow._renderers
     children = tree.children(1)
-    assert_same(fast._bulk.entries(1, children), entries(slow, 1, children))
-    assert fast._bulk._kept[0] == range(children.start, len(tree)), "those that follow come with it"
+    assert_same(fast._renderers[0].entries(1, children), entries(slow, 1, children))
+    assert fast._renderers[0]._kept[0] == range(children.start, len(tree)), (
+        "those that follow come with it"
+    )
 
 
 @pytest.mark.parametrize("odd", ["two words", ".hidden", "tail~1", "é", "trailing.", "Twin"])
@@ -116,7 +118,7 @@ def test_odd_names_are_made_one_by_one_and_the_others_are_not(odd, monkeypatch):
     plain = [(f"twin{number}.text", 0, NS, 0o644) for number in range(5)]
     tree = made_tree([plain, plain, [*plain, (odd, 0, NS, 0o644), ("twin", 0, NS, 0o644)], plain])
     fast, slow = both(tree, monkeypatch)
-    found = [fast._bulk.entries(ordinal, tree.children(ordinal)) for ordinal in range(5)]
+    found = [fast._renderers[0].entries(ordinal, tree.children(ordinal)) for ordinal in range(5)]
     wanted = [entries(slow, ordinal, tree.children(ordinal)) for ordinal in range(5)]
     assert found[0] is None, "the root has names with spaces"
     assert found[3] is None
@@ -130,8 +132,8 @@ def test_few_odd_neighbours_do_not_hold_up_a_large_directory(monkeypatch):
     tree = made_tree([[("one", 0, NS, 0o644)], large])
     fast, _ = both(tree, monkeypatch)
     monkeypatch.setattr(bulk, "_WORTH_ROWS", 256)
-    assert fast._bulk.entries(1, tree.children(1)) is None
-    assert fast._bulk.entries(2, tree.children(2))
+    assert fast._renderers[0].entries(1, tree.children(1)) is None
+    assert fast._renderers[0].entries(2, tree.children(2))
 
 
 def test_stretches_grow_while_reads_follow_each_other(monkeypatch):
@@ -139,12 +141,12 @@ def test_stretches_grow_while_reads_follow_each_other(monkeypatch):
     fast, _ = both(tree, monkeypatch)
     lengths = []
     for ordinal in range(1, 41):
-        assert fast._bulk.entries(ordinal, tree.children(ordinal))
-        lengths.append(len(fast._bulk._kept[0]))
+        assert fast._renderers[0].entries(ordinal, tree.children(ordinal))
+        lengths.append(len(fast._renderers[0]._kept[0]))
     assert lengths[:34] == sorted(lengths[:34])
     assert set(lengths) == {900, 1800, 3600, 8100, 16_200, 5400}
-    assert fast._bulk.entries(1, tree.children(1))
-    assert len(fast._bulk._kept[0]) == 900, "it starts small again"
+    assert fast._renderers[0].entries(1, tree.children(1))
+    assert len(fast._renderers[0]._kept[0]) == 900, "it starts small again"
 
 
 def test_more_directories_than_a_key_tells_apart_are_no_stretch(monkeypatch):
@@ -163,14 +165,14 @@ def test_without_numpy_names_are_made_one_by_one(monkeypatch):
     monkeypatch.delattr("vfloppy.synth.fat.bulk")
     monkeypatch.setattr(directories, "MANY_NODES", 0)
     made = directories_of(plan(tree), tree)
-    assert made._bulk is None
+    assert not made._renderers
     assert b"A-LONG~1TEX" in entries(made, 1, tree.children(1))
 
 
 def test_times_of_another_zone_are_made_one_by_one(monkeypatch):
     tree = made_tree([[("a-long-name.text", 5, NS, 0o644)]])
     fast, _ = both(tree, monkeypatch, zone=timezone(timedelta(hours=2)))
-    assert fast._bulk is None
+    assert not fast._renderers
 
 
 def test_threads_get_their_own(monkeypatch):
@@ -237,7 +239,7 @@ def test_tails_of_any_length_are_those_of_names(stems, monkeypatch):
     tree = made_tree([[(name, 0, NS, 0o644) for name in plain]])
     fast, slow = both(tree, monkeypatch)
     children = tree.children(1)
-    assert_same(fast._bulk.entries(1, children), entries(slow, 1, children))
+    assert_same(fast._renderers[0].entries(1, children), entries(slow, 1, children))
     assert_same(slow.names_of(1), short_names(plain))
 
 
