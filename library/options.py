@@ -8,7 +8,7 @@ from typing import Any
 from ..options import Option, byte_count, number
 from ..synth.fat.plan import DEFAULT_LABEL
 from ..synth.formats import NAMES
-from ..synth.lru import KEPT_BYTES
+from ..synth.lru import CACHE_BYTES
 from .presets import PRESETS
 
 _MOST_NS = (1 << 63) - 1  # in the year 2262
@@ -129,8 +129,8 @@ OPTIONS = (
     Option(
         name="cache_size",
         convert=byte_count,
-        default=KEPT_BYTES,
-        shown_default=f"{KEPT_BYTES >> 20}M",
+        default=CACHE_BYTES,
+        shown_default=f"{CACHE_BYTES >> 20}M",
         metavar="SIZE",
         help="The memory for names that were worked out, of each connection; those of the latest "
         "directory are kept however many there are.",

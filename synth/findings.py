@@ -14,4 +14,4 @@ class Finding(NamedTuple):
     """renamed, skipped, refused, clamped, or trips."""
     text: str
     readers: tuple[str, ...]
-    """Who is concerned."""
+    """The readers that are concerned."""

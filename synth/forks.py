@@ -17,7 +17,7 @@ Work = TypeVar("Work", bound=Callable[[], object])
 
 
 def may_fork() -> bool:
-    """Whether a fork is safe: a thread of ours could hold a lock that the child waits for."""
+    """Return whether a fork is safe: no other thread holds a lock that the child waits for."""
     return threading.active_count() == 1
 
 
@@ -25,7 +25,7 @@ class Forked(Generic[Result]):
     """`work` under way in a child, which sees all that was there when it was made."""
 
     def __init__(self, work: Callable[[], Result]) -> None:
-        """Raises OSError when the system allows no more processes."""
+        """Raise OSError when the system allows no more processes."""
         self._receiver: int | None = None
         self._owner = os.getpid()
         receiver, sender = os.pipe()
@@ -41,12 +41,12 @@ class Forked(Generic[Result]):
         self._receiver = receiver
 
     def __del__(self) -> None:
-        """Nobody waits for it any more: something else has failed."""
+        """End the child: nobody waits for it any more, as something else has failed."""
         if self._owner == os.getpid():
             self.discard()
 
     def result(self) -> Result:
-        """Waits for what `work` returned. Raises what it raised; ChildProcessError if it died."""
+        """Wait for what `work` returned. Raise what it raised; ChildProcessError if it died."""
         assert self._receiver is not None
         value: Result | Exception | None = None
         # Until all has come, whoever is interrupted here can still discard the child.
@@ -66,7 +66,7 @@ class Forked(Generic[Result]):
         return cast(Result, value)
 
     def discard(self) -> None:
-        """Ends the child unless its result was taken."""
+        """End the child unless its result was taken."""
         if self._receiver is not None:
             os.close(self._receiver)
             self._receiver = None
@@ -75,7 +75,7 @@ class Forked(Generic[Result]):
 
 
 def split(work: range, count: int) -> list[range]:
-    """Some work in so many parts, one after the other."""
+    """Return some work in so many parts, one after the other."""
     bounds = [work.start + len(work) * number // count for number in range(count + 1)]
     return [range(*bound) for bound in pairwise(bounds)]
 
@@ -83,10 +83,10 @@ def split(work: range, count: int) -> list[range]:
 def share_out(
     works: Sequence[Work], answer: Callable[[Work], Result], take: Callable[[Result], object]
 ) -> None:
-    """Does the first work here, and has each other one done by a child of its own, or here as well
+    """Do the first work here, and have each other one done by a child of its own, or here as well
     where the system allows no more processes.
 
-    `take` gets what `answer` returns for each of those of the children, in order. Raises what a
+    `take` gets what `answer` returns for each of those of the children, in order. Raise what a
     work raised.
     """
     children: list[Forked[Result]] = []
@@ -105,7 +105,7 @@ def share_out(
 
 
 def _answer(sender: int, work: Callable[[], object]) -> None:
-    """The child's life."""
+    """Send what the work returns or raises, and end: a child's whole life."""
     status = 1
     try:
         try:

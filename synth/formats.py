@@ -18,7 +18,7 @@ from .image.image import Image
 from .tree.columns import Tree
 
 NAMES = ("fat", "iso")
-"""What the formats are called, in options and as folders; the first is the usual one."""
+"""The names of the formats, in options and as folders; the first is the usual one."""
 
 LayoutT = TypeVar("LayoutT")
 

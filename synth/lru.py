@@ -1,4 +1,4 @@
-"""What was worked out for directories and may soon be asked for again: the latest of it is kept."""
+"""A cache of what was worked out for directories: the least recently used of it goes first."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Generic, TypeVar
 
 Made = TypeVar("Made")
 
-KEPT_BYTES = 16 << 20
-"""How much is kept unless somebody says otherwise."""
+CACHE_BYTES = 16 << 20
+"""The size of a cache, in bytes, unless somebody gives another one."""
 
 
-class Kept(Generic[Made]):
-    """Kept by a directory's ordinal, as long as all together take at most `most_bytes`.
+class LruCache(Generic[Made]):
+    """Things by the ordinal of their directory, as long as all together take at most `most_bytes`.
 
-    `measure` says about how many bytes one takes. The latest one is kept however large it is, or
-    each read of it would work all of it out again; so what bounds memory is `most_bytes` or the
-    largest directory.
+    `measure` says about how many bytes one takes. The latest one stays however large it is, or each
+    read of it would work all of it out again; so what bounds memory is `most_bytes` or the largest
+    directory.
     """
 
     def __init__(self, measure: Callable[[Made], int], most_bytes: int) -> None:
         self._measure = measure
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[int, Made] = OrderedDict()
+        self._cached: OrderedDict[int, Made] = OrderedDict()
         self._total = 0
 
     def get(self, ordinal: int, make: Callable[[int], Made]) -> Made:
-        """What belongs to a directory: what is kept, or what `make` makes of its ordinal."""
-        kept = self._kept.get(ordinal)
-        if kept is not None:
-            self._kept.move_to_end(ordinal)
-            return kept
+        """Return what belongs to a directory, made by `make` from its ordinal if it isn't here."""
+        cached = self._cached.get(ordinal)
+        if cached is not None:
+            self._cached.move_to_end(ordinal)
+            return cached
         made = make(ordinal)
-        self._kept[ordinal] = made
+        self._cached[ordinal] = made
         self._total += self._measure(made)
-        while self._total > self._most_bytes and len(self._kept) > 1:
-            self._total -= self._measure(self._kept.popitem(last=False)[1])
+        while self._total > self._most_bytes and len(self._cached) > 1:
+            self._total -= self._measure(self._cached.popitem(last=False)[1])
         return made

@@ -34,9 +34,9 @@ ASKING = {"now", "today", "utcnow", "uuid1", "uuid4", "getnode", "environ", "get
 
 # What only synth knows: where bytes come from, and how a writer is kept waiting meanwhile.
 OF_SYNTH = {"FileSource", "Files", "HostBatch", "HostFiles", "HostRuns", "HostSlice", "Leases",
-            "ScannedFiles", "Tree", "alarms", "block_shift", "host_files", "host_runs", "leases",
-            "mapped", "mmap", "node", "nodes", "pads", "pin", "pread", "sizes", "starts",
-            "steady", "unpin", "verify"}  # fmt: skip
+            "ScannedFiles", "Tree", "block_shift", "broken_leases", "host_files", "host_runs",
+            "leased", "leases", "mapped", "mmap", "node", "nodes", "pin", "pread", "reads_changed",
+            "sizes", "starts", "unpin", "verify"}  # fmt: skip
 # What may be looked for by name: what a platform or a kind of connection may not have.
 MAY_LACK = {"os", "socket", "context", "connection"}
 

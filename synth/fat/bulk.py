@@ -85,12 +85,12 @@ class EntriesByColumn(EntryRenderer):
         for mode in np.unique(np.asarray(tree.modes)).tolist():
             self._attributes[mode] = attributes_of(mode)
         self._most_rows = _LEAST_ROWS
-        self._kept = (range(0), memoryview(b""))  # together: other threads may look
+        self._latest = (range(0), memoryview(b""))  # together: other threads may look
         self._left = range(0)  # nodes that are not worth it, or can't be made here
 
     def entries(self, ordinal: int, nodes: range) -> bytes | None:
         """See `EntryRenderer.entries`."""
-        made, slots = self._kept
+        made, slots = self._latest
         if not (made.start <= nodes.start and nodes.stop <= made.stop):
             made, slots = (range(0), slots) if nodes.start in self._left else self._make(ordinal)
             if not made:
@@ -103,10 +103,10 @@ class EntriesByColumn(EntryRenderer):
         return bytes(slots[start:stop])
 
     def _make(self, ordinal: int) -> tuple[range, memoryview]:
-        """The nodes of a directory and of some that follow it, and their slots; maybe none."""
+        """Return the nodes of a directory and of some that follow it, if any, and their slots."""
         tree = self._tree
         first = tree.children(ordinal).start
-        follows = first == self._kept[0].stop
+        follows = first == self._latest[0].stop
         self._most_rows = min(2 * self._most_rows, _MOST_ROWS) if follows else _LEAST_ROWS
         last = bisect_right(tree.first_children, first + self._most_rows) - 1
         if tree.children(last).stop > first + self._most_rows:
@@ -120,11 +120,11 @@ class EntriesByColumn(EntryRenderer):
         if len(rows) < _WORTH_ROWS:
             self._left = range(first, end)
             return range(0), memoryview(b"")
-        self._kept = kept = rows, self._slots(rows, range(ordinal, last + 1)).data.cast("B")
-        return kept
+        self._latest = latest = rows, self._slots(rows, range(ordinal, last + 1)).data.cast("B")
+        return latest
 
     def _first_odd(self, rows: range) -> int:
-        """The first node whose name is not for us; the end of the rows if there is none."""
+        """Return the first node whose name is not for us; the end of the rows if there is none."""
         at = bisect_left(self._renamed, rows.start)
         renamed = self._renamed[at] if at < len(self._renamed) else rows.stop
         ends = self._name_ends[rows.start - 1 : rows.stop]
@@ -136,7 +136,7 @@ class EntriesByColumn(EntryRenderer):
         return min(renamed, rows.start - 1 + odd, rows.stop)
 
     def _slots(self, rows: range, directories: range) -> Bytes:
-        """The slots of some whole directories, (slots, 32)."""
+        """Return the slots of some whole directories, (slots, 32)."""
         groups = list(self._groups(rows))
         shorts = self._shorts(groups, rows, directories)
         short_slots = self._short_slots(shorts, rows)
@@ -168,7 +168,7 @@ class EntriesByColumn(EntryRenderer):
             yield Group(own, count, lengths[own], characters)
 
     def _shorts(self, groups: list[Group], rows: range, directories: range) -> Bytes:
-        """The 8.3 names, (11, rows)."""
+        """Return the 8.3 names, (11, rows)."""
         shorts = np.full((11, len(rows)), _PAD, np.uint8)
         lengths = np.empty(len(rows), np.int64)
         has_tail = np.ones(len(rows), bool)
@@ -185,7 +185,7 @@ class EntriesByColumn(EntryRenderer):
         return shorts
 
     def _short_slots(self, shorts: Bytes, rows: range) -> Bytes:
-        """The 8.3 slots, (rows, 32)."""
+        """Return the 8.3 slots, (rows, 32)."""
         tree, start, stop = self._tree, rows.start, rows.stop
         made = _with_columns(shorts[:, 0].tobytes().ljust(ENTRY_BYTES, b"\0"), shorts, range(11))
         slots = made.view(DIRECTORY_ENTRY)[:, 0]
@@ -212,7 +212,7 @@ class EntriesByColumn(EntryRenderer):
 
 
 def _packed(group: Group, totals: Bytes, short_slots: Bytes) -> Bytes:
-    """All slots of the names of a group, a name a row."""
+    """Return all slots of the names of a group, a name a row."""
     longest, long_count = len(group.characters), group.slots - 1
     first = group.characters[:, 0].tobytes().decode()
     form = b"".join(long_slots([first], [group.slots], b"\0")) + bytes(ENTRY_BYTES)
@@ -230,7 +230,7 @@ def _packed(group: Group, totals: Bytes, short_slots: Bytes) -> Bytes:
 
 
 def _with_columns(form: bytes, columns: Bytes, places: Sequence[int]) -> Bytes:
-    """Rows like the form, which is the first one, but for the columns at some places."""
+    """Return rows like the form, which is the first one, but for the columns at some places."""
     rows = np.empty((columns.shape[1], len(form)), np.uint8)
     rows[:] = np.frombuffer(form, np.uint8)
     for place, column in zip(places, columns, strict=True):
@@ -240,13 +240,13 @@ def _with_columns(form: bytes, columns: Bytes, places: Sequence[int]) -> Bytes:
 
 
 def _place(at: int, long_count: int) -> int:
-    """Where a name's character stands in its slots: their last part comes first."""
+    """Return where a name's character stands in its slots: their last part comes first."""
     part, unit = divmod(at, UNITS_PER_LONG_ENTRY)
     return (long_count - 1 - part) * ENTRY_BYTES + PART_PLACES[2 * unit]
 
 
 def stamps(times_ns: Numbers) -> tuple[Numbers | int, Numbers, Numbers]:
-    """Dates, times and hundredths, as `times.stamps` has them of times in UTC."""
+    """Return dates, times and hundredths, as `times.stamps` has them of times in UTC."""
     hundredths = np.clip(times_ns // 10_000_000, _EARLIEST, _LATEST)
     two_seconds = hundredths // 200
     hundredths -= two_seconds * 200

@@ -43,13 +43,13 @@ class Group(NamedTuple):
 
 
 def is_constant(column: Bytes) -> bool:
-    """Whether all of a column is alike."""
+    """Return whether all of a column is alike."""
     return bool(column[0] == column[-1]) and bool((column == column[0]).all())
 
 
 def bases(group: Group) -> tuple[Bytes, Numbers | int, Flags]:
-    """What 8.3 names are made of, (11, rows); how much of it comes before a dot; and which names
-    are 8.3 names but for case.
+    """Return what 8.3 names are made of, (11, rows); how much of it comes before a dot; and which
+    names are 8.3 names but for case.
     """
     lengths, characters = group.lengths, group.characters
     longest, count = characters.shape
@@ -83,7 +83,7 @@ def bases(group: Group) -> tuple[Bytes, Numbers | int, Flags]:
 
 
 def _behind(shortened: Bytes, lengths: Numbers | int, places: Numbers | int) -> Bytes | int:
-    """The characters at some places of names, a place a row; padding where a name has none."""
+    """Return the characters at some places of names, a place a row, or padding behind a name."""
     longest, count = shortened.shape
     if isinstance(places, int):
         return shortened[places] if places < longest else _PAD
@@ -94,7 +94,7 @@ def _behind(shortened: Bytes, lengths: Numbers | int, places: Numbers | int) -> 
 def add_tails(
     shorts: Bytes, lengths: Numbers, directories: NDArray[np.uint64], rows: Numbers
 ) -> None:
-    """Puts numeric tails at the bases of some rows: those that `names.short_names` gives.
+    """Put numeric tails at the bases of some rows: those that `names.short_names` gives.
 
     `shorts` is (11, rows) and `lengths` says how many of the first 8 are of the basis. A number of
     so many digits is given once to what begins alike with that number (see `names`).
@@ -127,7 +127,7 @@ def add_tails(
 
 
 def _equal_before(keys: NDArray[np.uint64]) -> Numbers:
-    """How many equal ones stand before each."""
+    """Return how many equal ones stand before each."""
     order = None
     starts = _starts(keys)
     heads = keys[starts]
@@ -144,12 +144,12 @@ def _equal_before(keys: NDArray[np.uint64]) -> Numbers:
 
 
 def _starts(keys: NDArray[np.uint64]) -> Numbers:
-    """Where a key differs from the one before it."""
+    """Return where a key differs from the one before it."""
     return np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1))
 
 
 def checksums(shorts: Bytes) -> Bytes:
-    """What the long entries of each 8.3 name bear (FATGEN, "ChkSum")."""
+    """Return what the long entries of each 8.3 name bear (FATGEN, "ChkSum")."""
     totals: Bytes = shorts[0]
     for column in shorts[1:]:
         totals = (totals >> 1 | totals << 7) + column

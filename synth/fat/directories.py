@@ -15,7 +15,7 @@ from datetime import UTC, tzinfo
 
 from ...export import Hole, Kind, Piece
 from ..image.section import Computed, Region
-from ..lru import KEPT_BYTES
+from ..lru import CACHE_BYTES
 from ..tree.columns import Tree, printable
 from .entries import EntriesByName, EntryColumns, EntryRenderer
 from .records import ATTR_DIRECTORY, ATTR_VOLUME_ID, ENTRY_BYTES
@@ -29,7 +29,7 @@ _DOTS = (b".          ", b"..         ")
 
 
 def header_slots(ordinal: int) -> int:
-    """How many slots stand before a directory's entries."""
+    """Return how many slots stand before a directory's entries."""
     return 2 if ordinal else 1
 
 
@@ -58,7 +58,7 @@ class FatDirectories(Computed):
         zone: tzinfo | None = UTC,
         latest_ns: int | None = None,
         hide_dotfiles: bool = False,
-        cache_bytes: int = KEPT_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.size = cluster_starts[-1] * cluster_bytes
         self._tree = tree
@@ -83,7 +83,7 @@ class FatDirectories(Computed):
         return pieces
 
     def directory_pieces(self, ordinal: int, offset: int, length: int) -> list[Piece]:
-        """A range of one directory, zeros behind its last entry."""
+        """Return a range of one directory, zeros behind its last entry."""
         used = min(max(self._used_bytes(ordinal) - offset, 0), length)
         pieces: list[Piece] = [self._render(ordinal, offset, used)] if used else []
         if used < length:
@@ -107,14 +107,16 @@ class FatDirectories(Computed):
         return self._by_name.names_of(ordinal)
 
     def short_name(self, node: int) -> str:
-        """The 8.3 name of a node other than the root, with its dot."""
+        """Return the 8.3 name of a node other than the root, with its dot."""
         ordinal = self._tree.parent(node)
         short = self.names_of(ordinal)[node - self._tree.children(ordinal).start].decode("ascii")
         extension = short[8:].rstrip()
         return short[:8].rstrip() + (f".{extension}" if extension else "")
 
     def first_cluster(self, node: int) -> int:
-        """Where a node's contents start; 0 for an empty file and for the root, as `..` has it."""
+        """Return where a node's contents start; 0 for an empty file and for the root, as `..` has
+        it.
+        """
         if self._tree.is_directory(node):
             ordinal = self._tree.ordinal(node)
             return FIRST_CLUSTER + self._cluster_starts[ordinal] if ordinal else 0
@@ -123,7 +125,7 @@ class FatDirectories(Computed):
         return self._first_file_cluster + self._file_starts[node]
 
     def _shares(self, offset: int, length: int) -> Iterator[tuple[int, int, int]]:
-        """Each directory's share of a range: its ordinal, where in it, how many bytes."""
+        """Yield each directory's share of a range: its ordinal, where in it, how many bytes."""
         starts, cluster_bytes = self._cluster_starts, self._cluster_bytes
         ordinal = bisect_right(starts, offset // cluster_bytes) - 1
         end = offset + length
@@ -139,7 +141,7 @@ class FatDirectories(Computed):
         return (header_slots(ordinal) + slots) * ENTRY_BYTES
 
     def _render(self, ordinal: int, offset: int, length: int) -> bytes:
-        """`length` bytes of a directory from byte `offset`, all of them used."""
+        """Return `length` bytes of a directory from byte `offset`, all of them used."""
         first_slot, skip = divmod(offset, ENTRY_BYTES)
         last_slot = -(-(offset + length) // ENTRY_BYTES)
         children = self._tree.children(ordinal)

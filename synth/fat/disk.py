@@ -60,7 +60,7 @@ _CODE_START = {12: 62, 16: 62, 32: 90}
 
 
 def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
-    """The disk of a layout. Raises PlanError when a given boot code can't be put on it."""
+    """Return the disk of a layout. Raise PlanError when a given boot code can't be put on it."""
     volume = _volume(layout, tree, files)
     options, geometry = layout.options, layout.geometry
     if options.partition == "none":
@@ -116,7 +116,9 @@ def _volume(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
 
 
 def directories_of(layout: FatLayout, tree: Tree) -> FatDirectories:
-    """The section of the directories, which also knows each node's names and first cluster."""
+    """Return the section of the directories, which also knows each node's names and first
+    cluster.
+    """
     return FatDirectories(
         tree,
         renamed=layout.renamed,
@@ -133,7 +135,9 @@ def directories_of(layout: FatLayout, tree: Tree) -> FatDirectories:
 
 
 def _reserved(layout: FatLayout) -> list[Section]:
-    """The reserved sectors: boot sector, and with FAT32 FSInfo, a third one, and their copies."""
+    """Return the reserved sectors: boot sector, and with FAT32 FSInfo, a third one, and their
+    copies.
+    """
     geometry = layout.geometry
     sector_bytes = geometry.sector_bytes
     boot_sector = _boot_sector(layout).ljust(sector_bytes, b"\0")
@@ -211,7 +215,7 @@ def _boot_sector(layout: FatLayout) -> bytes:
 
 
 def _hidden_sectors(layout: FatLayout) -> int:
-    """The partition's first sector."""
+    """Return the partition's first sector."""
     if layout.options.partition == "none":
         return 0
     return FIRST_BYTE // layout.geometry.sector_bytes
@@ -229,7 +233,7 @@ def _fsinfo(layout: FatLayout) -> bytes:
 
 
 def _os_type(geometry: Geometry) -> int:
-    """The type of an MBR partition, as DOS and Windows number them."""
+    """Return the type of an MBR partition, as DOS and Windows number them."""
     if geometry.fat_bits == 32:
         return 0x0C
     if geometry.fat_bits == 12:
@@ -238,7 +242,7 @@ def _os_type(geometry: Geometry) -> int:
 
 
 def _boot_code(boot_sector: bytes | None, fat_bits: int) -> tuple[bytes, bytes]:
-    """The jump at the start of a boot sector, and the code that it leads to."""
+    """Return the jump at the start of a boot sector, and the code that it leads to."""
     start = _CODE_START[fat_bits]
     if boot_sector is None:
         return bytes((0xEB, start - 2, 0x90)), _NO_SYSTEM.ljust(510 - start, b"\0")

@@ -14,7 +14,7 @@ from datetime import tzinfo
 from operator import sub
 from typing import NamedTuple
 
-from ..lru import Kept
+from ..lru import LruCache
 from ..tree.columns import Tree
 from .names import checksums, decode, short_names
 from .records import ATTR_HIDDEN
@@ -26,7 +26,7 @@ _SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
 
 
 class EntryColumns(NamedTuple):
-    """What a layout says of entries; see `FatDirectories` for the columns."""
+    """The columns of a layout that entries are made from; see `FatDirectories`."""
 
     renamed: Mapping[int, str]
     slot_starts: array[int]
@@ -59,7 +59,7 @@ class EntriesByName(EntryRenderer):
         self._tree = tree
         self._columns = columns
         self._first_file_cluster = FIRST_CLUSTER + columns.cluster_starts[-1]
-        self._short_names: Kept[list[bytes]] = Kept(
+        self._short_names: LruCache[list[bytes]] = LruCache(
             lambda names: _SHORT_NAME_BYTES * len(names), cache_bytes
         )
 

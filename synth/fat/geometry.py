@@ -1,4 +1,4 @@
-"""How large everything is: FAT type, cluster size, tables, root directory, by arithmetic alone.
+"""The sizes of everything: FAT type, cluster size, tables, root directory, by arithmetic alone.
 
 FATGEN, "FAT Type Determination": the number of clusters alone says which FAT it is. Readers draw
 the lines a few clusters apart, so the planner keeps clear of them.
@@ -65,7 +65,7 @@ FLOPPIES = {
 
 
 class Needs(NamedTuple):
-    """What the tree asks for."""
+    """Demands of the tree."""
 
     data_bytes: int
     """The sum of all file sizes."""
@@ -77,7 +77,7 @@ class Needs(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """What the user asks for; None and 0 where it is all one."""
+    """Demands of the user; None and 0 where it is all one."""
 
     fat_bits: int | None = None
     cluster_bytes: int | None = None
@@ -89,7 +89,7 @@ class Wishes(NamedTuple):
     overhead: int = 0
     """Bytes of the disk around the volume."""
     has_mbr: bool = False
-    """Whether the volume is an MBR's partition, up to the end of the disk."""
+    """True if the volume is an MBR's partition, up to the end of the disk."""
 
 
 class Geometry(NamedTuple):
@@ -107,34 +107,34 @@ class Geometry(NamedTuple):
     media: int = 0xF8
     sectors_per_track: int = _SECTORS_PER_TRACK
     heads: int = 255
-    """What a BIOS says of the disk, where it is sure; else what is usual."""
+    """As a BIOS has them, where it is sure; else the usual ones."""
 
     @property
     def root_sectors(self) -> int:
-        """The length of the root directory outside the clusters."""
+        """Return the length of the root directory outside the clusters."""
         return self.root_entries * ENTRY_BYTES // self.sector_bytes
 
     @property
     def is_floppy(self) -> bool:
-        """Whether this is a diskette."""
+        """Return whether this is a diskette."""
         return self.heads <= 2
 
     @property
     def first_data_sector(self) -> int:
-        """Where cluster 2 is."""
+        """Return where cluster 2 is."""
         return self.reserved_sectors + 2 * self.table_sectors + self.root_sectors
 
     @property
     def unused_sectors(self) -> int:
-        """What is left behind the last cluster: less than one more would need."""
+        """Return what is left behind the last cluster: less than one more would need."""
         clusters = self.cluster_count * (self.cluster_bytes // self.sector_bytes)
         return self.volume_sectors - self.first_data_sector - clusters
 
 
 def choose(needs: Needs, wishes: Wishes) -> Geometry:
-    """The best geometry that holds the tree and fulfils the wishes.
+    """Return the best geometry that holds the tree and fulfils the wishes.
 
-    Raises PlanError when there is none, with the smallest size that would do.
+    Raise PlanError when there is none, with the smallest size that would do.
     """
     for fat_bits in _types(wishes):
         for cluster_bytes in _cluster_sizes(fat_bits, needs, wishes):
@@ -145,7 +145,8 @@ def choose(needs: Needs, wishes: Wishes) -> Geometry:
 
 
 def _in_tracks(geometry: Geometry, needs: Needs, wishes: Wishes) -> Geometry:
-    """The geometry with tracks and heads as a BIOS has them, for readers that address by them.
+    """Return the geometry with tracks and heads as a BIOS has them, for readers that address by
+    them.
 
     Emulated BIOSes guess them from where the partition ends, and are right if that is the end of a
     cylinder. A disk of FAT12 or FAT16 and of open size is made so long: DOS's loaders know no other
@@ -174,13 +175,13 @@ def _in_tracks(geometry: Geometry, needs: Needs, wishes: Wishes) -> Geometry:
 
 
 def _bios_heads(sectors: int) -> int:
-    """How many heads a BIOS gives a disk, so that its cylinders can be counted in 10 bits."""
+    """Return the heads that a BIOS gives a disk, to count its cylinders in 10 bits."""
     least = -(-sectors // (_MOST_CYLINDERS * _SECTORS_PER_TRACK))
     return next((heads for heads in (16, 32, 64, 128) if least <= heads), 255)
 
 
 def floppy(name: str, needs: Needs) -> Geometry:
-    """A diskette. Raises PlanError, saying by how much, when the tree doesn't fit on it."""
+    """Return a diskette. Raise PlanError, saying by how much, when the tree doesn't fit on it."""
     model = FLOPPIES[name]
     cluster_bytes = model.sectors_per_cluster * 512
     root_sectors = model.root_entries * ENTRY_BYTES // 512
@@ -227,7 +228,7 @@ def _larger_floppy(needs: Needs) -> str:
 
 
 def _types(wishes: Wishes) -> tuple[int, ...]:
-    """The FAT types to try, the preferred one first."""
+    """Return the FAT types to try, the preferred one first."""
     if wishes.fat_bits:
         return (wishes.fat_bits,)
     if wishes.volume_sectors is None:
@@ -239,7 +240,7 @@ def _types(wishes: Wishes) -> tuple[int, ...]:
 
 
 def _cluster_sizes(fat_bits: int, needs: Needs, wishes: Wishes) -> Iterator[int]:
-    """The cluster sizes to try: the usual one, then smaller ones, then larger ones."""
+    """Yield the cluster sizes to try: the usual one, then smaller ones, then larger ones."""
     if wishes.cluster_bytes:
         yield wishes.cluster_bytes
         return
@@ -263,7 +264,7 @@ def _wished_bytes(wishes: Wishes) -> int | None:
 
 
 def _measure(fat_bits: int, cluster_bytes: int, needs: Needs, wishes: Wishes) -> Geometry | None:
-    """The geometry with this type and cluster size; None when it can't be."""
+    """Return the geometry with this type and cluster size; None when it can't be."""
     sector_bytes = wishes.sector_bytes
     unit = ALIGNMENT // sector_bytes  # sectors that are aligned together
     if fat_bits == 32:
@@ -305,7 +306,7 @@ def _measure(fat_bits: int, cluster_bytes: int, needs: Needs, wishes: Wishes) ->
 
 
 def _table_unit(fat_bits: int, sector_bytes: int) -> int:
-    """One table is a multiple of so many sectors, so that all below the tables stays aligned.
+    """Return the sectors that one table is a multiple of: all below the tables stays aligned.
 
     The two tables of a FAT12 or FAT16 are an alignment unit together, each of FAT32 is one.
     """
@@ -313,7 +314,7 @@ def _table_unit(fat_bits: int, sector_bytes: int) -> int:
 
 
 def _table_sectors(count: int, fat_bits: int, sector_bytes: int) -> int:
-    """The length of one table for so many clusters."""
+    """Return the length of one table for so many clusters."""
     needed = -(-(count + 2) * fat_bits // (8 * sector_bytes))
     unit = _table_unit(fat_bits, sector_bytes)
     return -(-needed // unit) * unit
@@ -322,7 +323,7 @@ def _table_sectors(count: int, fat_bits: int, sector_bytes: int) -> int:
 def _divide(
     room: int, sectors_per_cluster: int, fat_bits: int, sector_bytes: int
 ) -> tuple[int, int]:
-    """Splits `room` sectors into tables and clusters: the sectors of one table, the clusters.
+    """Split `room` sectors into tables and clusters: the sectors of one table, the clusters.
 
     A reader counts every cluster that there is room for, so the table has to cover them all.
     """
@@ -339,7 +340,7 @@ def _divide(
 
 
 def _refusal(needs: Needs, wishes: Wishes) -> str:
-    """Why no geometry does, and what would."""
+    """Return why no geometry does, and what would."""
     fat = f"FAT{wishes.fat_bits}" if wishes.fat_bits else "FAT"
     if wishes.cluster_bytes:
         fat += f" with {wishes.cluster_bytes}-byte clusters"
@@ -369,7 +370,7 @@ def _refusal(needs: Needs, wishes: Wishes) -> str:
 
 
 def _remedy(needs: Needs, wishes: Wishes) -> str:
-    """The one option that helps, for the end of a message."""
+    """Return the one option that helps, for the end of a message."""
     volume_bytes = _wished_bytes(wishes)
     for option, other in (
         (option_named("cluster_size", 65536), wishes._replace(cluster_bytes=CLUSTER_SIZES[-1])),

@@ -1,4 +1,4 @@
-"""What of a tree a FAT disk can't hold as it is, and which readers trip over what it does hold."""
+"""Findings: parts of a tree that a FAT disk can't hold as they are, or that readers trip over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LARGEST_COMMON_CLUSTER_BYTES = 32768
 
 
 def lint(tree: Tree, layout: FatLayout) -> Iterator[Finding]:
-    """All findings: what changed on the way to the disk, then what readers trip over."""
+    """Yield all findings: what changed on the way to the disk, then what readers trip over."""
     for skipped in tree.skipped:
         yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
     for node, name in layout.renamed.items():

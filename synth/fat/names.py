@@ -65,19 +65,19 @@ _NOT_SHORT = re.compile(rf"[^{SHORT_CHARACTERS}]")
 
 
 def decode(name: bytes) -> str:
-    """A host name as text; bytes that are not UTF-8 are lone surrogates."""
+    """Return a host name as text; bytes that are not UTF-8 are lone surrogates."""
     return name.decode("utf-8", "surrogateescape")
 
 
 def legal(name: str) -> str:
-    """A name after rules 1 to 3."""
+    """Return a name after rules 1 to 3."""
     name = _ILLEGAL.sub("_", name)
     name = _fill_end(name)
     return _fit(_DEVICE.sub(r"\1_", name, count=1)) if _DEVICE.match(name) else name
 
 
 def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, str]:
-    """Which of a directory's names can't stay, and what they become.
+    """Return which of a directory's names can't stay, and what they become.
 
     `joined` is the directory's `count` names in byte order with `/` between them. Returns the new
     names by position. Linear in the number of names, whatever collides.
@@ -107,7 +107,7 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
 
 
 def _is_suspect(joined: bytes) -> bool:
-    """Whether rules 1 to 3 may be about one of the names."""
+    """Return whether rules 1 to 3 may be about one of the names."""
     return (
         len(joined.translate(None, _ILLEGAL_BYTES)) != len(joined)
         or b"./" in joined
@@ -119,7 +119,7 @@ def _is_suspect(joined: bytes) -> bool:
 
 
 def rename_reason(name: bytes) -> str:
-    """Why a host name that `renames` changes can't stay."""
+    """Return why a host name that `renames` changes can't stay."""
     text = decode(name)
     try:
         name.decode("utf-8")
@@ -137,7 +137,7 @@ def rename_reason(name: bytes) -> str:
 
 
 def _all_differ(joined: bytes, count: int) -> bool:
-    """Whether no two names are equal but for case, and all are what rule 1 wants."""
+    """Return whether no two names are equal but for case, and all are what rule 1 wants."""
     if joined.isascii():
         return len(set(joined.upper().split(b"/"))) == count
     try:
@@ -178,27 +178,28 @@ def _unique(name: str, taken: set[str], counters: _Counters) -> str:
 
 
 def _fill_end(name: str) -> str:
-    """Rule 2."""
+    """Apply rule 2: `_` for each dot or space at the end, which some readers drop."""
     return _TRAILING.sub(lambda match: "_" * len(match[0]), name)
 
 
 def _fit(name: str) -> str:
-    """A name that a rule may have made too long, cut to what there is room for."""
+    """Return a name that a rule may have made too long, cut to what there is room for."""
     return name if units(name) <= MOST_NAME_UNITS else _fill_end(_cut(name, MOST_NAME_UNITS))
 
 
 def _cut(text: str, most: int) -> str:
-    """The longest beginning of `text` that has at most `most` UTF-16 units."""
+    """Return the longest beginning of `text` that has at most `most` UTF-16 units."""
     return text.encode("utf-16-le")[: 2 * max(most, 0)].decode("utf-16-le", "ignore")
 
 
 def units(name: str) -> int:
-    """The length of a name in UTF-16 units."""
+    """Return the length of a name in UTF-16 units."""
     return len(name) if name.isascii() else len(name.encode("utf-16-le")) // 2
 
 
 def slots(name: str) -> int:
-    """How many directory entries a legal name takes: its 8.3 entry and the long ones before it.
+    """Return how many directory entries a legal name takes: its 8.3 entry and the long ones before
+    it.
 
     A name that is an upper-case 8.3 name takes no long entry.
     """
@@ -208,7 +209,7 @@ def slots(name: str) -> int:
 
 
 def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
-    """The `slots` of each of a directory's names; `joined` and `renamed` as in `renames`."""
+    """Return the `slots` of each of a directory's names; `joined` and `renamed` as in `renames`."""
     names = joined.split(b"/")
     if joined.isascii():
         is_short = _IS_SHORT_BYTES.fullmatch
@@ -224,7 +225,7 @@ def slot_counts(joined: bytes, renamed: dict[int, str]) -> list[int]:
 
 
 def counts_if_plain(joined: bytes, lengths: Iterable[int]) -> list[int] | None:
-    """The `slot_counts` of the names of some directories, which have so many each.
+    """Return the `slot_counts` of the names of some directories, which have so many each.
 
     None when names may have to change, or there are others than of ASCII.
     """
@@ -239,12 +240,12 @@ def counts_if_plain(joined: bytes, lengths: Iterable[int]) -> list[int] | None:
 
 
 def needs_long_entries(name: str) -> bool:
-    """Whether a legal name is more than its 8.3 entry says."""
+    """Return whether a legal name is more than its 8.3 entry says."""
     return not _IS_SHORT.fullmatch(name)
 
 
 def short_names(names: Sequence[str]) -> list[bytes]:
-    """The 8.3 names of a directory's legal names, as the 11 bytes of a directory entry.
+    """Return the 8.3 names of a directory's legal names, as the 11 bytes of a directory entry.
 
     A name that is an 8.3 name but for case keeps it; any other gets a numeric tail, `~1` and on,
     that no other entry has. Linear in the number of names, whatever collides.
@@ -270,7 +271,7 @@ def _short_form(name: str) -> str:
 
 
 def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The `_basis` of each name."""
+    """Yield the `_basis` of each name."""
     joined = "/".join(names)
     if not joined.isascii():
         yield from map(_basis, names)
@@ -284,7 +285,7 @@ def _bases(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _basis(name: str) -> tuple[str, str]:
-    """At most 8 characters from before the first dot and 3 from after the last one.
+    """Return at most 8 characters from before the first dot and 3 from after the last one.
 
     FATGEN, "The Basis-Name Generation Algorithm".
     """
@@ -324,8 +325,8 @@ class _Tails(dict[tuple[str, str], Iterator[bytes]]):
 
 
 def checksums(shorts: Sequence[bytes]) -> bytes:
-    """What the long entries of each 8.3 name bear (FATGEN, "ChkSum"), worked out byte by byte for
-    all of them at once.
+    """Return what the long entries of each 8.3 name bear (FATGEN, "ChkSum"), worked out byte by
+    byte for all of them at once.
 
     A column of bytes is a large number: adding the lower seven bits of each byte never carries
     into the next byte, and the upper bits are added without carry.

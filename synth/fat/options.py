@@ -21,7 +21,7 @@ def _volume_id(given: Any) -> int:
 
 
 SUFFIXES: tuple[str, ...] = ()
-"""How names of files end that should be one: FAT images have no name of their own."""
+"""Ends of the names of files that should be one: FAT images have no name of their own."""
 OPTIONS = (
     Option(
         name="fat",

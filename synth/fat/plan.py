@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from ...errors import PlanError, option_named
 from ..image.partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
-from ..lru import KEPT_BYTES
+from ..lru import CACHE_BYTES
 from ..tree.columns import Tree, printable
 from .directories import header_slots
 from .geometry import Geometry, Needs, Wishes, choose, floppy
@@ -31,7 +31,7 @@ Partitioning = Literal["mbr", "gpt", "none"]
 
 
 class FatOptions(NamedTuple):
-    """What the user may choose of a FAT disk. Sizes are in bytes."""
+    """The user's choices for a FAT disk. Sizes are in bytes."""
 
     label: str = DEFAULT_LABEL
     """The volume label: at most 11 characters, stored in upper case."""
@@ -62,13 +62,13 @@ class FatOptions(NamedTuple):
     boot_sector: bytes | None = None
     """A boot sector whose code, not whose parameters, goes into ours."""
     mbr_code: bytes | None = None
-    """What a BIOS runs before that."""
-    cache_bytes: int = KEPT_BYTES
-    """How much may be kept of the names that were worked out."""
+    """The code that a BIOS runs before that."""
+    cache_bytes: int = CACHE_BYTES
+    """Memory for names that were worked out and may be asked for again."""
 
 
 class FatLayout(NamedTuple):
-    """Where everything is. Columns as `FatDirectories` and `Contents` want them."""
+    """The places of everything. Columns as `FatDirectories` and `Contents` want them."""
 
     options: FatOptions
     geometry: Geometry
@@ -83,24 +83,24 @@ class FatLayout(NamedTuple):
 
     @property
     def used_clusters(self) -> int:
-        """Clusters that hold directories and file contents."""
+        """Return how many clusters hold directories and file contents."""
         return self.directory_starts[-1] + self.file_starts[-1]
 
     @property
     def free_clusters(self) -> int:
-        """Clusters that hold nothing."""
+        """Return how many clusters hold nothing."""
         return self.geometry.cluster_count - self.used_clusters
 
     @property
     def volume_id(self) -> int:
-        """The serial number of the volume."""
+        """Return the serial number of the volume."""
         if self.options.volume_id is not None:
             return self.options.volume_id
         return int.from_bytes(self.identity[:4], "little")
 
 
 def check_label(label: str) -> bytes:
-    """A volume label as the 11 bytes on the disk. Raises PlanError with the reason."""
+    """Return a volume label as the 11 bytes on the disk. Raise PlanError with the reason."""
     upper = label.upper()
     if len(upper) > 11:
         raise PlanError(f"label {label!r} has {len(upper)} characters; FAT holds at most 11")
@@ -113,7 +113,7 @@ def check_label(label: str) -> bytes:
 
 
 def plan(tree: Tree, options: FatOptions | None = None) -> FatLayout:
-    """Lays a tree out. Raises PlanError when it doesn't fit."""
+    """Lay a tree out. Raise PlanError when it doesn't fit."""
     options = options or FatOptions()
     if options.floppy:
         options = options._replace(partition="none", fat_bits=12, sector_bytes=512)
@@ -181,14 +181,14 @@ def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Ge
 
 
 def _partition_bytes(options: FatOptions) -> int:
-    """What of a disk is not the volume."""
+    """Return how many bytes of a disk are not the volume's."""
     if options.partition == "none":
         return 0
     return FIRST_BYTE + (gpt_overhead(options.sector_bytes) if options.partition == "gpt" else 0)
 
 
 def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[int]]:
-    """The names that change, and the cumulative slots of the nodes."""
+    """Return the names that change, and the cumulative slots of the nodes."""
     renamed: dict[int, str] = {}
     counts: list[int] = [0]  # the root is nobody's entry
     for ordinals in _some_at_a_time(tree):
@@ -213,7 +213,7 @@ def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[
 
 
 def _some_at_a_time(tree: Tree) -> Iterator[range]:
-    """The directories in order, as many together as have few names; any other by itself."""
+    """Yield the directories in order, as many together as have few names; any other by itself."""
     bounds = tree.first_children + array("I", [len(tree)])
     start, end = 0, len(tree.directories)
     while start < end:
@@ -226,7 +226,7 @@ def _some_at_a_time(tree: Tree) -> Iterator[range]:
 def _plan_directory(
     tree: Tree, options: FatOptions, ordinal: int, renamed: dict[int, str]
 ) -> list[int]:
-    """The slots of each of a directory's entries; adds to `renamed`. Raises PlanError."""
+    """Return the slots of each of a directory's entries; add to `renamed`. Raise PlanError."""
     children = tree.children(ordinal)
     if not children:
         return []
@@ -247,7 +247,7 @@ def _plan_directory(
 
 
 def _directory_bytes(tree: Tree, slot_starts: array[int]) -> list[int]:
-    """The length of each directory."""
+    """Return the length of each directory."""
     bounds = [slot_starts[node] for node in (*tree.first_children, len(tree))]
     return [
         (header_slots(ordinal) + end - start) * ENTRY_BYTES
@@ -256,7 +256,7 @@ def _directory_bytes(tree: Tree, slot_starts: array[int]) -> list[int]:
 
 
 def _cumulative_clusters(sizes: Iterable[int], cluster_bytes: int) -> array[int]:
-    """The clusters of all sizes before each one, and of all."""
+    """Return the clusters of all sizes before each one, and of all."""
     shift, round_up = cluster_bytes.bit_length() - 1, cluster_bytes - 1
     return array("I", accumulate([size + round_up >> shift for size in sizes], initial=0))
 

@@ -23,7 +23,7 @@ from .records import (
 )
 
 PART_PLACES: tuple[int, ...] = (*range(1, 11), *range(14, 26), *range(28, 32))
-"""Where the bytes of a name are in a long-name slot: LDIR_Name1, 2 and 3."""
+"""The places of a name's bytes in a long-name slot: LDIR_Name1, 2 and 3."""
 CHECKSUM_PLACE = 13
 """LDIR_Chksum."""
 
@@ -36,7 +36,7 @@ _FILLS = tuple(
 
 
 def attributes_of(mode: int) -> int:
-    """DIR_Attr of what has this st_mode."""
+    """Return DIR_Attr of what has this st_mode."""
     if stat.S_ISDIR(mode):
         return ATTR_DIRECTORY
     return ATTR_ARCHIVE if mode & 0o222 else ATTR_ARCHIVE | ATTR_READ_ONLY
@@ -49,8 +49,8 @@ def short_slots(
     clusters: Sequence[int],
     sizes: Sequence[int],
 ) -> list[bytes]:
-    """The 8.3 slot of each of a directory's entries: names, attributes, `stamps`, first clusters
-    and sizes in bytes (FATGEN, "FAT Directory Structure").
+    """Return the 8.3 slot of each of a directory's entries: names, attributes, `stamps`, first
+    clusters and sizes in bytes (FATGEN, "FAT Directory Structure").
     """
     pack = PACK_DIRECTORY_ENTRY
     rows = zip(shorts, attributes, times, clusters, sizes, strict=True)
@@ -62,7 +62,7 @@ def short_slots(
 
 
 def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Sequence[bytes]:
-    """The long-name slots of each of a directory's entries, last part first.
+    """Return the long-name slots of each of a directory's entries, last part first.
 
     `counts` are the numbers of slots, that of the 8.3 slot included, and `totals` the checksums of
     the 8.3 names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one
@@ -93,7 +93,7 @@ def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Se
 
 
 def _in_units(names: Sequence[str]) -> Sequence[str]:
-    """The names, each character a UTF-16 unit: two surrogates for one that takes two."""
+    """Return the names, each character a UTF-16 unit: two surrogates for one that takes two."""
     joined = "/".join(names)
     if joined.isascii():
         return names
@@ -104,6 +104,6 @@ def _in_units(names: Sequence[str]) -> Sequence[str]:
 
 
 def _order(count: int) -> bytes:
-    """What so many slots of a long name begin with."""
+    """Return what so many slots of a long name begin with."""
     numbers = bytes(range(count, 0, -1))
     return bytes((count | LAST_LONG_ENTRY,)) + numbers[1:] if count else b""

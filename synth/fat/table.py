@@ -24,12 +24,12 @@ _LOW_HALF = 1 << 16  # consecutive entries that differ in their lower half only
 
 @cache
 def _count_up() -> bytes:
-    """The entries 0, 1, ..., 65535."""
+    """Return the entries 0, 1, ..., 65535."""
     return struct.pack(f"<{_LOW_HALF}I", *range(_LOW_HALF))
 
 
 def consecutive(first: int, last: int) -> bytearray:
-    """FAT32 entries that hold the numbers first, first + 1, ..., last - 1."""
+    """Return FAT32 entries that hold the numbers first, first + 1, ..., last - 1."""
     entries = bytearray()
     while first < last:
         high, low = divmod(first, _LOW_HALF)
@@ -94,7 +94,7 @@ class Table(Computed):
         yield Region(0, self.size, Kind.TABLE, self._name)
 
     def _bytes(self, offset: int, length: int) -> bytes:
-        """A range of the used part."""
+        """Return a range of the used part."""
         first = offset * 8 // self._fat_bits & ~1  # FAT12 packs pairs
         last = -(-(offset + length) * 8 // self._fat_bits)
         packed: bytes | bytearray
@@ -108,7 +108,7 @@ class Table(Computed):
         return bytes(memoryview(packed)[skip : skip + length])
 
     def _packed(self, first: int, last: int) -> bytearray:
-        """The entries [first, last) of a FAT32, of which none is free."""
+        """Return the entries [first, last) of a FAT32, of which none is free."""
         entries = consecutive(first + 1, last + 1)
         mark = self._end_mark.to_bytes(4, "little")
         for end in self._ends(first, last):
@@ -119,7 +119,7 @@ class Table(Computed):
         return entries
 
     def _entries(self, first: int, last: int) -> list[int]:
-        """The entries [first, last) of a FAT12 or FAT16, which are few."""
+        """Return the entries [first, last) of a FAT12 or FAT16, which are few."""
         used = max(min(last, self._used), first)
         entries = list(range(first + 1, used + 1)) + [0] * (last - used)
         for end in self._ends(first, used):
@@ -129,7 +129,7 @@ class Table(Computed):
         return entries
 
     def _ends(self, first: int, last: int) -> Iterator[int]:
-        """The clusters in [first, last) that end a chain, some more than once."""
+        """Yield the clusters in [first, last) that end a chain, some more than once."""
         for base, column in self._columns:
             # Chain k ends at cluster base + column[k + 1] - 1.
             low = bisect_left(column, first - base + 1, 1)
@@ -140,8 +140,8 @@ class Table(Computed):
 
 
 def _distinct(column: array[int], low: int, high: int) -> Iterator[int]:
-    """The numbers of a sorted column from `low` up to `high`, each once; a million chains may be
-    empty and end where one that isn't does.
+    """Yield the numbers of a sorted column from `low` up to `high`, each once; a million chains
+    may be empty and end where one that isn't does.
     """
     while low < high:
         yield column[low]
@@ -149,7 +149,7 @@ def _distinct(column: array[int], low: int, high: int) -> Iterator[int]:
 
 
 def pack_12(entries: Sequence[int]) -> bytes:
-    """Entries of 12 bits, two in three bytes, from an even one on."""
+    """Return entries of 12 bits, two in three bytes, from an even one on."""
     packed = bytearray()
     for at in range(0, len(entries), 2):
         pair = entries[at] | (entries[at + 1] << 12 if at + 1 < len(entries) else 0)

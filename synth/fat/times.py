@@ -20,7 +20,7 @@ class Stamp(NamedTuple):
     time: int
     """Bits 15-11 hours, 10-5 minutes, 4-0 seconds / 2."""
     hundredths: int
-    """What `time` leaves of two seconds, in units of 10 ms: 0 to 199."""
+    """The rest of two seconds, which `time` leaves, in units of 10 ms: 0 to 199."""
 
 
 FIRST_STAMP = Stamp(date=1 << 5 | 1, time=0, hundredths=0)
@@ -30,7 +30,7 @@ LAST_STAMP = Stamp(date=127 << 9 | 12 << 5 | 31, time=23 << 11 | 59 << 5 | 29, h
 def stamps(
     times_ns: Iterable[int], zone: tzinfo | None, latest_ns: int | None
 ) -> list[tuple[int, int, int]]:
-    """The stamps of many times, none of them after `latest_ns`."""
+    """Return the stamps of many times, none of them after `latest_ns`."""
     if latest_ns is not None:
         times_ns = [min(time_ns, latest_ns) for time_ns in times_ns]
     found: list[tuple[int, int, int]] = []
@@ -52,7 +52,7 @@ def stamps(
 
 @lru_cache(maxsize=1024)  # files of one directory often share their times
 def stamp(time_ns: int, zone: tzinfo | None = UTC) -> Stamp:
-    """The stamp of a time in nanoseconds since 1970, clamped to what the format can say.
+    """Return the stamp of a time in nanoseconds since 1970, clamped to what the format can say.
 
     Without a zone the time is local to this machine.
     """

@@ -39,7 +39,7 @@ class HostBatch(FileBatch):
         self.views = files.mapped if lends else _NO_VIEWS
         self.is_lent = False
         self._lends = lends
-        self._alarms = files.alarms
+        self._broken_leases = files.broken_leases
         if self._seen:
             self._seen.clear()
             self._unchecked.clear()
@@ -48,7 +48,7 @@ class HostBatch(FileBatch):
         """See `FileBatch.read`."""
         files = self._files
         try:
-            descriptor = files.steady.get(node)
+            descriptor = files.leased.get(node)
             if descriptor is None:
                 if node not in self._seen:
                     self._seen.add(node)
@@ -71,7 +71,7 @@ class HostBatch(FileBatch):
             if self.views:  # maybe of a file that was mapped only during this batch
                 self.is_lent = self._is_pinned = True
                 files.pin()  # nothing from here on opens or closes a file
-            if files.alarms == self._alarms:
+            if files.broken_leases == self._broken_leases:
                 return True
         except OSError:  # whoever reads it again will hear why
             pass
@@ -120,9 +120,9 @@ class HostSlice(FileSlice):
 
     def finish(self, moved: int) -> None:
         """See `FileSlice.finish`."""
-        if moved < self.length or self.index not in self.files.steady:
+        if moved < self.length or self.index not in self.files.leased:
             self.files.verify(self.index)
-        if moved < self.length and not self.files.pads:
+        if moved < self.length and not self.files.reads_changed:
             raise HostReadError("a host file is shorter than at the scan")
 
     def prefetch(self) -> None:

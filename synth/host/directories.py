@@ -31,7 +31,7 @@ class OpenHomes:
         self._most_open = min(_MOST_OPEN, max(4, soft_limit // 8))
 
     def descriptor(self, home: int) -> int:
-        """An open descriptor, valid until the next call. Raises OSError."""
+        """Return an open descriptor, valid until the next call. Raise OSError."""
         below: list[int] = []
         while home not in self._open and self._origins.home_parents[home] >= 0:
             below.append(home)
@@ -50,7 +50,7 @@ class OpenHomes:
         return descriptor
 
     def close(self) -> None:
-        """Closes every descriptor."""
+        """Close every descriptor."""
         for descriptor in (*self._open.values(), *self._roots.values()):
             os.close(descriptor)
         self._open.clear()

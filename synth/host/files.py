@@ -72,7 +72,7 @@ class ScannedFiles(Files):
         self._cleared: set[int] = set()  # open files that changed and are the scan's all the same
         self._renumbering: dict[int, bool] = {}  # by device
         self._leases = Leases(alerts) if alerts else None
-        self.steady: dict[int, int] = self._leases.held if self._leases else {}
+        self.leased: dict[int, int] = self._leases.held if self._leases else {}
         self.mapped: dict[int, memoryview] = self._leases.mapped if self._leases else {}
         soft_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_open = min(_MOST_OPEN_FILES, max(8, soft_limit // 4 * 3))
@@ -86,8 +86,8 @@ class ScannedFiles(Files):
         return HostBatch(self)
 
     @property
-    def alarms(self) -> int:
-        """How often a file has left `steady` because somebody was about to change it."""
+    def broken_leases(self) -> int:
+        """Return how often a file has left `leased` because somebody was about to change it."""
         return self._leases.broken if self._leases else 0
 
     def count(self, index: int, length: int) -> None:
@@ -96,7 +96,7 @@ class ScannedFiles(Files):
             self._leases.count(index, length)
 
     def pin(self) -> None:
-        """Have those who want to change a file of `steady` wait until `unpin`.
+        """Have those who want to change a file of `leased` wait until `unpin`.
 
         Be quick in between.
         """
@@ -127,18 +127,18 @@ class ScannedFiles(Files):
         self._new.update(nodes)
 
     @property
-    def pads(self) -> bool:
-        """Changed files are read as they are, with zeros where they end too early."""
+    def reads_changed(self) -> bool:
+        """Return whether changed files are read as they are, zeros behind their ends."""
         return self._on_change is not None
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         """See `Files.read`."""
-        descriptor = self.steady.get(index)
+        descriptor = self.leased.get(index)
         try:
             if descriptor is not None:
                 data = os.pread(descriptor, length, offset)
                 # It is there until the lease is given back, so nobody could write meanwhile.
-                if len(data) == length and index in self.steady:
+                if len(data) == length and index in self.leased:
                     return data
             # For a new one, the check below is enough.
             is_new = index not in self._open
@@ -187,7 +187,7 @@ class ScannedFiles(Files):
         return descriptor
 
     def _lease(self, index: int, descriptor: int) -> None:
-        """Takes a lease where there is one to be had: what is read once is not worth it, what is
+        """Take a lease where there is one to be had: what is read once is not worth it, what is
         read again is. The check comes then: in this order, nothing can come between.
         """
         self._new.discard(index)
@@ -196,13 +196,13 @@ class ScannedFiles(Files):
             self._leases.take(index, descriptor, tree.device(index), tree.sizes[index])
 
     def close(self) -> None:
-        """Closes every descriptor; reading opens them again."""
+        """Close every descriptor; reading opens them again."""
         for index in list(self._open):
             self._close(index)
         self._homes.close()
 
     def __del__(self) -> None:
-        """A disk that nobody has any more keeps no file open."""
+        """Close all files of a disk that nobody has any more."""
         if hasattr(self, "_open"):
             self.close()
 
@@ -230,8 +230,8 @@ class ScannedFiles(Files):
             self._check(index, status)
 
     def _is_as_scanned(self, index: int, status: os.stat_result) -> bool:
-        """Whether one look is enough, as it mostly is: a write, and whatever is done by name, sets
-        the ctime. But another file may have the same one, and it comes in ticks.
+        """Return whether one look is enough, as it mostly is: a write, and whatever is done by
+        name, sets the ctime. But another file may have the same one, and it comes in ticks.
         """
         tree = self._tree
         return (
@@ -242,7 +242,7 @@ class ScannedFiles(Files):
         )
 
     def data_runs(self, index: int, start: int) -> Iterator[tuple[int, int]]:
-        """Where a file holds data from byte `start` on, as (start, end); the rest is holes.
+        """Yield where a file holds data from byte `start` on, as (start, end); the rest is holes.
 
         A file that can't be opened is all data: reading it then says why. So is one on a file
         system that knows no holes.
@@ -262,7 +262,7 @@ class ScannedFiles(Files):
             position = end
 
     def _open_file(self, index: int) -> int:
-        """Opens a file that isn't, and remembers that; checking it is still to do."""
+        """Open a file that isn't, and remember that; checking it is still to do."""
         tree = self._tree
         while len(self._open) >= self._most_open:
             self._close(next(iter(self._open)))
@@ -332,7 +332,7 @@ class ScannedFiles(Files):
 
 
 def _next_data(descriptor: int, start: int, size: int) -> int:
-    """Where a file's next data begins, from `start` on; `size` if there is none."""
+    """Return where a file's next data begins, from `start` on; `size` if there is none."""
     try:
         return os.lseek(descriptor, start, os.SEEK_DATA)
     except OSError as error:

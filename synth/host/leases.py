@@ -68,7 +68,7 @@ class Leases:
         self.held: dict[int, int] = {}
         """Descriptors under lease, by the key that they were taken with."""
         self.broken = 0
-        """How many leases had to be given back."""
+        """The number of leases that had to be given back."""
         self.mapped: dict[int, memoryview] = {}
         """The contents of those of them that are read often."""
         self._unread: dict[int, int] = {}  # bytes until a file is mapped
@@ -82,7 +82,7 @@ class Leases:
         self._devices: dict[int, bool] = {}
 
     def take(self, key: int, descriptor: int, device: int, size: int) -> None:
-        """Takes a lease where that can be done; checking the file, its device (st_dev) and its size
+        """Take a lease where that can be done; checking the file, its device (st_dev) and its size
         in bytes is still to do.
         """
         if device not in self._devices:
@@ -103,7 +103,7 @@ class Leases:
                 self._least[key] = size
 
     def drop(self, key: int, descriptor: int) -> None:
-        """To be called before a descriptor is closed."""
+        """Forget a file whose descriptor is about to be closed."""
         was_held = self.held.pop(key, None) is not None
         if descriptor in self._due:  # its number may be another file's before `unpin`
             self._due.remove(descriptor)
@@ -115,14 +115,14 @@ class Leases:
             _give_back(descriptor)
 
     def give_back(self) -> None:
-        """Gives back all of them; the descriptors stay open."""
+        """Give back all of them; the descriptors stay open."""
         for key, descriptor in list(self.held.items()):
             self.held.pop(key, None)
             self._unmap(key)
             _give_back(descriptor)
 
     def count(self, key: int, length: int) -> None:
-        """Notes that so much of a file was read, and maps it when it is worth that."""
+        """Note that so much of a file was read, and map it when it is worth that."""
         left = self._unread.get(key)
         if left is None:
             return
@@ -132,11 +132,11 @@ class Leases:
             self._map(key)
 
     def pin(self) -> None:
-        """No lease is given back from now on."""
+        """Give no lease back from now on."""
         self._pinned = True
 
     def unpin(self) -> None:
-        """Gives back what was asked for meanwhile."""
+        """Give back what was asked for meanwhile."""
         self._pinned = False
         while self._due:
             _give_back(self._due.pop())
@@ -157,7 +157,7 @@ class Leases:
             self._unmap(key)
 
     def _unmap(self, key: int) -> bool:
-        """Whether there was something to unmap; it goes when nobody uses it any more."""
+        """Return whether there was something to unmap; it goes when nobody uses it any more."""
         self._unread.pop(key, None)
         view = self.mapped.pop(key, None)
         if view is None:
@@ -166,7 +166,7 @@ class Leases:
         return True
 
     def _listens(self) -> bool:
-        """Whether this process hears of broken leases: a child does not inherit that."""
+        """Return whether this process hears of broken leases: a child does not inherit that."""
         if self._process != os.getpid():
             if not self._alerts.listen(self.answer, (signal.SIGIO, *_SIGNALS)):
                 return False

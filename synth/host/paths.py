@@ -1,4 +1,4 @@
-"""What the command line names is found again at each scan, by no link that was not there at first.
+"""Finding what the user named, at each scan again, by no link that was not there at first.
 
 A neighbour who may write in a directory on the way can put other directories and files at a path,
 but no link to what only the user may read. Nothing here is opened for more than looking, so nothing
@@ -38,25 +38,25 @@ class Found:
     """Of the thing itself, to look and to open from, not to read; -1 where nothing is."""
     status: os.stat_result | None
     is_first: bool
-    """Whether the path was never asked for before."""
+    """True if the path was never asked for before."""
     is_pipe: bool = False
-    """Whether it is a descriptor of this process, no file: its name leads there by /proc."""
+    """True for a descriptor of this process that is no file: its name leads there by /proc."""
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is there, and a directory."""
+        """Return whether it is there, and a directory."""
         return self.status is not None and stat.S_ISDIR(self.status.st_mode)
 
     def take(self) -> int:
-        """The descriptor, which the caller closes."""
+        """Return the descriptor, which the caller closes."""
         taken, self.descriptor = self.descriptor, -1
         return taken
 
     def reopen(self, flags: int, *, wait: bool = False) -> int:
-        """A descriptor that reads or writes it, for the caller to close; opening waits for a pipe's
-        other end only with `wait`.
+        """Return a descriptor that reads or writes it, for the caller to close; opening waits for a
+        pipe's other end only with `wait`.
 
-        Raises OSError, ESTALE where something else has come there.
+        Raise OSError, ESTALE where something else has come there.
         """
         flags |= os.O_CLOEXEC | (0 if self.is_pipe else os.O_NOFOLLOW)
         flags |= 0 if wait else os.O_NONBLOCK
@@ -89,8 +89,9 @@ class NamedPaths:
         self._piped: dict[bytes, bytes] = {}
 
     def find(self, path: str | bytes, *, to_write: bool = False) -> Found:
-        """What is at a path. With `to_write` nothing may be there yet, and a link in its place must
-        be this user's or root's. Raises OSError, and ScanError for a link that is not followed.
+        """Return what is at a path. With `to_write` nothing may be there yet, and a link in its
+        place must be this user's or root's. Raise OSError, and ScanError for a link that is not
+        followed.
         """
         absolute = _absolute(path)
         walk = _Walk(absolute, self._links, absolute not in self._known, to_write)
@@ -102,7 +103,7 @@ class NamedPaths:
         return found
 
     def read(self, path: str | bytes, most: int) -> bytes:
-        """The bytes of a regular file, `most` at most. Raises as `find` does, and ScanError.
+        """Return the bytes of a regular file, `most` at most. Raise as `find` does, and ScanError.
 
         A pipe that this process was given, as by a shell's `<(...)`, is read once and remembered.
         """
@@ -143,7 +144,7 @@ class _Walk:
         self._is_pipe = False
 
     def run(self) -> Found:
-        """Goes there. Raises OSError and ScanError."""
+        """Go there. Raise OSError and ScanError."""
         is_there = True
         while self._waiting:
             name = self._waiting.pop()
@@ -171,13 +172,13 @@ class _Walk:
         )
 
     def close(self) -> None:
-        """Closes all that was opened on the way."""
+        """Close all that was opened on the way."""
         for each in self._stack:
             os.close(each)
         self._stack = []
 
     def _enter(self, name: bytes) -> None:
-        """One name further. Raises OSError and ScanError."""
+        """Go one name further. Raise OSError and ScanError."""
         try:
             # As a directory first: so it is mounted where that happens on demand.
             self._push(name, os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=self._stack[-1]), True)
@@ -208,7 +209,7 @@ class _Walk:
         os.close(self._stack.pop())
 
     def _enter_own_descriptor(self, name: bytes) -> bool:
-        """Takes /proc/self/fd/N for the pipe or device that it is; its text is no path."""
+        """Take /proc/self/fd/N for the pipe or device that it is; its text is no path."""
         with suppress(OSError):
             own = os.stat("/proc/self/fd")
             if name.isdigit() and os.path.samestat(own, os.fstat(self._stack[-1])):
@@ -222,7 +223,7 @@ class _Walk:
         return False
 
     def _follow(self, name: bytes, target: bytes) -> None:
-        """A link, if it may be followed. Raises OSError and ScanError."""
+        """Follow a link. Raise OSError, and ScanError if it may not be followed."""
         place = b"/" + b"/".join([*self._names, name])
         self._followed += 1
         if self._followed > _MOST_LINKS:
@@ -250,13 +251,15 @@ class _Walk:
 
 
 def _absolute(path: str | bytes) -> bytes:
-    """A path from the root of the host, as it is otherwise. Raises OSError."""
+    """Return a path from the root of the host, as it is otherwise. Raise OSError."""
     raw = os.fsencode(path)
     return raw if raw.startswith(b"/") else os.path.join(os.getcwdb(), raw)
 
 
 def open_as_it_is(path: bytes) -> int:
-    """A descriptor of a directory, to open from, given a path without any link. Raises OSError."""
+    """Return a descriptor of a directory, to open from, given a path without any link. Raise
+    OSError.
+    """
     folder = os.open("/", _LOOK | os.O_DIRECTORY)
     for name in filter(None, path.split(b"/")):
         try:
@@ -268,7 +271,7 @@ def open_as_it_is(path: bytes) -> int:
 
 
 def _is_ours(folder: int) -> bool:
-    """Whether nobody but this user and root may replace what is theirs in a directory."""
+    """Return whether nobody but this user and root may replace what is theirs in a directory."""
     status = os.fstat(folder)
     is_shared = status.st_mode & _OTHERS_MAY_WRITE and not status.st_mode & stat.S_ISVTX
     return status.st_uid in {0, os.geteuid()} and not is_shared

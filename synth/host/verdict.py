@@ -27,7 +27,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class Scanned(NamedTuple):
-    """What the scan noted of a regular file; times as columns have them (see `in_column`)."""
+    """The scan's facts of a regular file; times as columns have them (see `in_column`)."""
 
     device: int
     inode: int
@@ -39,7 +39,7 @@ class Scanned(NamedTuple):
 
 
 class Verdict(Enum):
-    """What has become of a file since the scan."""
+    """A file's fate since the scan."""
 
     SAME = auto()
     RENUMBERED = auto()

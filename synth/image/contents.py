@@ -43,7 +43,9 @@ class Contents(Section):
         return OpenContents(self, files.of(self.sources[0]))
 
     def regions(self) -> Iterator[Region]:
-        """One region a file, its slack included; what aligns the next one is a region, too."""
+        """Yield one region a file, its slack included; what aligns the next one is a region,
+        too.
+        """
         starts, block_bytes = self.starts, self.block_bytes
         for node, size in enumerate(self.sizes):
             offset, end = starts[node] * block_bytes, starts[node + 1] * block_bytes
@@ -71,7 +73,8 @@ class OpenContents(OpenSection):
         self._sizes: Sequence[int] = list(sizes) if is_small else sizes
 
     def _node_at(self, offset: int) -> tuple[int, int]:
-        """The node whose blocks hold a byte of the section, and which byte of the node it is.
+        """Return the node whose blocks hold a byte of the section, and which byte of the node it
+        is.
 
         Nodes without blocks share their start with the next one: of [0, 3, 3, 3, 5], block 3 is
         node 3's, and bisection finds the last.
@@ -93,7 +96,9 @@ class OpenContents(OpenSection):
         return pieces
 
     def _shares(self, offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
-        """The parts of a range by node: the first byte in the node, length, node, its size."""
+        """Yield the parts of a range by node: the first byte in the node, length, node, its
+        size.
+        """
         node, inside = self._node_at(offset)
         starts, shift = self._starts, self._shift
         while length:
@@ -167,7 +172,9 @@ class OpenContents(OpenSection):
             position += 1
 
     def _sparse_extents(self, node: int, offset: int, end: int) -> Iterator[Extent]:
-        """What the host file system says of a file's holes, in [offset, end) of this section."""
+        """Yield what the host file system says of a file's holes, in [offset, end) of this
+        section.
+        """
         block = self._block_bytes
         base = self._starts[node] * block
         for data_start, data_end in self._files.data_runs(node, offset - base):

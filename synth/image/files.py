@@ -63,7 +63,7 @@ class Files(ABC):
     @property
     @abstractmethod
     def open_count(self) -> int:
-        """How many descriptors `detach` would return."""
+        """Return how many descriptors `detach` would return."""
 
     @abstractmethod
     def close(self) -> None:
@@ -96,5 +96,5 @@ class OpenedFiles:
 
     @property
     def all(self) -> Sequence[Files]:
-        """All that are open, in the order in which they were asked for."""
+        """Return all that are open, in the order in which they were asked for."""
         return tuple(self._opened.values())

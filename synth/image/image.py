@@ -78,7 +78,7 @@ class Image(Export):
 
     @property
     def sections(self) -> Sequence[Section]:
-        """The sections from first to last; none is empty and none is an image."""
+        """Return the sections from first to last; none is empty and none is an image."""
         return self._sections
 
     def open(self, alerts: Alerts | None = None) -> ImageReader:
@@ -196,7 +196,7 @@ class ImageReader(Reader):
             files.close()
 
     def _shares(self, offset: int, end: int) -> Iterator[tuple[OpenSection, int, int]]:
-        """The parts of [offset, end) by section: section, offset inside it, length."""
+        """Yield the parts of [offset, end) by section: section, offset inside it, length."""
         number = bisect_right(self._starts, offset) - 1
         while offset < end:
             section = self._sections[number]

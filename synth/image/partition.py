@@ -48,7 +48,9 @@ _NO_PARTITION = {
 
 
 def chs(lba: int, heads: int, sectors_per_track: int) -> bytes:
-    """A sector's address as cylinder, head and sector in 3 bytes; beyond 8 GB the largest one."""
+    """Return a sector's address as cylinder, head and sector in 3 bytes; beyond 8 GB the largest
+    one.
+    """
     cylinder, rest = divmod(lba, heads * sectors_per_track)
     head, sector = divmod(rest, sectors_per_track)
     if cylinder > 1023:
@@ -57,11 +59,11 @@ def chs(lba: int, heads: int, sectors_per_track: int) -> bytes:
 
 
 class MbrPartition(NamedTuple):
-    """What an MBR says of its one partition, besides where it is."""
+    """Attributes of an MBR's one partition, besides its place."""
 
     os_type: int
     active: bool
-    """Whether a BIOS may start from it."""
+    """True if a BIOS may start from it."""
     heads: int
     sectors_per_track: int
 
@@ -73,7 +75,7 @@ def with_mbr(
     signature: int,
     boot_code: bytes = b"",
 ) -> Image:
-    """A disk whose one partition is `volume`, from 1 MiB to the end."""
+    """Return a disk whose one partition is `volume`, from 1 MiB to the end."""
     first_lba = FIRST_BYTE // sector_bytes
     count = volume.size // sector_bytes
     measures = partition.heads, partition.sectors_per_track
@@ -100,7 +102,7 @@ def partition_record(
     *,
     active: bool = False,
 ) -> dict[str, object]:
-    """What an MBR says of a partition of `count` sectors."""
+    """Return what an MBR says of a partition of `count` sectors."""
     return {
         "BootIndicator": 0x80 if active else 0,
         "StartingCHS": chs(first_lba, heads, sectors_per_track),
@@ -112,7 +114,7 @@ def partition_record(
 
 
 def protective_record(total: int) -> dict[str, object]:
-    """What an MBR says of a GPT on a disk of `total` sectors (UEFI 2.10, section 5.2.3).
+    """Return what an MBR says of a GPT on a disk of `total` sectors (UEFI 2.10, section 5.2.3).
 
     In a hybrid, `total` is where its other partitions start, so that none overlaps.
     """
@@ -127,7 +129,7 @@ def protective_record(total: int) -> dict[str, object]:
 
 
 def checked_boot_code(code: bytes | None) -> bytes:
-    """What of a file with `--mbr-code` fits before the partition table. Raises PlanError."""
+    """Return what of a file with `--mbr-code` fits before the partition table. Raise PlanError."""
     if code is None:
         return b""
     if code[CODE_BYTES:510].strip(b"\0") or len(code) > 512:
@@ -140,7 +142,7 @@ def checked_boot_code(code: bytes | None) -> bytes:
 
 
 def mbr(boot_code: bytes, signature: int, partitions: Sequence[dict[str, object]]) -> bytes:
-    """A master boot record of 512 bytes with up to four partitions."""
+    """Return a master boot record of 512 bytes with up to four partitions."""
     record: bytes = MBR.build(
         {
             "BootCode": boot_code.ljust(CODE_BYTES, b"\0"),
@@ -189,7 +191,7 @@ _TYPE_PROTECTIVE = 0xEE
 
 
 class GptPartition(NamedTuple):
-    """What a GPT says of a partition. Sectors are counted from the start of the disk."""
+    """A partition as a GPT describes it. Sectors are counted from the start of the disk."""
 
     type_guid: uuid.UUID
     guid: uuid.UUID
@@ -209,7 +211,7 @@ class Gpt(NamedTuple):
 def gpt(
     partitions: Sequence[GptPartition], disk_guid: uuid.UUID, total: int, sector_bytes: int
 ) -> Gpt:
-    """The GPT of a disk of `total` sectors: from sector 1 on, and in its last sectors."""
+    """Return the GPT of a disk of `total` sectors: from sector 1 on, and in its last sectors."""
     array_sectors = GPT_ENTRIES * GPT_ENTRY_BYTES // sector_bytes
     entries = b"".join(
         GPT_ENTRY.build(
@@ -238,7 +240,7 @@ def _gpt_header(
     other_lba: int,
     array_lba: int,
 ) -> bytes:
-    """One of the two headers, as a sector of a disk of `total` sectors."""
+    """Return one of the two headers, as a sector of a disk of `total` sectors."""
     array_sectors = len(entries) // sector_bytes
     fields = {
         "HeaderCRC32": 0,
@@ -258,7 +260,7 @@ def _gpt_header(
 
 
 def gpt_overhead(sector_bytes: int) -> int:
-    """The bytes of the copy of the table behind the partition."""
+    """Return the bytes of the copy of the table behind the partition."""
     return GPT_ENTRIES * GPT_ENTRY_BYTES + sector_bytes
 
 
@@ -272,7 +274,7 @@ def with_gpt(
     name: str,
     boot_code: bytes = b"",
 ) -> Image:
-    """A disk whose one partition is `volume`, with both copies of the table.
+    """Return a disk whose one partition is `volume`, with both copies of the table.
 
     The partition starts at 1 MiB and ends where the copy of the table starts.
     """

@@ -23,7 +23,7 @@ from .records import BLOCK_BYTES
 
 @dataclass
 class Continuations:
-    """Which nodes have entries in the area, and where there. Offsets in bytes."""
+    """The nodes that have entries in the area, and the places of these. Offsets in bytes."""
 
     end: int
     """The first byte that is free."""
@@ -38,7 +38,7 @@ class Continuations:
     """The blocks of the area up to the end of each run."""
 
     def add(self, node: int, parts: Sequence[Sequence[bytes]]) -> None:
-        """Finds a place for a node's entries, in parts that stand in a block each. Nodes come in
+        """Find a place for a node's entries, in parts that stand in a block each. Nodes come in
         order.
         """
         total = sum(len(entry) for part in parts for entry in part)
@@ -50,32 +50,32 @@ class Continuations:
         self.end = start + (len(parts) - 1) * BLOCK_BYTES + sum(map(len, parts[-1]))
 
     def end_level(self, directory_blocks: int) -> None:
-        """Ends the run of a level, if it has one, behind so many blocks of directories."""
+        """End the run of a level, if it has one, behind so many blocks of directories."""
         if self.blocks > (self.area_ends[-1] if self.area_ends else 0):
             self.directory_ends.append(directory_blocks)
             self.area_ends.append(self.blocks)
             self.end = self.blocks * BLOCK_BYTES
 
     def offset(self, node: int) -> int:
-        """Where a node's entries start; it must have some."""
+        """Return where a node's entries start; it must have some."""
         return self.offsets[bisect_left(self.nodes, node)]
 
     @property
     def blocks(self) -> int:
-        """How many blocks the area takes."""
+        """Return how many blocks the area takes."""
         return -(-self.end // BLOCK_BYTES)
 
     def directory_place(self, block: int) -> int:
-        """Where a block of the directories is among the blocks of both."""
+        """Return where a block of the directories is among the blocks of both."""
         before = bisect_right(self.directory_ends, block)
         return block + self.area_ends[before - 1] if before else block
 
     def area_place(self, block: int) -> int:
-        """Where a block of the area is, likewise."""
+        """Return where a block of the area is among the blocks of both."""
         return block + self.directory_ends[bisect_right(self.area_ends, block)]
 
     def runs(self, directory_blocks: int) -> Iterator[tuple[range, range]]:
-        """What stands in a row: blocks of the directories, then blocks of the area."""
+        """Yield what stands in a row: blocks of the directories, then blocks of the area."""
         directory_start = area_start = 0
         for directory_end, area_end in zip(self.directory_ends, self.area_ends, strict=True):
             yield range(directory_start, directory_end), range(area_start, area_end)

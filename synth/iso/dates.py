@@ -21,7 +21,7 @@ NOT_SET = b"0" * 16 + b"\0"
 
 @lru_cache(maxsize=1024)
 def recording_date(second: int, zone: tzinfo | None = UTC) -> bytes:
-    """A second since 1970 as 7 bytes (ECMA-119, 9.1.5), clamped to the years 1900 to 2155.
+    """Return a second since 1970 as 7 bytes (ECMA-119, 9.1.5), clamped to the years 1900 to 2155.
 
     `zone` is where it is expressed; None is where this machine is.
     """
@@ -32,7 +32,9 @@ def recording_date(second: int, zone: tzinfo | None = UTC) -> bytes:
 
 
 def volume_date(time_ns: int, zone: tzinfo | None = UTC) -> bytes:
-    """Nanoseconds since 1970 as 17 bytes (ECMA-119, 8.4.26.1), clamped likewise."""
+    """Return nanoseconds since 1970 as 17 bytes (ECMA-119, 8.4.26.1), clamped to the years 1900 to
+    2155.
+    """
     second, rest = divmod(time_ns, 1_000_000_000)
     clamped = min(max(second, FIRST_SECOND), LAST_SECOND)
     when, quarters = _local(clamped, zone)
@@ -42,7 +44,7 @@ def volume_date(time_ns: int, zone: tzinfo | None = UTC) -> bytes:
 
 
 def _local(second: int, zone: tzinfo | None) -> tuple[datetime, int]:
-    """A time in a zone, and its distance from UTC in whole quarters of an hour."""
+    """Return a time in a zone, and its distance from UTC in whole quarters of an hour."""
     when = _EPOCH + timedelta(seconds=second)
     if zone is UTC or not FIRST_SECOND + _MARGIN_S <= second <= LAST_SECOND - _MARGIN_S:
         return when, 0
@@ -67,7 +69,7 @@ class NodeDates:
         self._root_ns = root_ns
 
     def date(self, node: int) -> bytes:
-        """When a node was last modified, as 7 bytes."""
+        """Return when a node was last modified, as 7 bytes."""
         time_ns = self._times_ns[node] if node else self._root_ns
         if self._latest_ns is not None and time_ns > self._latest_ns:
             time_ns = self._latest_ns

@@ -30,12 +30,12 @@ _BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
 
 
 class FacetLayout(NamedTuple):
-    """Where a facet's parts are. Blocks are counted from the start of the image."""
+    """The places of a facet's parts. Blocks are counted from the start of the image."""
 
     path_order: array[int]
     """The ordinals of the directories in the order of the path table (ECMA-119, 6.9.1)."""
     path_offsets: array[int]
-    """Where each record of a path table starts, in that order, and where the last one ends."""
+    """The start of each record of a path table, in that order, and the end of the last one."""
     directory_starts: array[int]
     """The blocks of all directories before each one, by ordinal, and of all."""
     continuations: Continuations | None
@@ -48,22 +48,22 @@ class FacetLayout(NamedTuple):
 
     @property
     def path_table_bytes(self) -> int:
-        """The length of each path table."""
+        """Return the length of each path table."""
         return self.path_offsets[-1]
 
     @property
     def path_table_blocks(self) -> int:
-        """The blocks of each path table."""
+        """Return the blocks of each path table."""
         return -(-self.path_table_bytes // BLOCK_BYTES)
 
     @property
     def directory_blocks(self) -> int:
-        """The blocks of all directories, with the continuation area."""
+        """Return the blocks of all directories, with the continuation area."""
         blocks = self.directory_starts[-1]
         return blocks + self.continuations.blocks if self.continuations else blocks
 
     def directory_extent(self, ordinal: int) -> tuple[int, int]:
-        """The first block of a directory, and its length in bytes."""
+        """Return the first block of a directory, and its length in bytes."""
         starts = self.directory_starts
         block, blocks = starts[ordinal], starts[ordinal + 1] - starts[ordinal]
         if self.continuations:
@@ -115,7 +115,7 @@ class IsoDirectories(Computed):
             yield Region(starts[ordinal] * BLOCK_BYTES, blocks * BLOCK_BYTES, Kind.DIRECTORY, path)
 
     def _render(self, ordinal: int, block: int) -> bytes:
-        """A block of a directory."""
+        """Return a block of a directory."""
         found = self._facet.arrangement(ordinal)
         firsts = found.first_records
         first = firsts[block]
@@ -152,7 +152,7 @@ class IsoDirectories(Computed):
         return b"".join(records).ljust(BLOCK_BYTES, b"\0")
 
     def _headers(self, ordinal: int) -> list[bytes]:
-        """The records of `.` and `..`; the root's parent is the root (ECMA-119, 6.8.2.2)."""
+        """Return the records of `.` and `..`; the root's parent is the root (ECMA-119, 6.8.2.2)."""
         rock_ridge = self._facet.rock_ridge
         node = self._tree.directories[ordinal]
         parent = self._tree.parent(node) if node else 0
@@ -172,7 +172,7 @@ class IsoDirectories(Computed):
         return records
 
     def root_record(self) -> bytes:
-        """The root's record in the volume descriptor."""
+        """Return the root's record in the volume descriptor."""
         extent = self._layout.directory_extent(0)
         return pack_directory_record(SELF, *extent, self._dates.date(0), FLAG_DIRECTORY)
 
@@ -216,7 +216,7 @@ class PathTable(Computed):
         return record + b"\0" if len(identifier) & 1 else record
 
     def _number(self, ordinal: int) -> int:
-        """The place of a directory in the table, from 1."""
+        """Return the place of a directory in the table, from 1."""
         if self._numbers is None:
             numbers = array("I", bytes(4 * len(self._layout.path_order)))
             for number, each in enumerate(self._layout.path_order, 1):
@@ -226,5 +226,5 @@ class PathTable(Computed):
 
 
 def path_record_bytes(identifier_bytes: int) -> int:
-    """The length of a path table record."""
+    """Return the length of a path table record."""
     return PATH_TABLE_RECORD_BYTES + identifier_bytes + (identifier_bytes & 1)

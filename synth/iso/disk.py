@@ -42,9 +42,10 @@ from .volume import joliet_descriptor, primary_descriptor
 def disk(
     layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None = None
 ) -> Image:
-    """The image of a layout, with `uefi_image` in no directory if the layout was told its length.
+    """Return the image of a layout, with `uefi_image` in no directory if the layout was told its
+    length.
 
-    Raises PlanError when a text can't be written or a given boot code can't be put on it.
+    Raise PlanError when a text can't be written or a given boot code can't be put on it.
     """
     return Image(_sections(layout, tree, files, uefi_image), numbered=files)
 
@@ -107,7 +108,7 @@ def _sections(
 
 
 def _with_continuations(layout: IsoLayout, directories: IsoDirectories) -> Iterator[Section]:
-    """The primary tree's directories, and the runs of the continuation area between them."""
+    """Yield the primary tree's directories, and the runs of the continuation area between them."""
     place, rock_ridge = layout.primary_layout, layout.primary.rock_ridge
     if not rock_ridge:
         yield directories

@@ -33,7 +33,7 @@ _WORD = struct.Struct("<I")
 
 
 def boot_record(catalogue_block: int) -> bytes:
-    """The descriptor that leads to the catalogue."""
+    """Return the descriptor that leads to the catalogue."""
     record: bytes = BOOT_RECORD.build({"BootCatalogPointer": catalogue_block})
     return record
 
@@ -41,8 +41,8 @@ def boot_record(catalogue_block: int) -> bytes:
 def boot_catalogue(
     bios: Start | None, uefi: Start | None, load_size: int, media: int = NO_EMULATION
 ) -> bytes:
-    """The catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes, and
-    `media` what it emulates.
+    """Return the catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes,
+    and `media` what it emulates.
     """
     # A length that its field can't hold is 0: up to the end of the medium, say UEFI's loaders.
     uefi_sectors = -(-uefi.size // _SECTOR_BYTES) if uefi else 0
@@ -132,7 +132,7 @@ class _OpenBootFile(OpenSection):
         return pieces + self._host_pieces(offset, end)
 
     def _host_pieces(self, start: int, end: int) -> list[Piece]:
-        """What is the host's in a range, and the slack behind it."""
+        """Return what is the host's in a range, and the slack behind it."""
         pieces: list[Piece] = []
         size = self._start.size
         if start < min(end, size):
@@ -149,12 +149,14 @@ class _OpenBootFile(OpenSection):
             yield FileRun(length - used, 0)
 
     def _block_list(self) -> bytes:
-        """The sector of what follows the image's second block, as GRUB's `diskboot` has it."""
+        """Return the sector of what follows the image's second block, as GRUB's `diskboot` has
+        it.
+        """
         sector = self._start.block * (BLOCK_BYTES // _SECTOR_BYTES) + _GRUB_REST_SECTORS
         return sector.to_bytes(8, "little")
 
     def _as_patched(self, data: bytes) -> bytes:
-        """The file's beginning with the list of blocks, which the checksum counts."""
+        """Return the file's beginning with the list of blocks, which the checksum counts."""
         start, stop = GRUB_BLOCK_LIST
         if not self._grub_block_list:
             return data

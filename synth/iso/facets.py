@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..lru import KEPT_BYTES, Kept
+from ..lru import CACHE_BYTES, LruCache
 from ..tree.columns import SEPARATOR, Tree
 from .names import VERSION, joliet_key, joliet_names, primary_identifiers
 from .records import BLOCK_BYTES, MOST_EXTENT_BYTES, RECORD_BYTES
@@ -34,21 +34,21 @@ class Arrangement(NamedTuple):
     nodes: array[int]
     """The node of each record; a file of several extents has as many records, side by side."""
     first_records: list[int]
-    """Which record is the first in each block; `.` and `..` come before the first."""
+    """The first record in each block; `.` and `..` come before the first."""
 
     @property
     def memory_bytes(self) -> int:
-        """About how much memory this takes."""
+        """Return about how much memory this takes."""
         return sum(map(len, self.identifiers)) + _ENTRY_BYTES * len(self.identifiers)
 
 
 def extent_count(size: int) -> int:
-    """In how many extents a file is, an empty one included."""
+    """Return in how many extents a file is, an empty one included."""
     return max(1, -(-size // MOST_EXTENT_BYTES))
 
 
 def header_lengths(ordinal: int, rock_ridge: bool) -> tuple[int, int]:
-    """The lengths of the records of `.` and `..`."""
+    """Return the lengths of the records of `.` and `..`."""
     if not rock_ridge:
         return _BARE_HEADER_BYTES, _BARE_HEADER_BYTES
     return _HEADER_BYTES if ordinal else _ROOT_HEADER_BYTES, _HEADER_BYTES
@@ -65,15 +65,17 @@ class Facet(ABC):
         self.tree = tree
         self.rock_ridge = rock_ridge
         self._has_large_files = max(tree.sizes) > MOST_EXTENT_BYTES
-        self._kept: Kept[Arrangement] = Kept(lambda made: made.memory_bytes, cache_bytes)
+        self._arrangements: LruCache[Arrangement] = LruCache(
+            lambda made: made.memory_bytes, cache_bytes
+        )
 
     @abstractmethod
     def identifiers(self, children: range) -> list[bytes]:
-        """The identifiers of a directory's entries, as bytes on the disk."""
+        """Return the identifiers of a directory's entries, as bytes on the disk."""
 
     @abstractmethod
     def _sort_keys(self, children: range, identifiers: Sequence[bytes]) -> Sequence[Any]:
-        """What the entries are sorted by (ECMA-119, 9.3)."""
+        """Return what the entries are sorted by (ECMA-119, 9.3)."""
 
     @abstractmethod
     def changed_names(self, children: range, identifiers: Sequence[bytes]) -> dict[int, str]:
@@ -83,7 +85,7 @@ class Facet(ABC):
         """
 
     def measure(self, ordinal: int) -> tuple[int, list[bytes], list[int]]:
-        """How many blocks a directory takes; identifiers and bare lengths of its entries."""
+        """Return how many blocks a directory takes; identifiers and bare lengths of its entries."""
         children = self.tree.children(ordinal)
         if not children:
             return 1, [], []
@@ -103,7 +105,7 @@ class Facet(ABC):
         return 1 - (in_first - len(lengths)) // in_others, identifiers, bare_lengths
 
     def _lengths(self, children: range) -> tuple[list[bytes], list[int], list[int]]:
-        """Identifiers; the lengths of their records without system use, and in all."""
+        """Return identifiers; the lengths of their records without system use, and in all."""
         identifiers = self.identifiers(children)
         # Without system use: the identifier, and one byte more if its length is even.
         bare_lengths = [(_BARE_HEADER_BYTES + len(each)) & ~1 for each in identifiers]
@@ -112,7 +114,7 @@ class Facet(ABC):
         return identifiers, bare_lengths, bare_lengths
 
     def arrange(self, ordinal: int) -> Arrangement:
-        """Works out the arrangement of a directory."""
+        """Work out the arrangement of a directory."""
         children = self.tree.children(ordinal)
         if not children:
             return Arrangement([], [], array("I"), [0])
@@ -141,11 +143,11 @@ class Facet(ABC):
         return Arrangement(identifiers, bare_lengths, nodes, first_records)
 
     def arrangement(self, ordinal: int) -> Arrangement:
-        """The arrangement of a directory, from those that are kept if it is among them."""
-        return self._kept.get(ordinal, self.arrange)
+        """Return the arrangement of a directory, from the cache if it is there."""
+        return self._arrangements.get(ordinal, self.arrange)
 
     def identifier(self, node: int) -> bytes:
-        """The identifier of a node other than the root."""
+        """Return the identifier of a node other than the root."""
         ordinal = self.tree.parent(node)
         return self.arrangement(ordinal).identifiers[node - self.tree.children(ordinal).start]
 
@@ -166,7 +168,7 @@ class Primary(Facet):
         tree: Tree,
         rock_ridge: RockRidge | None,
         level: int,
-        cache_bytes: int = KEPT_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         super().__init__(tree, rock_ridge, cache_bytes)
         self._level = level
@@ -200,14 +202,14 @@ class Joliet(Facet):
 
     name = "Joliet"
 
-    def __init__(self, tree: Tree, most_characters: int, cache_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, tree: Tree, most_characters: int, cache_bytes: int = CACHE_BYTES) -> None:
         super().__init__(tree, None, cache_bytes)
         # Links and devices would look like empty files.
         self.hidden = tree.targets.keys() | tree.rdevs.keys()
         self._most_characters = most_characters
 
     def names(self, children: range) -> list[str]:
-        """The names of a directory's entries."""
+        """Return the names of a directory's entries."""
         joined = self.tree.joined_names(children.start, children.stop)
         return joliet_names(joined, most=self._most_characters)
 

@@ -128,7 +128,7 @@ class Iso(Format[IsoLayout]):
 
 
 def _aside(tree: Tree, processes: int) -> Aside:
-    """Does work in another process if the tree is worth one."""
+    """Do work in another process if the tree is worth one."""
 
     def start(work: Work) -> Work:
         if processes < 2 or len(tree) < _WORTH_A_PROCESS or not may_fork():

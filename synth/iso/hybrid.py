@@ -33,9 +33,9 @@ _GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the firs
 
 
 def system_area(layout: IsoLayout) -> Iterator[Section]:
-    """The sections of the first 16 blocks.
+    """Yield the sections of the first 16 blocks.
 
-    Raises PlanError when the boot code is none, or what it starts is beyond what an MBR reaches.
+    Raise PlanError when the boot code is none, or what it starts is beyond what an MBR reaches.
     """
     size = SYSTEM_BLOCKS * BLOCK_BYTES
     if not layout.options.hybrid:
@@ -71,7 +71,7 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
 
 
 def tail(layout: IsoLayout) -> Iterator[Section]:
-    """The sections at the end of the image."""
+    """Yield the sections at the end of the image."""
     size = layout.tail_blocks * BLOCK_BYTES
     tables = _tables(layout)
     if not tables:
@@ -84,7 +84,7 @@ def tail(layout: IsoLayout) -> Iterator[Section]:
 
 
 def _tables(layout: IsoLayout) -> Gpt | None:
-    """The GPT, which only UEFI needs."""
+    """Return the GPT, which only UEFI needs."""
     if not layout.uefi:
         return None
     partition = GptPartition(
@@ -98,13 +98,13 @@ def _tables(layout: IsoLayout) -> Gpt | None:
 
 
 def _sectors(start: Start) -> tuple[int, int]:
-    """The first sector of a boot image, and how many sectors its blocks have."""
+    """Return the first sector of a boot image, and how many sectors its blocks have."""
     blocks = -(-start.size // BLOCK_BYTES)
     return start.block * _SECTORS_A_BLOCK, blocks * _SECTORS_A_BLOCK
 
 
 def _boot_code(layout: IsoLayout) -> bytes:
-    """The code for a BIOS, told where to go on. Raises PlanError when it is none."""
+    """Return the code for a BIOS, told where to go on. Raise PlanError when it is none."""
     code = checked_boot_code(layout.options.mbr_code)
     if not code:
         return code

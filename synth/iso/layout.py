@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from ..lru import KEPT_BYTES
+from ..lru import CACHE_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
@@ -34,7 +34,7 @@ class Texts(NamedTuple):
 
 
 class IsoOptions(NamedTuple):
-    """What the user may choose of an ISO 9660 image."""
+    """The user's choices for an ISO 9660 image."""
 
     level: int = 3
     """Of interchange: 1 is 8.3 names, up to 2 no file has 4 GiB."""
@@ -47,7 +47,7 @@ class IsoOptions(NamedTuple):
     created_ns: int | None = None
     """The volume's dates; None is the latest of the tree's."""
     zone: tzinfo | None = UTC
-    """Where the dates are expressed. None: where this machine is."""
+    """The zone in which dates are expressed. None: that of this machine."""
     latest_ns: int | None = None
     """No date is later than this, in nanoseconds since 1970."""
     padding: bool = True
@@ -55,7 +55,7 @@ class IsoOptions(NamedTuple):
     boot_bios: str | None = None
     """The path in the tree of what a BIOS starts."""
     boot_load_size: int = 4
-    """How much of that a BIOS loads, in units of 512 bytes."""
+    """The part of that which a BIOS loads, in units of 512 bytes."""
     boot_floppy: bool = False
     """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
@@ -65,28 +65,30 @@ class IsoOptions(NamedTuple):
     hybrid: bool = False
     """Partition tables, so that the same bytes are a disk too."""
     mbr_code: bytes | None = None
-    """What a BIOS starts from that disk."""
+    """The code that a BIOS starts from that disk."""
     strict: bool = False
     """Refuse a tree in which a name would change: in Joliet's tree, or in the primary one if that
     is the only one."""
-    cache_bytes: int = KEPT_BYTES
-    """How much each facet may keep of the directories that were worked out."""
+    cache_bytes: int = CACHE_BYTES
+    """Memory of each facet for directories that were worked out and may be asked for again."""
 
     @property
     def goes_on_with_grub(self) -> bool:
-        """Whether a BIOS starts GRUB's code from the disk, which goes on with GRUB's image."""
+        """Return whether a BIOS starts GRUB's code from the disk, which goes on with GRUB's
+        image.
+        """
         return self.hybrid and self.mbr_code is not None and b"GRUB" in self.mbr_code
 
 
 class Start(NamedTuple):
-    """Where a boot image is: its first block, and its length in bytes."""
+    """The place of a boot image: its first block, and its length in bytes."""
 
     block: int
     size: int
 
 
 class IsoLayout(NamedTuple):
-    """Where everything is. Blocks are counted from the start of the image."""
+    """The places of everything. Blocks are counted from the start of the image."""
 
     options: IsoOptions
     identity: bytes
@@ -104,13 +106,13 @@ class IsoLayout(NamedTuple):
     bios: Start | None
     uefi: Start | None
     first_image_block: int
-    """Where the image for UEFI is that is in no directory."""
+    """The first block of the image for UEFI that is in no directory."""
     first_file_block: int
     file_starts: array[int]
     """Cumulative over the nodes, in blocks from `first_file_block`."""
     file_sizes: Sequence[int]
     """Bytes of each node's own contents; other names of a file have none."""
-    leaders: Mapping[int, int]
+    first_links: Mapping[int, int]
     """Of each node that is another name of a file before it, that one."""
     renamed: Mapping[int, str]
     """The names by node that are not as the host has them in Joliet's tree; or, where there is
@@ -121,8 +123,8 @@ class IsoLayout(NamedTuple):
     """The length of the whole."""
 
     def file_block(self, node: int) -> int:
-        """The first block of a file that isn't empty."""
-        leader = self.leaders.get(node, node)
-        if leader == self.boot_file and self.bios:
+        """Return the first block of a file that isn't empty."""
+        first_link = self.first_links.get(node, node)
+        if first_link == self.boot_file and self.bios:
             return self.bios.block
-        return self.first_file_block + self.file_starts[leader]
+        return self.first_file_block + self.file_starts[first_link]

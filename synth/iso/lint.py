@@ -1,4 +1,4 @@
-"""What of a tree an ISO 9660 image can't hold as it is, and which readers trip over the rest."""
+"""Findings: parts of a tree that an ISO 9660 image can't hold as they are, or readers trip over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WINDOWS_PATH_UNITS = 259 - len("D:\\")
 
 
 def lint(tree: Tree, layout: IsoLayout) -> Iterator[Finding]:
-    """All findings: what changed on the way to the image, then what readers trip over."""
+    """Yield all findings: what changed on the way to the image, then what readers trip over."""
     options = layout.options
     for skipped in tree.skipped:
         yield Finding(printable(skipped.path), "skipped", skipped.reason, ALL)
@@ -81,7 +81,9 @@ def _directory_findings(tree: Tree, layout: IsoLayout, ordinal: int) -> Iterator
 def _name_findings(
     tree: Tree, layout: IsoLayout, children: range, plain: Primary
 ) -> Iterator[Finding]:
-    """What Joliet and a reader that knows level 1 only make of names that others see whole."""
+    """Yield what Joliet and a reader that knows level 1 only make of names that others see
+    whole.
+    """
     folder = tree.path(tree.directories[tree.parent(children.start)])
     folder_units = len(folder.decode("utf-8", "replace")) + 1 if folder else 0
     if isinstance(layout.joliet, Joliet):

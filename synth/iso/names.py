@@ -55,7 +55,8 @@ _LONGEST_JOLIET_EXTENSION = 16
 
 
 def primary_identifiers(joined: bytes, is_directory: Sequence[bool], level: int) -> list[str]:
-    """The identifiers of a directory's entries, files' with version, in the order of the names.
+    """Return the identifiers of a directory's entries, files' with version, in the order of the
+    names.
 
     `joined` is their names with `/` between them.
     """
@@ -88,7 +89,7 @@ def primary_identifiers(joined: bytes, is_directory: Sequence[bool], level: int)
 
 
 def _make_unique(stems: list[str], extensions: list[str], most: int | None) -> None:
-    """Applies rule 3. A directory and a file without extension differ by nothing but a dot."""
+    """Apply rule 3. A directory and a file without extension differ by nothing but a dot."""
     keys = set(zip(stems, extensions, strict=True))
     if len(keys) == len(stems):
         return
@@ -117,7 +118,7 @@ def _make_unique(stems: list[str], extensions: list[str], most: int | None) -> N
 
 
 def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
-    """The names of a directory's entries in Joliet's tree, without version."""
+    """Return the names of a directory's entries in Joliet's tree, without version."""
     text = joined.decode("utf-8", "surrogateescape")
     names = _fill_ends(_NOT_JOLIET.sub("_", text)).split("/")
     if max(map(len, names)) > most:
@@ -163,7 +164,7 @@ def _numbered(name: str, most: int, taken: set[str], counters: _Counters) -> str
 
 
 def _fill_ends(text: str) -> str:
-    """Names joined by `/`, with `_` for what readers drop from their ends."""
+    """Return names joined by `/`, with `_` for what readers drop from their ends."""
     if "./" in text or " /" in text or text.endswith((".", " ")):
         return _TRAILING.sub(lambda match: "_" * len(match[0]), text)
     return text
@@ -184,7 +185,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def joliet_key(name: str, *, is_directory: bool) -> tuple[str, str]:
-    """What Joliet's tree is sorted by: the name, then the extension (ECMA-119, 9.3)."""
+    """Return what Joliet's tree is sorted by: the name, then the extension (ECMA-119, 9.3)."""
     if is_directory:
         return name, ""
     stem, dot, extension = name.rpartition(".")

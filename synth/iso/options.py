@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...options import Option, moment, number
 
 SUFFIXES = (".iso",)
-"""How names of files end that should be one."""
+"""Ends of the names of files that should be one."""
 OPTIONS = (
     Option(
         name="iso_level",

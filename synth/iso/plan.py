@@ -46,10 +46,10 @@ def plan(
     uefi_image_bytes: int = 0,
     aside: Aside = lambda work: work,
 ) -> IsoLayout:
-    """Lays a tree out, with an image for UEFI of that length in no directory, unless it is 0.
+    """Lay a tree out, with an image for UEFI of that length in no directory, unless it is 0.
 
     `aside` may start some work elsewhere, and returns what gives its result.
-    Raises PlanError when it doesn't fit.
+    Raise PlanError when it doesn't fit.
     """
     options = options or IsoOptions()
     return _Plan(tree, options, uefi_image_bytes, aside).layout()
@@ -70,10 +70,10 @@ class _Plan:
         self._dates = NodeDates(
             tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
         )
-        self._leaders, counts = hard_links(tree)
+        self._first_links, counts = hard_links(tree)
         rock_ridge = None
         if options.rock_ridge:
-            attributes = Attributes(tree, self._dates, options.preserve, self._leaders, counts)
+            attributes = Attributes(tree, self._dates, options.preserve, self._first_links, counts)
             rock_ridge = RockRidge(attributes, Continuations(end=len(ER)))
         self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes)
         self._joliet: Joliet | None = None
@@ -137,7 +137,7 @@ class _Plan:
             first_file_block=first_file_block,
             file_starts=file_starts,
             file_sizes=file_sizes,
-            leaders=self._leaders,
+            first_links=self._first_links,
             renamed=renamed,
             tail_blocks=tail_blocks,
             blocks=self._next_block,
@@ -152,7 +152,9 @@ class _Plan:
         return layout._replace(bios=bios or start(bios_node), uefi=uefi)
 
     def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
-        """What a BIOS starts, what UEFI starts, and which of them a table is patched into."""
+        """Return what a BIOS starts, what UEFI starts, and which of them a table is patched
+        into.
+        """
         options = self._options
         bios_node = self._boot_node(options.boot_bios, "boot_bios")
         uefi_node = self._boot_node(options.boot_uefi, "boot_uefi")
@@ -182,7 +184,7 @@ class _Plan:
         return bios_node, uefi_node, bios_node
 
     def _take(self, blocks: int) -> int:
-        """The first of the next so many blocks."""
+        """Return the first of the next so many blocks."""
         first = self._next_block
         self._next_block += blocks
         return first
@@ -200,7 +202,7 @@ class _Plan:
             raise PlanError(f"files of 4 GiB and more need {option_named('iso_level', 3)}: {names}")
 
     def _boot_node(self, path: str | None, option: str) -> int | None:
-        """The file at a path in the tree."""
+        """Return the file at a path in the tree."""
         if path is None:
             return None
         node = self._tree.find(path)
@@ -208,7 +210,7 @@ class _Plan:
             raise PlanError(
                 f"{option_named(option, path)}: no such file in the tree (not: on the host)"
             )
-        node = self._leaders.get(node, node)
+        node = self._first_links.get(node, node)
         if self._tree.is_directory(node) or not self._tree.sizes[node]:
             raise PlanError(f"{option_named(option, path)}: no file with anything in it")
         if self._tree.sizes[node] > MOST_EXTENT_BYTES:
@@ -216,18 +218,20 @@ class _Plan:
         return node
 
     def _own_sizes(self, boot_file: int | None) -> Sequence[int]:
-        """The sizes, without those of other names of a file, and without a file placed apart."""
-        if not self._leaders and boot_file is None:
+        """Return the sizes, without those of other names of a file, and without a file placed
+        apart.
+        """
+        if not self._first_links and boot_file is None:
             return self._tree.sizes
         sizes = array("Q", self._tree.sizes)
-        for node in self._leaders:
+        for node in self._first_links:
             sizes[node] = 0
         if boot_file is not None:
             sizes[boot_file] = 0
         return sizes
 
     def _file_starts(self, sizes: Sequence[int]) -> array[int]:
-        """The blocks before each file; files of a page or more start at a whole page."""
+        """Return the blocks before each file; files of a page or more start at a whole page."""
         starts = _page_starts(sizes)
         _check_blocks(starts[-1])
         return array("I", starts)
@@ -274,7 +278,7 @@ def _check_blocks(blocks: int) -> None:
 
 
 def _created_ns(tree: Tree, options: IsoOptions) -> int:
-    """The volume's date: as given, or the latest of the tree's but the root's."""
+    """Return the volume's date: as given, or the latest of the tree's but the root's."""
     if options.created_ns is not None:
         return options.created_ns
     latest = max(tree.mtimes_ns[1:], default=0)
@@ -282,7 +286,7 @@ def _created_ns(tree: Tree, options: IsoOptions) -> int:
 
 
 def _page_starts(sizes: Sequence[int]) -> list[int]:
-    """The blocks before each file, and of all."""
+    """Return the blocks before each file, and of all."""
     round_up = BLOCK_BYTES - 1
     if max(sizes) < _PAGE_BYTES:
         return list(accumulate([size + round_up >> _BLOCK_SHIFT for size in sizes], initial=0))
@@ -304,7 +308,7 @@ def _placed(layout: FacetLayout, directories: int, tables: tuple[int, int]) -> F
 
 
 def _measure(facet: Facet, notes_changes: bool) -> FacetLayout:
-    """The sizes of a facet's directories and path tables; where they are is not known yet.
+    """Return the sizes of a facet's directories and path tables; where they are is not known yet.
 
     With `notes_changes`, also the names that are not the host's.
     """

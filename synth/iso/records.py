@@ -185,12 +185,12 @@ assert BOOT_INFO_OFFSET + BOOT_INFO_TABLE.sizeof() == BOOT_INFO_END
 
 
 def pack_16_both(number: int) -> bytes:
-    """A 16-bit both-endian field."""
+    """Return a 16-bit both-endian field."""
     return PACK_16_LITTLE(number) + PACK_16_BIG(number)
 
 
 def pack_32_both(number: int) -> bytes:
-    """A 32-bit both-endian field."""
+    """Return a 32-bit both-endian field."""
     return PACK_32_LITTLE(number) + PACK_32_BIG(number)
 
 
@@ -202,7 +202,7 @@ _VOLUME_LITTLE, _VOLUME_BIG = 0x0100, 0x0001  # volume 1, as one number each
 def pack_directory_record(
     identifier: bytes, block: int, length: int, date: bytes, flags: int, system_use: bytes = b""
 ) -> bytes:
-    """A whole directory record, of even length, at most 254 bytes; see DIRECTORY_RECORD."""
+    """Return a whole directory record, of even length, at most 254 bytes; see DIRECTORY_RECORD."""
     size = len(identifier)
     total = RECORD_BYTES + size + (not size & 1) + len(system_use)
     return b"".join(

@@ -92,19 +92,19 @@ ER = b"ER" + bytes((4 + len(_ER_DATA),)) + _VERSION + _ER_DATA
 
 
 class Attributes(NamedTuple):
-    """What Rock Ridge says of nodes, and the host doesn't, or not so."""
+    """The attributes of nodes as Rock Ridge says them, where the host says others or none."""
 
     tree: Tree
     dates: NodeDates
     preserve: bool
     """Modes and owners as they are on the host; otherwise whoever mounts it may read all."""
-    leaders: Mapping[int, int]
+    first_links: Mapping[int, int]
     """Of each node that is another name of one before it, that one."""
     link_counts: Mapping[int, int]
-    """How many names a leader has, where that is more than one."""
+    """The number of names that a file has, by the first of them, where it has more than one."""
 
     def mode(self, node: int) -> int:
-        """The mode of a node, type and permissions."""
+        """Return the mode of a node, type and permissions."""
         mode = self.tree.modes[node]
         if self.preserve:
             return mode
@@ -116,22 +116,22 @@ class Attributes(NamedTuple):
         return kind | (0o555 if mode & 0o111 else 0o444)
 
     def is_device(self, node: int) -> bool:
-        """Whether a node has a number of a device."""
+        """Return whether a node has a number of a device."""
         return stat.S_IFMT(self.tree.modes[node]) in {stat.S_IFCHR, stat.S_IFBLK}
 
     def links(self, node: int) -> int:
-        """How many names a node has in the tree; of a directory, with `.` and each `..`."""
+        """Return how many names a node has in the tree; of a directory, with `.` and each `..`."""
         if self.tree.is_directory(node):
             return 2 + len(self.tree.subdirectories(self.tree.ordinal(node)))
-        return self.link_counts.get(self.leaders.get(node, node), 1)
+        return self.link_counts.get(self.first_links.get(node, node), 1)
 
     def owner(self, node: int) -> tuple[int, int]:
-        """The numbers of user and group."""
+        """Return the numbers of user and group."""
         return self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
 
     def serial(self, node: int) -> int:
-        """A number that only other names of the same file have too."""
-        return self.leaders.get(node, node) + 1
+        """Return a number that only other names of the same file have too."""
+        return self.first_links.get(node, node) + 1
 
 
 class RockRidge:
@@ -148,7 +148,9 @@ class RockRidge:
         self._unusual = self._tree.targets.keys() | self._devices.keys()
 
     def record_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
-        """The lengths of the records of some nodes, given those without system use (all even)."""
+        """Return the lengths of the records of some nodes, given those without system use (all
+        even).
+        """
         lengths = self._usual_lengths(children, bare_lengths)
         for at, node in self._doubtful(children, lengths):
             length = bare_lengths[at] + self._own_length(node)
@@ -159,7 +161,7 @@ class RockRidge:
         return lengths
 
     def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:
-        """Finds places in the continuation area for those nodes that need one."""
+        """Find places in the continuation area for those nodes that need one."""
         longest = max(bare_lengths) + max(self._name_bytes(children)) + _ALWAYS_BYTES + _NM_HEADER
         if longest <= MOST_RECORD_BYTES and not self._unusual:
             return
@@ -172,7 +174,7 @@ class RockRidge:
                 self.continuations.add(node, _parts(entries[count:]))
 
     def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
-        """What the lengths are if everything has room, and nothing is a link or a device."""
+        """Return what the lengths are if everything has room, and nothing is a link or a device."""
         fixed = _ALWAYS_BYTES + _NM_HEADER
         # The byte of the separators rounds up to the next even number.
         return [
@@ -181,12 +183,12 @@ class RockRidge:
         ]
 
     def _name_bytes(self, children: range) -> Iterator[int]:
-        """The lengths of some nodes' names, with their separators."""
+        """Return the lengths of some nodes' names, with their separators."""
         ends = self._tree.name_ends[children.start - 1 : children.stop]
         return map(sub, ends[1:], ends)
 
     def _doubtful(self, children: range, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        """Those nodes whose lengths may be others, and where they are among the children."""
+        """Return those nodes whose lengths may be others, and where they are among the children."""
         if max(lengths) <= MOST_RECORD_BYTES and not self._unusual:
             return []
         return [
@@ -199,8 +201,8 @@ class RockRidge:
         return _ALWAYS_BYTES + (_PN_BYTES if node in self._devices else 0)
 
     def header_use(self, node: int, first_block: int | None) -> bytes:
-        """What `.` and `..` have; with the `first_block` of directories and area, it is the root's
-        `.`.
+        """Return what `.` and `..` have; with the `first_block` of directories and area, it is the
+        root's `.`.
         """
         if first_block is None:
             return self._always(node)
@@ -209,7 +211,7 @@ class RockRidge:
         return sp + self._always(node) + _continue_at(block, 0, len(ER))
 
     def system_use(self, node: int, bare_length: int, first_block: int) -> bytes:
-        """All that a node's record has; directories and continuation area start at
+        """Return all that a node's record has; directories and continuation area start at
         `first_block`.
         """
         own = self._always(node)
@@ -230,7 +232,7 @@ class RockRidge:
         return own + _continue_at(first_block + self.continuations.area_place(block), offset, size)
 
     def outgrowing(self, node: int) -> list[bytes]:
-        """The entries of a node that its record may have no room for: NM and SL."""
+        """Return the entries of a node that its record may have no room for: NM and SL."""
         name = self._tree.name(node)
         # Linux takes an entry as long as all have 253 bytes together, so the second one is short.
         parts = [name]
@@ -247,7 +249,9 @@ class RockRidge:
         return entries
 
     def area_parts(self, node: int, first_block: int) -> Iterator[tuple[int, bytes]]:
-        """A node's entries in the continuation area: offset there, and bytes within a block."""
+        """Yield a node's entries in the continuation area: offset there, and bytes within a
+        block.
+        """
         start = self.continuations.offset(node)
         parts = _parts(self.outgrowing(node)[node in self.continuations.named :])
         for number, part in enumerate(parts):
@@ -274,7 +278,7 @@ class RockRidge:
 
 
 class ContinuationArea(Computed):
-    """What directory records have no room for, rendered block by block, as if it were in one piece.
+    """The entries that directory records have no room for, by blocks, as if in one piece.
 
     Directories and the area start at `first_block`.
     """
@@ -308,22 +312,25 @@ class ContinuationArea(Computed):
 
 
 def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
-    """Which nodes are the same file as one before them, and how many names that one has."""
-    leaders: dict[int, int] = {}
+    """Return the first node of a file by its other ones, and the number of its nodes by the first.
+
+    Only nodes that the host says to have several links are looked at.
+    """
+    first_links: dict[int, int] = {}
     counts: dict[int, int] = {}
     found: dict[tuple[int, ...], int] = {}
     for node, links in enumerate(tree.links):
         if links > 1 and not tree.is_directory(node):
             key = (tree.devices[node], tree.inodes[node], tree.sizes[node], tree.mtimes_ns[node])
-            leader = found.setdefault(key, node)
-            counts[leader] = counts.get(leader, 0) + 1
-            if leader != node:
-                leaders[node] = leader
-    return leaders, counts
+            first_link = found.setdefault(key, node)
+            counts[first_link] = counts.get(first_link, 0) + 1
+            if first_link != node:
+                first_links[node] = first_link
+    return first_links, counts
 
 
 def _device(number: int) -> dict[str, int]:
-    """A device's number in the fields of PN (RRIP, 4.1.2).
+    """Return a device's number in the fields of PN (RRIP, 4.1.2).
 
     They are the halves of 64 bits, where the smaller of Linux's numbers are major << 8 | minor:
     all readers take these. What doesn't fit there has major and minor in the fields, as mkisofs
@@ -336,7 +343,7 @@ def _device(number: int) -> dict[str, int]:
 
 
 def _kept_count(length: int, entries: Sequence[bytes]) -> int:
-    """How many of the entries that may outgrow a record of this length so far stay in it."""
+    """Return how many of the entries that may outgrow a record of this length so far stay in it."""
     if length + sum(map(len, entries)) <= MOST_RECORD_BYTES:
         return len(entries)
     is_whole = len(entries) > 1 and entries[1].startswith(b"SL")
@@ -344,7 +351,9 @@ def _kept_count(length: int, entries: Sequence[bytes]) -> int:
 
 
 def _parts(entries: Sequence[bytes]) -> list[list[bytes]]:
-    """Entries as they stand in blocks: one part, or several that leave room for a CE each."""
+    """Return entries as they stand in blocks: one part, or several that leave room for a CE
+    each.
+    """
     if sum(map(len, entries)) <= BLOCK_BYTES:
         return [list(entries)]
     parts: list[list[bytes]] = [[]]
@@ -357,7 +366,7 @@ def _parts(entries: Sequence[bytes]) -> list[list[bytes]]:
 
 
 def _part_bytes(parts: Sequence[Sequence[bytes]], number: int) -> int:
-    """The length of a part, with the CE that leads to the next one."""
+    """Return the length of a part, with the CE that leads to the next one."""
     size = sum(map(len, parts[number]))
     return size + _CE_BYTES if number + 1 < len(parts) else size
 

@@ -11,7 +11,7 @@ _SPECIAL_NAMES = {b".": 2, b"..": 4}
 
 
 def link_entries(target: bytes) -> list[bytes]:
-    """The SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`.
+    """Return the SL entries of a symbolic link (RRIP, 4.1.3). An empty name stays one: `a//b`.
 
     Whether a slash belongs between two entries is told by all readers alike only where a component
     goes on in the next entry; so each entry but the last ends in the middle of one.

@@ -30,7 +30,7 @@ _FILE_BYTES = 37
 
 
 def check_text(field: str, text: str) -> str:
-    """A text for the field of `Texts` of that name. Raises PlanError with the reason.
+    """Return a text for the field of `Texts` of that name. Raise PlanError with the reason.
 
     Any printable ASCII is taken: small letters, too, as labels like `cidata` have them and as all
     readers do.
@@ -45,7 +45,7 @@ def check_text(field: str, text: str) -> str:
 
 
 def primary_descriptor(layout: IsoLayout, directories: IsoDirectories) -> bytes:
-    """The primary volume descriptor (ECMA-119, 8.4)."""
+    """Return the primary volume descriptor (ECMA-119, 8.4)."""
     texts = {
         _FIELDS[name]: check_text(name, text).encode("ascii").ljust(_LENGTHS[name])
         for name, text in layout.options.texts._asdict().items()
@@ -56,7 +56,7 @@ def primary_descriptor(layout: IsoLayout, directories: IsoDirectories) -> bytes:
 
 
 def joliet_descriptor(layout: IsoLayout, place: FacetLayout, directories: IsoDirectories) -> bytes:
-    """Joliet's supplementary volume descriptor (ECMA-119, 8.5)."""
+    """Return Joliet's supplementary volume descriptor (ECMA-119, 8.5)."""
     texts = {
         _FIELDS[name]: _ucs2(text, _LENGTHS[name])
         for name, text in layout.options.texts._asdict().items()
@@ -92,6 +92,8 @@ def _descriptor(
 
 
 def _ucs2(text: str, size: int) -> bytes:
-    """A text in UCS-2 big-endian, cut to the field and padded with spaces; odd bytes are zero."""
+    """Return a text in UCS-2 big-endian, cut to the field and padded with spaces; odd bytes are
+    zero.
+    """
     whole = text[: size // 2].ljust(size // 2).encode("utf-16-be")
     return whole.ljust(size, b"\0")

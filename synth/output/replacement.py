@@ -29,7 +29,7 @@ class Replacement:
         self.descriptor, self._is_nameless = self._create(mode)
 
     def _create(self, mode: int) -> tuple[int, bool]:
-        """The file, and whether it has no name yet."""
+        """Return the file, and whether it has no name yet."""
         with suppress(OSError, AttributeError):  # not every file system has such files, nor macOS
             if os.path.exists("/proc/self/fd"):
                 flags = _FLAGS | os.O_TMPFILE
@@ -37,9 +37,9 @@ class Replacement:
         return os.open(self._temporary, _NEW, mode, dir_fd=self._folder), False
 
     def commit(self, *, sync: bool) -> None:
-        """Has it take its place, with the owner and mode of what was there, and closes it.
+        """Have it take its place, with the owner and mode of what was there, and close it.
 
-        With `sync` it is on the disk by then. Raises OSError; then `discard`.
+        With `sync` it is on the disk by then. Raise OSError; then `discard`.
         """
         folder = self._folder
         old = self._old()
@@ -57,7 +57,7 @@ class Replacement:
             self._sync_folder()
 
     def discard(self) -> None:
-        """Closes it, and removes it if it did not take its place. May be called after `commit`."""
+        """Close it, and remove it if it did not take its place. May be called after `commit`."""
         self._close()
         with suppress(OSError):
             os.unlink(self._temporary, dir_fd=self._folder)
@@ -68,7 +68,7 @@ class Replacement:
             os.close(closing)
 
     def _old(self) -> os.stat_result | None:
-        """The status of the regular file that is there."""
+        """Return the status of the regular file that is there."""
         try:
             status = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
@@ -76,13 +76,13 @@ class Replacement:
         return status if stat.S_ISREG(status.st_mode) else None
 
     def _keep_owner_and_mode(self, old: os.stat_result) -> None:
-        """Makes it as far as may be that of who had the one before it, and never set-user-ID."""
+        """Give it owner and mode of the file before it as far as may be, but never set-user-ID."""
         with suppress(PermissionError):
             os.fchown(self.descriptor, old.st_uid, old.st_gid)
         os.fchmod(self.descriptor, old.st_mode & 0o777)
 
     def _sync_folder(self) -> None:
-        """Makes the rename last; some directories can't be synced, and that is no failure."""
+        """Make the rename last; some directories can't be synced, and that is no failure."""
         with suppress(OSError):
             folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._folder)
             try:
@@ -92,7 +92,7 @@ class Replacement:
 
 
 def remove_own(folder: int, name: str | bytes, opened: int) -> None:
-    """Removes what is `name` in an open directory if it is the file that is open; else nothing."""
+    """Remove what is `name` in an open directory if it is the file that is open; else nothing."""
     with suppress(OSError):
         if os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(opened)):
             os.unlink(name, dir_fd=folder)

@@ -61,10 +61,10 @@ def write_file(
     sync: bool = True,
     processes: int = 1,
 ) -> None:
-    """Writes an export to a regular file, sparse, replacing what is there when all is written.
+    """Write an export to a regular file, sparse, replacing what is there when all is written.
 
     Unless told not to `sync`, it is on the disk by then. Several processes may share the work.
-    Raises WriteError, and HostReadError when a host file is not what the scan saw.
+    Raise WriteError, and HostReadError when a host file is not what the scan saw.
     """
     with _replacing(path, export.size, sync) as descriptor:
         os.ftruncate(descriptor, export.size)
@@ -77,7 +77,9 @@ def write_file(
 def write_over(
     export: Export, path: str, progress: Progress = lambda _: None, *, sync: bool = True
 ) -> None:
-    """Writes an export over what is no regular file: a block device, a pipe. Raises as above."""
+    """Write an export over what is no regular file: a block device, a pipe. Raise
+    WriteError.
+    """
     try:
         is_device = stat.S_ISBLK(os.stat(path).st_mode)
         with io.FileIO(path, "r+b" if is_device else "wb") as out:
@@ -95,7 +97,7 @@ def write_over(
 
 
 def _check_room(device: BinaryIO, path: str, size: int) -> None:
-    """Raises WriteError if a device is too small, before anything is written over."""
+    """Raise WriteError if a device is too small, before anything is written over."""
     room = device.seek(0, os.SEEK_END)
     device.seek(0)
     if room < size:
@@ -103,9 +105,9 @@ def _check_room(device: BinaryIO, path: str, size: int) -> None:
 
 
 def write_stream(export: Export, out: BinaryIO, progress: Progress = lambda _: None) -> None:
-    """Writes every byte of an export, zeros too, in order.
+    """Write every byte of an export, zeros too, in order.
 
-    Raises WriteError and HostReadError; BrokenPipeError when the reader has left.
+    Raise WriteError and HostReadError; BrokenPipeError when the reader has left.
     """
     with export.open() as reader:
         for offset, length in _steps(0, export.size):
@@ -138,7 +140,7 @@ def _name(out: BinaryIO) -> str:
 
 @contextmanager
 def _replacing(path: str, size: int, sync: bool) -> Iterator[int]:
-    """An open temporary file that takes the place of `path` if the block ends well."""
+    """Yield an open temporary file that takes the place of `path` if the block ends well."""
     try:
         place = NamedPaths().find(path, to_write=True)  # a link to the file stays a link
     except OSError as error:
@@ -180,7 +182,7 @@ def _failure(path: str, size: int, error: OSError) -> WriteError:
 def _write_shared(
     export: Export, descriptor: int, progress: Progress, processes: int, sync: bool
 ) -> None:
-    """Writes likewise, in several processes that take turns."""
+    """Write an export over a file of zeros, in several processes that take turns."""
     with mmap.mmap(-1, 8 * processes) as shared:
         counts = memoryview(shared).cast("Q")
         reported = 0
@@ -213,7 +215,7 @@ def _write_share(
     *,
     sync: bool,
 ) -> None:
-    """Writes what is no hole into a file that reads as zeros: of so many processes, this one's.
+    """Write what is no hole into a file that reads as zeros: of so many processes, this one's.
 
     Whose a stretch is follows from where it is, and from nothing else: what the host says of holes
     may change at any time, and each process asks for itself.
@@ -235,7 +237,7 @@ def _write_share(
 
 
 def _steps(offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """A range in parts that end at multiples of a step."""
+    """Yield a range in parts that end at multiples of a step."""
     end = offset + length
     while offset < end:
         stop = min((offset // _STEP_BYTES + 1) * _STEP_BYTES, end)
@@ -244,7 +246,7 @@ def _steps(offset: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 def _write_pieces(pieces: Iterable[Piece], descriptor: int, offset: int) -> None:
-    """Writes pieces that lie one after the other from `offset` on."""
+    """Write pieces that lie one after the other from `offset` on."""
     batch: list[bytes] = []
     batched = 0
 
@@ -280,7 +282,7 @@ def _pwrite_all(descriptor: int, data: bytes, offset: int) -> None:
 
 
 def _copy(piece: FileSlice, descriptor: int, offset: int) -> None:
-    """Copies a slice: what can be shared with its file is, the rest is read and written."""
+    """Copy a slice: what can be shared with its file is, the rest is read and written."""
     done = 0
     if piece.offset % _SHARED_UNIT == offset % _SHARED_UNIT == 0:
         blocks = piece.part(0, piece.length // _SHARED_UNIT * _SHARED_UNIT)
@@ -294,7 +296,7 @@ def _copy(piece: FileSlice, descriptor: int, offset: int) -> None:
 
 
 def _clone(source: FileSlice, target: int, offset: int) -> bool:
-    """Makes two files share blocks, where the file system can do that."""
+    """Make two files share blocks, where the file system can do that."""
     if not source.length or fcntl is None:
         return False
     request = _CLONE_RANGE.pack(source.descriptor(), source.offset, source.length, offset)

@@ -22,14 +22,14 @@ from .options import ScanOptions, is_plain, what_it_is
 
 
 class Action(Enum):
-    """What is done with an entry."""
+    """A thing to do with an entry."""
 
     TAKE = auto()
     """The file or directory that it is."""
     KEEP = auto()
     """As the link or special file that it is."""
     FOLLOW = auto()
-    """What the link leads to is taken in its place."""
+    """The end of the link is taken in its place."""
     SKIP = auto()
     """It is left out, and listed."""
     REFUSE_LINK = auto()

@@ -18,9 +18,9 @@ from ..tree.columns import Tree, printable
 from .homes import Homes, Place
 
 MOST_TIMES = 64
-"""How often links may lead to a directory, with all that it holds."""
+"""The times that links may lead to a directory, with all that it holds."""
 MOST_REPEATED = 1 << 14
-"""How many entries there may be in all in directories that links have led to more often."""
+"""Entries that there may be in all in directories that links have led to more often."""
 
 
 class Visit(NamedTuple):
@@ -34,7 +34,7 @@ class Visit(NamedTuple):
 
 
 class Followed:
-    """What followed links have led to in one scan."""
+    """The directories that followed links have led to in one scan."""
 
     def __init__(self, tree: Tree, homes: Homes) -> None:
         self.visits: list[Visit] | None = None
@@ -70,12 +70,12 @@ class Followed:
             ordinal = tree.parent(node)
 
     def visit(self, link: bytes, descriptor: int, entries: int) -> None:
-        """Count a directory that is open and has so many entries. Raises ScanError."""
+        """Count a directory that is open and has so many entries. Raise ScanError."""
         status = os.fstat(descriptor)
         self.add(Visit(link, (status.st_dev, status.st_ino), entries))
 
     def add(self, visit: Visit) -> None:
-        """Count a visit. Raises ScanError when links lead to the same too often."""
+        """Count a visit. Raise ScanError when links lead to the same too often."""
         if self.visits is not None:
             self.visits.append(visit)
         self._times[visit.identity] += 1

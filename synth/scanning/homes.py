@@ -1,4 +1,4 @@
-"""Where a tree's nodes come from: the directories on the host, and links followed to their ends."""
+"""Homes: directories on the host that a tree's nodes come from, and ends of followed links."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Place(NamedTuple):
 
     @property
     def known_status(self) -> os.stat_result:
-        """The status, made up for a directory that only the tree has: no time, no inode."""
+        """Return the status, made up for a directory that only the tree has: no time, no inode."""
         return self.status or _MADE_DIRECTORY
 
     @property
     def is_directory(self) -> bool:
-        """Whether other things can be in it."""
+        """Return whether other things can be in it."""
         return stat.S_ISDIR(self.known_status.st_mode)
 
     @property
@@ -93,7 +93,7 @@ class Homes:
         self._linked: dict[bytes, int] = {}  # of what links led to, by real path
 
     def close(self) -> None:
-        """Closes the directories, all but the roots, which are held as long as the tree is there.
+        """Close the directories, all but the roots, which are held as long as the tree is there.
 
         Those that links led to outside are held from here on, whichever process found them.
         """
@@ -105,13 +105,13 @@ class Homes:
                     origins.held[home] = open_as_it_is(origins.home_names[home])
 
     def descriptor(self, home: int) -> int:
-        """An open descriptor of a home, valid until the next call. Raises OSError."""
+        """Return an open descriptor of a home, valid until the next call. Raise OSError."""
         return self._open.descriptor(home)
 
     def entries(self, home: int) -> tuple[int, list[os.DirEntry[str]]]:
         """Return a home's descriptor and all that it holds, in order of the names' bytes.
 
-        Raises OSError.
+        Raise OSError.
         """
         descriptor = self._open.descriptor(home)
         with os.scandir(descriptor) as entries:
@@ -121,15 +121,15 @@ class Homes:
         return descriptor, found
 
     def status(self, home: int) -> os.stat_result:
-        """What the host says of a home."""
+        """Return what the host says of a home."""
         return os.fstat(self._open.descriptor(home))
 
     def child(self, place: Place) -> int:
-        """The home that a directory is."""
+        """Return the home that a directory is."""
         return self._origins.add_home(place.home, place.host_name)
 
     def named(self, source: str, missing: str = "No such file or directory") -> Found:
-        """What the user named, to be closed. Raises ScanError."""
+        """Return what the user named, to be closed. Raise ScanError."""
         try:
             return self._named.find(source)
         except FileNotFoundError:
@@ -140,12 +140,12 @@ class Homes:
             raise ScanError(f"{source}: can't be opened: {error.strerror}") from error
 
     def directory(self, source: str) -> int:
-        """The home of a directory that the user named. Raises ScanError."""
+        """Return the home of a directory that the user named. Raise ScanError."""
         with self.named(source, "no such directory") as found:
             return self.root(source, found)
 
     def root(self, source: str, found: Found) -> int:
-        """The home of a directory that the user named, once it is found. Raises ScanError."""
+        """Return the home of a directory that the user named, once it is found. Raise ScanError."""
         if not found.is_directory:
             raise ScanError(f"{source}: not a directory")
         home = self._origins.add_home(-1, os.fsencode(os.path.abspath(source)))
@@ -158,7 +158,7 @@ class Homes:
         return home
 
     def file(self, source: str, found: Found) -> Place:
-        """A file that the user named, once it is found. Raises ScanError."""
+        """Return a file that the user named, once it is found. Raise ScanError."""
         if found.status is None or not stat.S_ISREG(found.status.st_mode):
             raise ScanError(f"{source}: neither a file nor a directory")
         place = self._place(found.path, found.status)
@@ -167,7 +167,7 @@ class Homes:
         return place
 
     def follow(self, home: int, name: bytes, anywhere: bool) -> Place | str:
-        """What a link leads to, or why that can't be taken.
+        """Return what a link leads to, or why that can't be taken.
 
         Unless it may lead `anywhere`, only what is below a root of this tree is taken.
         """
@@ -183,7 +183,9 @@ class Homes:
         return self._place(path, status)
 
     def may_read(self, place: Place) -> bool:
-        """Whether this process may read a file, or list a directory; what is neither isn't read."""
+        """Return whether this process may read a file, or list a directory; what is neither isn't
+        read.
+        """
         if not place.is_directory and not stat.S_ISREG(place.known_status.st_mode):
             return True
         path = os.path.join(self._origins.home_path(place.home), place.host_name)
@@ -200,7 +202,7 @@ class Homes:
         return Place(status, self._home(folder), name)
 
     def _home(self, path: bytes) -> int:
-        """The home that a directory is, given its real path."""
+        """Return the home that a directory is, given its real path."""
         if path not in self._linked:
             root = self._root_above(path)
             if root is None:
@@ -213,7 +215,7 @@ class Homes:
         return self._linked[path]
 
     def _root_above(self, path: bytes) -> bytes | None:
-        """The nearest root that holds a real path, or is it."""
+        """Return the nearest root that holds a real path, or is it."""
         while path not in self._roots:
             parent = os.path.dirname(path)
             if parent == path:

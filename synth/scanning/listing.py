@@ -16,7 +16,7 @@ from .refusals import CLOSED, GONE, Refusals
 
 
 class Listing(NamedTuple):
-    """What is taken of one directory of the host, in the order of the names."""
+    """The entries that are taken of one directory of the host, in the order of their names."""
 
     names: list[str]
     statuses: list[os.stat_result]
@@ -129,7 +129,7 @@ class Lister:
 
 
 class _Folder:
-    """What a decision asks of a directory that is open."""
+    """An open directory that a decision asks; see `decision.Folder`."""
 
     def __init__(self, lister: Lister, ordinal: int, home: int, descriptor: int) -> None:
         self._lister = lister

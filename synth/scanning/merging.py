@@ -1,4 +1,4 @@
-"""What a directory of a tree is made of: directories of the host, and what is grafted there."""
+"""Merging directories of the host, and what is grafted there, into one directory of a tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Graft(NamedTuple):
 
 @dataclass
 class Part:
-    """What a directory of the tree is made of; or, in `grafts`, a file."""
+    """The sources of one directory of the tree; or, in `grafts`, a file."""
 
     homes: list[int] = field(default_factory=list)
     grafts: dict[str, Part] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Part:
 
 
 def place_graft(root: Part, graft: Graft, homes: Homes, fold: Callable[[str], str]) -> None:
-    """Notes a graft at its place below `root`. Raises ScanError.
+    """Note a graft at its place below `root`. Raise ScanError.
 
     Names that are one after `fold` are one.
     """
@@ -57,7 +57,7 @@ def place_graft(root: Part, graft: Graft, homes: Homes, fold: Callable[[str], st
 
 
 class Merged:
-    """What several sources have in one directory: of two files of one name, the later one.
+    """The entries of several sources in one directory: of two files of one name, the later one.
 
     Names that are one after `fold` are one, as they were first; but not those of one source.
     """
@@ -69,7 +69,7 @@ class Merged:
         self._fold = fold
 
     def names_of(self, names: Sequence[str]) -> list[str]:
-        """What the names of one more source are here."""
+        """Return what the names of one more source are here."""
         places, fold = self.places, self._fold
         if not places:
             return list(names)
@@ -78,7 +78,7 @@ class Merged:
         return [name if name in places else earlier.pop(fold(name), name) for name in names]
 
     def add(self, name: str, place: Place, part: Part | None) -> bool:
-        """Adds what a later source has, and tells whether a file has gone for that."""
+        """Add what a later source has. Return whether a file has gone for that."""
         is_there, was_directory = name in self.places, name in self.parts
         replaces = is_there and not (part and was_directory)
         if replaces:
@@ -102,7 +102,7 @@ def _check_names(target: str, names: list[str]) -> None:
 
 
 def _is_file_and_directory(part: Part) -> bool:
-    """Whether a place, or one below, was given to a file and to something else."""
+    """Return whether a place, or one below, was given to a file and to something else."""
     if part.file and (part.grafts or part.homes):
         return True
     return any(map(_is_file_and_directory, part.grafts.values()))

@@ -1,4 +1,4 @@
-"""What a scan is told: what to leave out, which links to follow, what to refuse."""
+"""Options of a scan: what to leave out, which links to follow, what to refuse."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ Symlinks = Literal["skip", "keep", "follow", "follow-all", "refuse"]
 
 
 def may_read(name: str, directory: int, mode: int) -> bool:
-    """Whether this process may read `name` in the open directory (and enter it, if it is one)."""
+    """Return whether this process may read `name` in the open directory (and enter it, if it is
+    one).
+    """
     need = os.R_OK | os.X_OK if stat.S_ISDIR(mode) else os.R_OK
     return os.access(name, need, dir_fd=directory, effective_ids=True, follow_symlinks=False)
 
 
 def is_plain(mode: int) -> bool:
-    """Whether something is a file that all may read, or a directory that all may list."""
+    """Return whether something is a file that all may read, or a directory that all may list."""
     return mode & 0o170444 == 0o100444 or mode & 0o170555 == 0o040555
 
 
 def what_it_is(kind: int) -> str:
-    """What is no file and no directory, by its type (S_IFMT)."""
+    """Return what is no file and no directory, by its type (S_IFMT)."""
     return _SKIPPED_TYPES.get(kind, "of an unknown type")
 
 
 def as_is(name: str) -> str:
-    """A name as it is: where no two are taken for one."""
+    """Return a name as it is: where no two are taken for one."""
     return name
 
 
@@ -50,7 +52,7 @@ def of_utf8(fold: Callable[[str], str]) -> Callable[[str], str]:
 
 
 class ScanOptions(NamedTuple):
-    """What to do with what the tree can't or shouldn't hold."""
+    """Orders for what the tree can't or shouldn't hold."""
 
     skip_unreadable: bool = False
     """Leave out what may not be read, instead of refusing the whole directory."""
@@ -59,7 +61,7 @@ class ScanOptions(NamedTuple):
     skip_larger_than: int | None = None
     """Leave out files of more bytes than this."""
     excluded: Callable[[str], bool] | None = None
-    """Whether a path in the tree (a directory's ends with `/`) is not wanted. Paths are decoded as
+    """Says if a path in the tree (a directory's ends with `/`) is not wanted. Paths are decoded as
     UTF-8 with stray bytes as lone surrogates, whatever the locale."""
     symlinks: Symlinks = "skip"
     """`keep` makes them nodes; `follow` stays within the sources, `follow-all` goes anywhere."""
@@ -70,14 +72,14 @@ class ScanOptions(NamedTuple):
     strict: bool = False
     """Refuse two sources that have a file of one name."""
     fold: Callable[[str], str] = as_is
-    """What names share that are one for the disk's readers. Of different sources they become one;
-    of one source they don't."""
+    """Gives names that are one for the disk's readers the same text. Of different sources they
+    become one; of one source they don't."""
     processes: int = 1
-    """How many processes may share the work."""
+    """The number of processes that may share the work."""
     may_read: Callable[[str, int, int], bool] = may_read
     """Asked only about files whose permissions leave a doubt."""
     named: NamedPaths | None = None
-    """How the directories and grafts are found, if they were before."""
+    """Finds the directories and grafts again as they were found before."""
 
     @property
     def leaves_out_some(self) -> bool:

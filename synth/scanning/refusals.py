@@ -1,4 +1,4 @@
-"""What a scan may not take, collected so that all of it is told at once."""
+"""Refusals: paths that a scan may not take, collected so that all are told at once."""
 
 from __future__ import annotations
 

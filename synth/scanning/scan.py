@@ -38,9 +38,9 @@ def scan(
     options: ScanOptions | None = None,
     grafts: Iterable[Graft] = (),
 ) -> Tree:
-    """Scans directories, all levels down, merged into one tree.
+    """Scan directories, all levels down, merged into one tree.
 
-    Raises ScanError when one can't be read or holds what may not be read.
+    Raise ScanError when one can't be read or holds what may not be read.
     """
     sources = [directories] if isinstance(directories, str) else list(directories)
     return _Scan(options or ScanOptions()).run(sources, grafts)
@@ -91,7 +91,7 @@ class _Scan:
         return tree
 
     def _scan_level(self, level: range) -> None:
-        """Scans directories of one level, in several processes where there are many."""
+        """Scan directories of one level, in several processes where there are many."""
         grafts = any(self._parts[ordinal].grafts for ordinal in level)
         if self._options.symlinks.startswith("follow"):
             for ordinal in level:
@@ -132,7 +132,7 @@ class _Scan:
     def _take(
         self, ordinal: int, part: Part, descriptor: int, found: list[os.DirEntry[str]]
     ) -> None:
-        """Adds what belongs into the tree of what was found in a directory of the host."""
+        """Add what belongs into the tree of what was found in a directory of the host."""
         first, home = len(self._builder), part.homes[0]
         names, statuses, places = self._lister.sort_out(ordinal, home, descriptor, found)
         if not names:
@@ -154,7 +154,7 @@ class _Scan:
                 self._add_directory(first + at, Part([self._homes.child(place)], link=link))
 
     def _scan_merged(self, ordinal: int, part: Part) -> None:
-        """The long way: several sources, or grafts."""
+        """Scan a directory that is made of several sources or grafts: the long way."""
         merged = Merged(self._fold)
         for home in part.homes:
             listing = self._lister.listing(ordinal, home, part.link)

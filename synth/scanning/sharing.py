@@ -15,7 +15,7 @@ from .refusals import Refusals
 
 
 class Share(NamedTuple):
-    """What one of several processes found."""
+    """The findings of one of several processes."""
 
     added: dict[str, Any]
     """To the tree's columns."""

@@ -31,11 +31,11 @@ class TreeBuilder:
         self._homes: list[int] = []
 
     def __len__(self) -> int:
-        """The number of nodes, those in the tree included: what the next one's will be."""
+        """Return the number of nodes, those in the tree included: what the next one's will be."""
         return len(self._tree) + len(self._names)
 
     def append(self, names: list[str], statuses: list[os.stat_result], homes: list[int]) -> None:
-        """Adds nodes."""
+        """Add nodes."""
         self._names += names
         self._statuses += statuses
         self._homes += homes
@@ -43,7 +43,7 @@ class TreeBuilder:
             self.flush()
 
     def flush(self) -> None:
-        """Adds what was collected to every column, to that of the owners only if it is told."""
+        """Add what was collected to every column, to that of the owners only if it is told."""
         tree, names, statuses = self._tree, self._names, self._statuses
         if not names:
             return

@@ -64,7 +64,7 @@ class Tree:
     names: bytearray = field(default_factory=bytearray)
     """The names of all nodes in order, each followed by `SEPARATOR`; the root's is empty."""
     name_ends: array[int] = field(default_factory=partial(array, "I"))
-    """Where each name ends in `names`."""
+    """The end of each name in `names`."""
     modes: array[int] = field(default_factory=partial(array, "H"))
     """st_mode: type and permissions."""
     sizes: array[int] = field(default_factory=partial(array, "Q"))
@@ -85,17 +85,17 @@ class Tree:
     owner_ids: Numbered[tuple[int, int]] = field(default_factory=Numbered)
     """Numbers of user and group."""
     targets: dict[int, bytes] = field(default_factory=dict)
-    """What symbolic links lead to, where they are kept as links."""
+    """The targets of symbolic links that are kept as links."""
     rdevs: dict[int, int] = field(default_factory=dict)
     """st_rdev of devices, sockets and named pipes, where they are kept as such."""
     sparse: array[int] = field(default_factory=partial(array, "I"))
     """Regular files that occupy less on the host than their size, ascending."""
     skipped: list[Skipped] = field(default_factory=list)
     origins: Origins = field(default_factory=Origins)
-    """Where nodes come from; nothing that a format asks for."""
+    """The places on the host that nodes come from; nothing that a format asks for."""
 
     def __len__(self) -> int:
-        """The number of nodes, the root included."""
+        """Return the number of nodes, the root included."""
         return len(self.sizes)
 
     def lengths(self) -> dict[str, int]:
@@ -152,59 +152,61 @@ class Tree:
         return columns
 
     def device_index(self, number: int) -> int:
-        """The place of a device in `device_numbers`, where it is added if it is new."""
+        """Return the place of a device in `device_numbers`, where it is added if it is new."""
         return self.device_numbers.place(number)
 
     def owner_index(self, user: int, group: int) -> int:
-        """The place of an owner in `owner_ids`, where it is added if it is new."""
+        """Return the place of an owner in `owner_ids`, where it is added if it is new."""
         return self.owner_ids.place((user, group))
 
     @property
     def file_count(self) -> int:
-        """The number of nodes that are not directories."""
+        """Return the number of nodes that are not directories."""
         return len(self.sizes) - len(self.directories)
 
     def name(self, node: int) -> bytes:
-        """A node's name in the tree."""
+        """Return a node's name in the tree."""
         ends = self.name_ends
         return bytes(self.names[ends[node - 1] + 1 if node else 0 : ends[node]])
 
     def joined_names(self, first: int, last: int) -> bytes:
-        """The names of the nodes [first, last), `SEPARATOR` between them; at least one node."""
+        """Return the names of the nodes [first, last), `SEPARATOR` between them; at least one
+        node.
+        """
         start = self.name_ends[first - 1] + 1 if first else 0
         return bytes(self.names[start : self.name_ends[last - 1]])
 
     def device(self, node: int) -> int:
-        """st_dev of a node."""
+        """Return st_dev of a node."""
         return self.device_numbers[self.devices[node]]
 
     def is_directory(self, node: int) -> bool:
-        """Whether a node is a directory."""
+        """Return whether a node is a directory."""
         return stat.S_ISDIR(self.modes[node])
 
     def ordinal(self, directory_node: int) -> int:
-        """The ordinal of the directory that is this node."""
+        """Return the ordinal of the directory that is this node."""
         return bisect_left(self.directories, directory_node)
 
     def children(self, ordinal: int) -> range:
-        """The entries of a directory."""
+        """Return the entries of a directory."""
         firsts = self.first_children
         end = firsts[ordinal + 1] if ordinal + 1 < len(firsts) else len(self.sizes)
         return range(firsts[ordinal], end)
 
     def subdirectories(self, ordinal: int) -> range:
-        """The ordinals of the directories in a directory."""
+        """Return the ordinals of the directories in a directory."""
         children = self.children(ordinal)
         first = bisect_left(self.directories, children.start)
         return range(first, bisect_left(self.directories, children.stop, first))
 
     def directories_among(self, nodes: range) -> array[int]:
-        """Those of some consecutive nodes that are directories."""
+        """Return those of some consecutive nodes that are directories."""
         first = bisect_left(self.directories, nodes.start)
         return self.directories[first : bisect_left(self.directories, nodes.stop, first)]
 
     def find(self, path: str) -> int | None:
-        """The node at a path relative to the root, whose names are joined by `/`."""
+        """Return the node at a path relative to the root, whose names are joined by `/`."""
         node = 0
         for name in filter(None, os.fsencode(path).split(b"/")):
             if not self.is_directory(node):
@@ -218,7 +220,7 @@ class Tree:
         return node
 
     def parent(self, node: int) -> int:
-        """The ordinal of the directory that holds a node other than the root.
+        """Return the ordinal of the directory that holds a node other than the root.
 
         A directory without entries shares its first child with the next one; of those that share
         it, the last is the one that holds it.
@@ -226,7 +228,7 @@ class Tree:
         return bisect_right(self.first_children, node) - 1
 
     def path(self, node: int) -> bytes:
-        """A node's path relative to the root, `/` between names; the root's is empty."""
+        """Return a node's path relative to the root, `/` between names; the root's is empty."""
         names: list[bytes] = []
         while node:
             names.append(self.name(node))
@@ -235,13 +237,15 @@ class Tree:
 
 
 def _extend(column: array[int], added: array[int], change: Callable[[int], int]) -> None:
-    """Adds what `change` makes of each number, without having all of them as objects at once."""
+    """Add what `change` makes of each number, without having all of them as objects at once."""
     for start in range(0, len(added), _PART):
         column.extend(list(map(change, added[start : start + _PART])))
 
 
 def printable(path: bytes) -> str:
-    """A host path for a message: stray bytes and unprintable characters escaped, on one line."""
+    """Return a host path for a message: stray bytes and unprintable characters escaped, on one
+    line.
+    """
     text = path.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -249,7 +253,7 @@ def printable(path: bytes) -> str:
 
 
 def some_paths(paths: list[bytes], most: int = 3) -> str:
-    """The first few of the paths, and how many more there are."""
+    """Return the first few of the paths, and how many more there are."""
     shown = ", ".join(printable(path) for path in paths[:most])
     more = len(paths) - most
     return f"{shown} and {more} more" if more > 0 else shown

@@ -111,15 +111,15 @@ def test_no_lease_while_a_file_is_mapped_for_writing(tmp_path, kind):
         with mapper(file) as process:
             files = ScannedFiles(tree, alerts=SignalAlerts())
             assert read_twice(files, node) == (CONTENT[:6], CONTENT[:6])
-            assert not files.steady
+            assert not files.leased
             tell(process)
         os.sync()
         files = ScannedFiles(scan(str(place)), alerts=SignalAlerts())
         assert read_twice(files, node) == (b"SECRET", b"SECRET")
-        assert list(files.steady) == [node]
+        assert list(files.leased) == [node]
         program = "import os, sys; os.close(os.open(sys.argv[1], os.O_WRONLY))"
         subprocess.run([sys.executable, "-c", program, str(file)], check=True, timeout=40)
-        assert (dict(files.steady), files.alarms) == ({}, 1)
+        assert (dict(files.leased), files.broken_leases) == ({}, 1)
         files.close()
 
 
@@ -177,7 +177,7 @@ def test_no_leases_on_an_overlay_whose_data_are_on_another_inode(tmp_path):
         with mapper(merged / "new") as process:
             assert read_twice(files, new) == (CONTENT[:6], CONTENT[:6])
             assert read_twice(files, node) == (CONTENT[:6], CONTENT[:6])
-            assert not files.steady
+            assert not files.leased
             with open(upper / "new", "r+b") as file:
                 file.write(b"SECRET")
             with pytest.raises(HostReadError, match="was written to after the scan"):

@@ -34,7 +34,7 @@ def root(tmp_path):
 def files(root):
     files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
-    if not files.steady:
+    if not files.leased:
         pytest.skip("no leases to be had on this file system")
     return files
 
@@ -52,9 +52,9 @@ def write_elsewhere(path, text):
 
 
 def test_a_writer_breaks_the_lease_of_its_file_alone(files, root):
-    assert (sorted(files.steady), files.alarms) == ([1, 2], 0)
+    assert (sorted(files.leased), files.broken_leases) == ([1, 2], 0)
     write_elsewhere(root / "a", "overwritten")
-    assert (sorted(files.steady), files.alarms) == ([2], 1)
+    assert (sorted(files.leased), files.broken_leases) == ([2], 1)
     with pytest.raises(HostReadError, match="was written to after the scan"):
         files.read(1, 0, 1)
     assert files.read(2, 0, 7) == b"another"
@@ -66,9 +66,9 @@ def test_the_writers_of_two_sets_of_files_are_both_heard(files, tmp_path_factory
     others = ScannedFiles(scan(str(other.parent)), alerts=ALERTS)
     read_twice(others, 1)
     write_elsewhere(root / "a", "overwritten")
-    assert (sorted(files.steady), sorted(others.steady)) == ([2], [1])
+    assert (sorted(files.leased), sorted(others.leased)) == ([2], [1])
     write_elsewhere(other, "overwritten")
-    assert (sorted(files.steady), sorted(others.steady)) == ([2], [])
+    assert (sorted(files.leased), sorted(others.leased)) == ([2], [])
     with pytest.raises(HostReadError, match="was written to after the scan"):
         files.read(1, 0, 1)
 
@@ -80,17 +80,17 @@ def test_a_writer_that_goes_from_file_to_file_is_let_on_each_time(files, root):
         name.write_bytes(b"more")
     many = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(many, *range(1, 203))
-    assert len(many.steady) == 202
+    assert len(many.leased) == 202
     program = (
         "import os, sys\nfor path in sys.argv[1:]: os.close(os.open(path, os.O_RDWR))"  # no writes
     )
     for _ in range(3):
         read_twice(many, *range(1, 203))
         subprocess.run([sys.executable, "-c", program, *map(str, names)], check=True, timeout=40)
-        assert sorted(many.steady) == [1, 2]
+        assert sorted(many.leased) == [1, 2]
         many.close()
         read_twice(many, *range(1, 203))
-        assert len(many.steady) == 202
+        assert len(many.leased) == 202
     assert files.read(1, 0, 2) == b"as"
 
 
@@ -98,10 +98,10 @@ def test_when_the_kernel_queues_no_more_signals_one_asks_for_all(root, monkeypat
     monkeypatch.setattr(leases, "_signal_of", lambda _descriptor: signal.SIGIO)
     files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
-    if not files.steady:
+    if not files.leased:
         pytest.skip("no leases to be had on this file system")
     write_elsewhere(root / "a", "overwritten")
-    assert (sorted(files.steady), files.alarms) == ([2], 1)
+    assert (sorted(files.leased), files.broken_leases) == ([2], 1)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_when_the_kernel_queues_no_more_signals_one_asks_for_all(root, monkeypat
 )
 def test_our_own_process_may_write_too(files, root, change):
     os.close(os.open(root / "b", change))
-    assert (sorted(files.steady), files.alarms) == ([1], 1)
+    assert (sorted(files.leased), files.broken_leases) == ([1], 1)
 
 
 def test_a_reader_that_empties_the_file_breaks_no_lease_but_leaves_nothing_to_read(files, root):
     """Linux asks no lease about O_RDONLY with O_TRUNC; what comes after it needs one broken."""
     os.close(os.open(root / "b", os.O_RDONLY | os.O_TRUNC))
-    assert files.alarms == 0
-    assert os.pread(files.steady[2], 7, 0) == b""  # too short: whoever reads asks for a check
+    assert files.broken_leases == 0
+    assert os.pread(files.leased[2], 7, 0) == b""  # too short: whoever reads asks for a check
     with pytest.raises(HostReadError, match="has 0 bytes, 7 at the scan"):
         files.read(2, 0, 7)
 
@@ -134,7 +134,7 @@ def warm(root):
     files = ScannedFiles(tree, alerts=ALERTS)
     node = tree.sizes.index(LARGE)
     read_twice(files, node)
-    if not files.steady:
+    if not files.leased:
         pytest.skip("no leases to be had on this file system")
     files.count(node, LARGE // 16 - 1)
     assert not files.mapped
@@ -152,7 +152,7 @@ def test_a_lease_that_is_wanted_back_at_once_is_not_held(root, monkeypatch):
             program = f"open({str(root / 'a')!r}, 'r+').write('overwritten')"
             writers.append(subprocess.Popen([sys.executable, "-c", program]))
             for _ in range(5000):  # until the writer is at the door
-                if files.alarms:
+                if files.broken_leases:
                     break
                 signal.sigtimedwait([], 0.001)
         return result
@@ -165,7 +165,7 @@ def test_a_lease_that_is_wanted_back_at_once_is_not_held(root, monkeypatch):
     if not writers:
         pytest.skip("no leases to be had on this file system")
     assert writers[0].wait(20) == 0, "it waits for the kernel to lose its patience"
-    assert 1 not in files.steady
+    assert 1 not in files.leased
     with pytest.raises(HostReadError, match="was written to after the scan"):
         files.read(1, 0, 1)
 
@@ -238,7 +238,7 @@ def test_so_much_is_mapped_and_no_more(root, monkeypatch):
 def test_a_writer_ends_the_mapping(warm, root):
     node, files = warm
     write_elsewhere(root / "large", "overwritten")
-    assert (dict(files.mapped), files.alarms) == ({}, 1)
+    assert (dict(files.mapped), files.broken_leases) == ({}, 1)
     files.count(node, LARGE)
     assert not files.mapped
 
@@ -252,7 +252,7 @@ def test_a_writer_waits_until_what_was_lent_is_back(warm, root):
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
         for _ in range(5000):  # until the writer is at the door
-            if files.alarms:
+            if files.broken_leases:
                 break
             signal.sigtimedwait([], 0.001)
         assert (dict(files.mapped), bytes(view)) == ({}, before)
@@ -268,28 +268,28 @@ def test_a_closed_file_keeps_no_writer_waiting_however_long_its_bytes_are_lent(w
     view = files.mapped[node][:10]
     files.close()
     write_elsewhere(root / "large", "overwritten")
-    assert (bytes(view), files.alarms) == (b"overwritte", 1)  # who has lent it looks again
+    assert (bytes(view), files.broken_leases) == (b"overwritte", 1)  # who has lent it looks again
 
 
 def test_what_is_detached_keeps_no_writer_waiting_and_another_leases_it_again(warm, root):
     node, files = warm
     read_twice(files, 1)
     nodes, descriptors = files.detach()
-    assert not files.steady
+    assert not files.leased
     assert not files.mapped
     with open(os.open(root / "large", os.O_WRONLY | os.O_NONBLOCK), "wb"):  # else EAGAIN
         pass
     other = ScannedFiles(scan(str(root)), alerts=ALERTS)
     other.adopt(nodes, [os.dup(descriptor) for descriptor in descriptors])
     read_twice(other, 1, node)
-    assert sorted(other.steady) == sorted(nodes) == [1, node]
+    assert sorted(other.leased) == sorted(nodes) == [1, node]
 
 
 def test_readers_break_nothing(files, root):
     assert (root / "a").read_bytes() == b"as it was scanned"
     os.rename(root / "a", root / "c")
     os.chmod(root / "c", 0o600)
-    assert (sorted(files.steady), files.alarms) == ([1, 2], 0)
+    assert (sorted(files.leased), files.broken_leases) == ([1, 2], 0)
 
 
 def test_a_file_that_is_being_written_is_just_checked(root):
@@ -297,7 +297,7 @@ def test_a_file_that_is_being_written_is_just_checked(root):
     with open(root / "a", "r+b"):
         files = ScannedFiles(tree, alerts=ALERTS)
         assert files.read(1, 0, 2) == files.read(1, 0, 2) == b"as"
-    assert 1 not in files.steady
+    assert 1 not in files.leased
 
 
 def test_a_child_takes_leases_of_its_own(files, root):
@@ -310,11 +310,11 @@ def test_a_child_takes_leases_of_its_own(files, root):
             own = ScannedFiles(tree, alerts=ALERTS)
             read_twice(own, 1)
             os.close(os.open(root / "a", os.O_WRONLY))
-            status = 0 if own.alarms == 1 and not own.steady else 2
+            status = 0 if own.broken_leases == 1 and not own.leased else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]) == 0
-    assert files.alarms == 1
+    assert files.broken_leases == 1
 
 
 def test_no_leases_outside_of_the_main_thread(root):
@@ -323,7 +323,7 @@ def test_no_leases_outside_of_the_main_thread(root):
     thread = threading.Thread(target=read_twice, args=(files, 1))
     thread.start()
     thread.join()
-    assert files.steady == {}
+    assert files.leased == {}
 
 
 def test_no_leases_where_another_machine_may_write():
@@ -337,37 +337,37 @@ def test_so_many_leases_and_no_more(root, monkeypatch):
     monkeypatch.setattr(leases, "_MOST_HELD", 1)
     files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1, 2)
-    assert list(files.steady) == [1]
+    assert list(files.leased) == [1]
     assert files.read(2, 0, 7) == b"another"
 
 
 def test_a_file_that_is_read_once_is_not_worth_a_lease(files, root):
     files.close()
     files.read(1, 0, 1)
-    assert files.steady == {}
-    assert files.descriptor(1) == files.steady[1]
+    assert files.leased == {}
+    assert files.descriptor(1) == files.leased[1]
 
 
 def test_no_leases_unless_asked_for(root):
     files = ScannedFiles(scan(str(root)))
     read_twice(files, 1)
-    assert (files.steady, files.alarms) == ({}, 0)
+    assert (files.leased, files.broken_leases) == ({}, 0)
 
 
 def test_a_descriptor_that_makes_room_gives_its_lease_back(root, monkeypatch):
     files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     monkeypatch.setattr(files, "_most_open", 1)
     read_twice(files, 1, 2)
-    assert 1 not in files.steady
+    assert 1 not in files.leased
     write_elsewhere(root / "a", "x")
-    assert files.alarms == 0
+    assert files.broken_leases == 0
 
 
 def test_a_lease_that_is_owed_is_given_back_with_its_file_and_not_another_s(root, monkeypatch):
     """Its descriptor is closed to make room while it is lent, and the number is used again."""
     files = ScannedFiles(scan(str(root)), alerts=ALERTS)
     read_twice(files, 1)
-    if not files.steady:
+    if not files.leased:
         pytest.skip("no leases to be had on this file system")
     monkeypatch.setattr(files, "_most_open", 1)
     files.pin()
@@ -375,7 +375,7 @@ def test_a_lease_that_is_owed_is_given_back_with_its_file_and_not_another_s(root
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
         for _ in range(5000):  # until the writer is at the door
-            if files.alarms:
+            if files.broken_leases:
                 break
             signal.sigtimedwait([], 0.001)
         assert writer.poll() is None
@@ -383,8 +383,8 @@ def test_a_lease_that_is_owed_is_given_back_with_its_file_and_not_another_s(root
     finally:
         files.unpin()
     assert writer.wait(60) == 0
-    assert list(files.steady) == [2]
+    assert list(files.leased) == [2]
     write_elsewhere(root / "b", "OTHER")
-    assert (dict(files.steady), files.alarms) == ({}, 2)
+    assert (dict(files.leased), files.broken_leases) == ({}, 2)
     with pytest.raises(HostReadError, match="was written to after the scan"):
         files.read(2, 0, 7)

@@ -108,7 +108,7 @@ def test_it_is_numpy_that_makes_them(monkeypatch):
     assert not slow._renderers
     children = tree.children(1)
     assert_same(fast._renderers[0].entries(1, children), entries(slow, 1, children))
-    assert fast._renderers[0]._kept[0] == range(children.start, len(tree)), (
+    assert fast._renderers[0]._latest[0] == range(children.start, len(tree)), (
         "those that follow come with it"
     )
 
@@ -142,11 +142,11 @@ def test_stretches_grow_while_reads_follow_each_other(monkeypatch):
     lengths = []
     for ordinal in range(1, 41):
         assert fast._renderers[0].entries(ordinal, tree.children(ordinal))
-        lengths.append(len(fast._renderers[0]._kept[0]))
+        lengths.append(len(fast._renderers[0]._latest[0]))
     assert lengths[:34] == sorted(lengths[:34])
     assert set(lengths) == {900, 1800, 3600, 8100, 16_200, 5400}
     assert fast._renderers[0].entries(1, tree.children(1))
-    assert len(fast._renderers[0]._kept[0]) == 900, "it starts small again"
+    assert len(fast._renderers[0]._latest[0]) == 900, "it starts small again"
 
 
 def test_more_directories_than_a_key_tells_apart_are_no_stretch(monkeypatch):
