@@ -79,7 +79,7 @@ def legal(name: str) -> str:
 def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, str]:
     """Return which of a directory's names can't stay, and what they become.
 
-    `joined` is the directory's `count` names in byte order with `/` between them. Returns the new
+    `joined` is the directory's `count` names in byte order with `/` between them. Return the new
     names by position. Linear in the number of names, whatever collides.
     """
     stays = not normalize or joined.isascii() or is_composed(decode(joined))
@@ -300,6 +300,11 @@ class _Tails(dict[tuple[str, str], Iterator[bytes]]):
     FATGEN, "The Numeric-Tail Generation Algorithm". Tails of one length are counted for each
     beginning that they leave room for, so no number is tried twice: two names with tails of the
     same length differ in their beginning or in their number.
+
+    With `collision-1.text` and on, then `collider-1.text` and on, the bases are COLLISIO and
+    COLLIDER, both with TEX. One digit leaves room for COLLIS and COLLID, which are counted apart:
+    COLLIS~1 to COLLIS~9, COLLID~1 to COLLID~9. Two digits leave room for COLLI, which they share:
+    the tenth of the former is COLLI~10, the tenth of the latter COLLI~11.
     """
 
     def __init__(self, taken: set[bytes]) -> None:
@@ -329,7 +334,8 @@ def checksums(shorts: Sequence[bytes]) -> bytes:
     byte for all of them at once.
 
     A column of bytes is a large number: adding the lower seven bits of each byte never carries
-    into the next byte, and the upper bits are added without carry.
+    into the next byte, and the upper bits are added without carry. So 0xFF + 0x02 in one byte is
+    0x7F + 0x02 = 0x81, then the upper bits 0x80 ^ 0x00 change its own: 0x01, as it is modulo 256.
     """
     blob, count = b"".join(shorts), len(shorts)
     low_bits = int.from_bytes(b"\x7f" * count, "little")

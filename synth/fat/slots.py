@@ -68,8 +68,16 @@ def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Se
     the 8.3 names. A name that doesn't fill its last slot ends with one zero unit, then 0xFFFF; one
     that does has neither (FATGEN, "Long Directory Entry Structure").
 
-    All names become one text, and what is at one place of each slot is put there in one go: what
-    takes time is what is done for each name.
+    All names become one text of 13 units a slot, and the bytes that stand at one place of each slot
+    are put there in one go: what takes time is what is done for each name. `README.markdown` and
+    `b` in 3 and 2 slots, that is 2 and 1 for their long names:
+
+        text    b0............ README.markdo wn0..........     last name first, filled up
+        parts   |             |             |
+        slots   42 wn0..........  01 README.markdo  41 b0............    read from its end
+
+    So the text's parts, taken backwards, are the slots in order: of each name the last part first.
+    The first slot of a name has 0x40 in its number.
     """
     names = _in_units(names)
     if 1 in counts:
@@ -85,6 +93,8 @@ def long_slots(names: Sequence[str], counts: Sequence[int], totals: bytes) -> Se
     slots[0::ENTRY_BYTES] = b"".join(map(orders.__getitem__, long_counts))
     slots[11::ENTRY_BYTES] = bytes((ATTR_LONG_NAME,)) * (len(blob) // _PART_BYTES)
     slots[CHECKSUM_PLACE::ENTRY_BYTES] = b"".join(map(mul, each_total, long_counts))
+    # Byte `at` of every part, from the last part to the first: the first step back is from the end
+    # of the text to the start of its last part.
     for at, position in enumerate(PART_PLACES):
         slots[position::ENTRY_BYTES] = blob[at - _PART_BYTES :: -_PART_BYTES]
     forms = [f"{count * ENTRY_BYTES}s" for count in range(max(counts))]

@@ -89,7 +89,13 @@ def primary_identifiers(joined: bytes, is_directory: Sequence[bool], level: int)
 
 
 def _make_unique(stems: list[str], extensions: list[str], most: int | None) -> None:
-    """Apply rule 3. A directory and a file without extension differ by nothing but a dot."""
+    """Apply rule 3. A directory and a file without extension differ by nothing but a dot.
+
+    A number takes the place of a name's end: of the last character if there is no room behind it.
+    On level 1, `readme-draft.txt`, `readme-final.txt` and `readme-first.txt` are README_D, README_F
+    and README_F, and the last becomes README_1; a third README_F would be README_2, and the tenth
+    after the first README10. On level 2, directories `a-b` and `a_b` are A_B and A_B1.
+    """
     keys = set(zip(stems, extensions, strict=True))
     if len(keys) == len(stems):
         return

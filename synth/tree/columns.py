@@ -121,7 +121,7 @@ class Tree:
     def extend(self, added: dict[str, Any], since: dict[str, int]) -> None:
         """Add the stretch of another tree that was the same as this one at `since`.
 
-        Takes the columns out of `added`, so that they don't stand in memory twice.
+        Take the columns out of `added`, so that they don't stand in memory twice.
         """
         now, columns = self.lengths(), self._columns()
         nodes, names = now["sizes"] - since["sizes"], now["names"] - since["names"]
