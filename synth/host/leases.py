@@ -49,7 +49,7 @@ _NUMBERED = _LEASED | {"bcachefs", "f2fs", "jfs", "overlay", "zfs"}
 _MOST_HELD = 4096
 # A signal tells Python that a lease is wanted back, and not which (siginfo would, and only
 # sigwaitinfo has it, which needs the signal blocked: then it would wake no system call). With many
-# signals in turn, the number tells which part of them to ask. With 31 signals, 34 to 64, the lease on
+# signals in turn, the number tells which part of them to ask. With 31 signals, 34 to 64, a lease on
 # descriptor 100 is announced by 34 + 100 % 31 = 41, and then the leases on 7, 38, 69, 100, 131, ...
 # are asked. SIGIO is all of them: it comes when the kernel can queue no more of the others.
 _SIGNALS = range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else range(0)
