@@ -22,7 +22,7 @@ block 0 +-----------------------------+
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ...export import Kind
 from ..image.contents import Contents
@@ -34,6 +34,7 @@ from .directories import IsoDirectories, PathTable
 from .eltorito import BootFile, boot_catalogue, boot_record
 from .hybrid import system_area, tail
 from .layout import IsoLayout
+from .places import Part
 from .records import BLOCK_BYTES, FLOPPY_MEDIA, PADDING_BLOCKS, TERMINATOR
 from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
@@ -53,6 +54,25 @@ def disk(
 def _sections(
     layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None
 ) -> Iterator[Section | Image]:
+    """Yield the sections of each part that isn't empty, and zeros before one that starts a page.
+
+    Each part makes its own sections, and has to fill its place exactly.
+    """
+    makers = _makers(layout, tree, files, uefi_image)
+    end = 0
+    for part, place in layout.places.items():
+        yield Zeros((place.start - end) * BLOCK_BYTES, Kind.RESERVED, "up to a whole page")
+        end = place.stop
+        if place:
+            sections = list(makers[part]())
+            assert sum(each.size for each in sections) == len(place) * BLOCK_BYTES, part
+            yield from sections
+
+
+def _makers(
+    layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None
+) -> Mapping[Part, Callable[[], Iterable[Section | Image]]]:
+    """Return what makes the sections of each part."""
     options = layout.options
     facets = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:
@@ -60,51 +80,55 @@ def _sections(
     directories = [
         IsoDirectories(facet, place, layout.dates, layout.file_block) for facet, place in facets
     ]
-    yield from system_area(layout)
-    yield Fixed(primary_descriptor(layout, directories[0]), Kind.RESERVED, "primary descriptor")
-    if layout.catalogue_block:
-        yield Fixed(boot_record(layout.catalogue_block), Kind.RESERVED, "boot record")
-    if layout.joliet_layout:
+
+    def joliet_descriptors() -> Iterator[Section]:
+        assert layout.joliet_layout
         descriptor = joliet_descriptor(layout, layout.joliet_layout, directories[1])
         yield Fixed(descriptor, Kind.RESERVED, "Joliet's descriptor")
-    yield Fixed(TERMINATOR, Kind.RESERVED, "terminator")
-    if layout.catalogue_block:
+
+    def catalogue() -> Iterator[Section]:
         media = FLOPPY_MEDIA[layout.bios.size] if options.boot_floppy and layout.bios else 0
-        catalogue = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size, media)
-        yield Fixed(catalogue, Kind.TABLE, "boot catalogue")
-    for facet, place in facets:
-        yield PathTable(facet, place, big_endian=False)
-        yield PathTable(facet, place, big_endian=True)
-    yield from _with_continuations(layout, directories[0])
-    end = layout.primary_layout.first_directory_block + layout.primary_layout.directory_blocks
-    if layout.joliet_layout:
-        yield directories[1]
-        end += layout.joliet_layout.directory_blocks
-    if layout.boot_file is not None and layout.bios:
-        yield _gap(layout.bios.block - end)
-        yield BootFile(
-            files,
-            layout.boot_file,
-            layout.bios,
-            info=options.boot_info_table,
-            grub_block_list=options.goes_on_with_grub,
-        )
-        end = layout.bios.block - (-layout.bios.size // BLOCK_BYTES)
-    if uefi_image:
-        yield _gap(layout.first_image_block - end)
+        block = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size, media)
+        yield Fixed(block, Kind.TABLE, "boot catalogue")
+
+    def boot_file() -> Iterator[Section]:
+        assert layout.boot_file is not None
+        assert layout.bios
+        is_grub = options.goes_on_with_grub
+        info = options.boot_info_table
+        yield BootFile(files, layout.boot_file, layout.bios, info=info, grub_block_list=is_grub)
+
+    def image_for_uefi() -> Iterator[Section | Image]:
+        assert uefi_image
         yield uefi_image
         yield Zeros(-uefi_image.size % BLOCK_BYTES, Kind.RESERVED, "behind the image for UEFI")
-        end = layout.first_image_block - (-uefi_image.size // BLOCK_BYTES)
-    yield _gap(layout.first_file_block - end)
-    yield Contents(tree, files, layout.file_starts, BLOCK_BYTES, layout.file_sizes)
-    end = layout.first_file_block + layout.file_starts[-1]
-    if options.padding:
-        yield Zeros(PADDING_BLOCKS * BLOCK_BYTES, Kind.RESERVED, "padding")
-        end += PADDING_BLOCKS
-    if options.hybrid:
-        yield from tail(layout)
-        end += layout.tail_blocks
-    assert end == layout.blocks
+
+    def reserved(data: bytes, label: str) -> list[Section]:
+        return [Fixed(data, Kind.RESERVED, label)]
+
+    return {
+        Part.SYSTEM_AREA: lambda: system_area(layout),
+        Part.PRIMARY_DESCRIPTOR: lambda: reserved(
+            primary_descriptor(layout, directories[0]), "primary descriptor"
+        ),
+        Part.BOOT_RECORD: lambda: reserved(boot_record(layout.catalogue_block), "boot record"),
+        Part.JOLIET_DESCRIPTOR: joliet_descriptors,
+        Part.TERMINATOR: lambda: reserved(TERMINATOR, "terminator"),
+        Part.BOOT_CATALOGUE: catalogue,
+        Part.PRIMARY_L_TABLE: lambda: [PathTable(*facets[0], big_endian=False)],
+        Part.PRIMARY_M_TABLE: lambda: [PathTable(*facets[0], big_endian=True)],
+        Part.JOLIET_L_TABLE: lambda: [PathTable(*facets[1], big_endian=False)],
+        Part.JOLIET_M_TABLE: lambda: [PathTable(*facets[1], big_endian=True)],
+        Part.PRIMARY_DIRECTORIES: lambda: _with_continuations(layout, directories[0]),
+        Part.JOLIET_DIRECTORIES: lambda: [directories[1]],
+        Part.BOOT_FILE: boot_file,
+        Part.UEFI_IMAGE: image_for_uefi,
+        Part.CONTENTS: lambda: [
+            Contents(tree, files, layout.file_starts, BLOCK_BYTES, layout.file_sizes)
+        ],
+        Part.PADDING: lambda: [Zeros(PADDING_BLOCKS * BLOCK_BYTES, Kind.RESERVED, "padding")],
+        Part.TAIL: lambda: tail(layout),
+    }
 
 
 def _with_continuations(layout: IsoLayout, directories: IsoDirectories) -> Iterator[Section]:
@@ -117,8 +141,3 @@ def _with_continuations(layout: IsoLayout, directories: IsoDirectories) -> Itera
     for own, continued in rock_ridge.continuations.runs(place.directory_starts[-1]):
         for section, blocks in ((directories, own), (area, continued)):
             yield Stretch(section, blocks.start * BLOCK_BYTES, len(blocks) * BLOCK_BYTES)
-
-
-def _gap(blocks: int) -> Zeros:
-    assert blocks in {0, 1}
-    return Zeros(blocks * BLOCK_BYTES, Kind.RESERVED, "up to a whole page")

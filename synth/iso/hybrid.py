@@ -21,6 +21,7 @@ from ..image.partition import (
 )
 from ..image.section import Fixed, Section, Zeros
 from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, IsoLayout, Start
+from .places import Part
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -72,7 +73,7 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
 
 def tail(layout: IsoLayout) -> Iterator[Section]:
     """Yield the sections at the end of the image."""
-    size = layout.tail_blocks * BLOCK_BYTES
+    size = len(layout.places[Part.TAIL]) * BLOCK_BYTES
     tables = _tables(layout)
     if not tables:
         yield Zeros(size, Kind.RESERVED, "padding")

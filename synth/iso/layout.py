@@ -11,6 +11,7 @@ from ..lru import CACHE_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
+from .places import Part
 
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
@@ -99,15 +100,14 @@ class IsoLayout(NamedTuple):
     primary_layout: FacetLayout
     joliet: Facet | None
     joliet_layout: FacetLayout | None
-    catalogue_block: int
-    """Of the boot catalogue; 0 if there is none."""
+    places: Mapping[Part, range]
+    """The blocks of each part."""
     boot_file: int | None
     """The node of the boot file into which a table is patched, and which so has its own place."""
     bios: Start | None
     uefi: Start | None
-    first_image_block: int
-    """The first block of the image for UEFI that is in no directory."""
     first_file_block: int
+    """The first block of the contents."""
     file_starts: array[int]
     """Cumulative over the nodes, in blocks from `first_file_block`."""
     file_sizes: Sequence[int]
@@ -117,10 +117,17 @@ class IsoLayout(NamedTuple):
     renamed: Mapping[int, str]
     """The names by node that are not as the host has them in Joliet's tree; or, where there is
     neither that nor Rock Ridge, in the primary one."""
-    tail_blocks: int
-    """The end of a hybrid, for which its backup GPT is padded to whole cylinders."""
-    blocks: int
-    """The length of the whole."""
+
+    @property
+    def catalogue_block(self) -> int:
+        """Return the block of the boot catalogue; 0 if there is none."""
+        place = self.places[Part.BOOT_CATALOGUE]
+        return place.start if place else 0
+
+    @property
+    def blocks(self) -> int:
+        """Return how many blocks the image has."""
+        return self.places[Part.TAIL].stop
 
     def file_block(self, node: int) -> int:
         """Return the first block of a file that isn't empty."""

@@ -20,6 +20,7 @@ from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
 from .layout import CYLINDER_BLOCKS, GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoLayout, IsoOptions, Start
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
+from .places import Part, place_parts
 from .records import (
     BLOCK_BYTES,
     BOOT_INFO_END,
@@ -65,7 +66,6 @@ class _Plan:
         self._aside = aside
         self._options = options
         self._uefi_image_bytes = uefi_image_bytes
-        self._next_block = SYSTEM_BLOCKS
         self._created_ns = _created_ns(tree, options)
         self._dates = NodeDates(
             tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
@@ -93,54 +93,65 @@ class _Plan:
         renamed = (joliet or primary).renamed
         self._check_strict(renamed)
         boots = bios_node is not None or uefi_node is not None or bool(self._uefi_image_bytes)
-
-        self._take(1 + boots + bool(joliet) + 1)  # the descriptors
-        catalogue_block = self._take(1) if boots else 0
-        tables = [
-            (self._take(each.path_table_blocks), self._take(each.path_table_blocks))
-            for each in filter(None, (primary, joliet))
-        ]
-        primary_directories = self._take(primary.directory_blocks)
-        joliet_directories = self._take(joliet.directory_blocks) if joliet else 0
-        self._next_block += self._next_block & 1  # to a whole page, from here on
-        bios = None
-        if boot_file is not None:
-            bios = Start(self._take_bytes(tree.sizes[boot_file]), tree.sizes[boot_file])
-        first_image_block = self._take_bytes(self._uefi_image_bytes)
-        self._next_block += self._next_block & 1
-        first_file_block = self._next_block
         file_sizes = self._own_sizes(boot_file)
         file_starts = self._file_starts(file_sizes)
-        self._next_block += file_starts[-1]
-        if options.padding:
-            self._take(PADDING_BLOCKS)
-        tail_blocks = 0
+        boot_file_bytes = 0 if boot_file is None else tree.sizes[boot_file]
+        places = place_parts(
+            {
+                Part.SYSTEM_AREA: SYSTEM_BLOCKS,
+                Part.PRIMARY_DESCRIPTOR: 1,
+                Part.BOOT_RECORD: int(boots),
+                Part.JOLIET_DESCRIPTOR: int(bool(joliet)),
+                Part.TERMINATOR: 1,
+                Part.BOOT_CATALOGUE: int(boots),
+                Part.PRIMARY_L_TABLE: primary.path_table_blocks,
+                Part.PRIMARY_M_TABLE: primary.path_table_blocks,
+                Part.JOLIET_L_TABLE: joliet.path_table_blocks if joliet else 0,
+                Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
+                Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
+                Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
+                Part.BOOT_FILE: _blocks_of(boot_file_bytes),
+                Part.UEFI_IMAGE: _blocks_of(self._uefi_image_bytes),
+                Part.CONTENTS: file_starts[-1],
+                Part.PADDING: PADDING_BLOCKS if options.padding else 0,
+            }
+        )
+        end = places[Part.TAIL].start
         if options.hybrid:
-            tail_blocks = GPT_TAIL_BLOCKS
-            tail_blocks += -(self._next_block + tail_blocks) % CYLINDER_BLOCKS
-            self._take(tail_blocks)
-        _check_blocks(self._next_block)
+            places[Part.TAIL] = range(end, end + _tail_blocks(end))
+        _check_blocks(places[Part.TAIL].stop)
+        bios = None
+        if boot_file is not None:
+            bios = Start(places[Part.BOOT_FILE].start, boot_file_bytes)
         layout = IsoLayout(
             options=options,
             identity=self._identity(),
             created_ns=self._created_ns,
             dates=self._dates,
             primary=self._primary,
-            primary_layout=_placed(primary, primary_directories, tables[0]),
+            primary_layout=_placed(
+                primary,
+                places[Part.PRIMARY_DIRECTORIES],
+                places[Part.PRIMARY_L_TABLE],
+                places[Part.PRIMARY_M_TABLE],
+            ),
             joliet=self._joliet,
-            joliet_layout=_placed(joliet, joliet_directories, tables[-1]) if joliet else None,
-            catalogue_block=catalogue_block,
+            joliet_layout=joliet
+            and _placed(
+                joliet,
+                places[Part.JOLIET_DIRECTORIES],
+                places[Part.JOLIET_L_TABLE],
+                places[Part.JOLIET_M_TABLE],
+            ),
+            places=places,
             boot_file=boot_file,
             bios=bios,
             uefi=None,
-            first_image_block=first_image_block,
-            first_file_block=first_file_block,
+            first_file_block=places[Part.CONTENTS].start,
             file_starts=file_starts,
             file_sizes=file_sizes,
             first_links=self._first_links,
             renamed=renamed,
-            tail_blocks=tail_blocks,
-            blocks=self._next_block,
         )
 
         def start(node: int | None) -> Start | None:
@@ -148,7 +159,7 @@ class _Plan:
 
         uefi = start(uefi_node)
         if self._uefi_image_bytes:
-            uefi = Start(first_image_block, self._uefi_image_bytes)
+            uefi = Start(places[Part.UEFI_IMAGE].start, self._uefi_image_bytes)
         return layout._replace(bios=bios or start(bios_node), uefi=uefi)
 
     def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
@@ -182,15 +193,6 @@ class _Plan:
                 f"or more ({option_named('boot_info_table', False)} if it takes none)"
             )
         return bios_node, uefi_node, bios_node
-
-    def _take(self, blocks: int) -> int:
-        """Return the first of the next so many blocks."""
-        first = self._next_block
-        self._next_block += blocks
-        return first
-
-    def _take_bytes(self, size: int) -> int:
-        return self._take(-(-size // BLOCK_BYTES))
 
     def _check_sizes(self) -> None:
         if self._options.level == 3:
@@ -301,10 +303,26 @@ def _page_starts(sizes: Sequence[int]) -> list[int]:
     return starts
 
 
-def _placed(layout: FacetLayout, directories: int, tables: tuple[int, int]) -> FacetLayout:
+def _placed(layout: FacetLayout, directories: range, l_table: range, m_table: range) -> FacetLayout:
     return layout._replace(
-        first_directory_block=directories, little_table_block=tables[0], big_table_block=tables[1]
+        first_directory_block=directories.start,
+        little_table_block=l_table.start,
+        big_table_block=m_table.start,
     )
+
+
+def _blocks_of(size: int) -> int:
+    """Return how many blocks so many bytes take."""
+    return -(-size // BLOCK_BYTES)
+
+
+def _tail_blocks(end: int) -> int:
+    """Return the blocks behind the first `end` of a hybrid: room for its GPT, to a whole cylinder.
+
+    A cylinder has 512 blocks. Behind 1,000 blocks there are 9 for the GPT and 15 to 1,024; behind
+    1,020 there are 9 and 507, since the GPT doesn't fit before 1,024.
+    """
+    return GPT_TAIL_BLOCKS + -(end + GPT_TAIL_BLOCKS) % CYLINDER_BLOCKS
 
 
 def _measure(facet: Facet, notes_changes: bool) -> FacetLayout:
