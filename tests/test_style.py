@@ -168,3 +168,14 @@ def test_a_format_asks_for_nothing_of_where_nodes_come_from(form):
     for path in (ROOT / "synth" / form).glob("*.py"):
         asked = identifiers(ast.parse(path.read_text()))
         assert not asked & (columns | {"origins", "Origins", "host_path", "host_name"})
+
+
+ASKED = {"What", "Whether", "Where", "Which", "How", "Who", "When", "Why"}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if top(path) == "synth"], ids=name_of)
+def test_no_docstring_begins_with_a_question(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            words = (ast.get_docstring(node) or "").split()
+            assert not words or words[0] not in ASKED, f"{path}: {words[:9]}"

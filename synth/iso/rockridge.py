@@ -153,11 +153,9 @@ class RockRidge:
         """
         lengths = self._usual_lengths(children, bare_lengths)
         for at, node in self._doubtful(children, lengths):
-            length = bare_lengths[at] + self._own_length(node)
-            entries = self.outgrowing(node)
-            count = _kept_count(length, entries)
-            length += sum(map(len, entries[:count]))
-            lengths[at] = length + (_CE_BYTES if count < len(entries) else 0) + 1 & ~1
+            in_record, continued = self._divide(node, bare_lengths[at])
+            length = bare_lengths[at] + self._own_length(node) + sum(map(len, in_record))
+            lengths[at] = length + (_CE_BYTES if continued else 0) + 1 & ~1
         return lengths
 
     def continue_all(self, children: range, bare_lengths: Sequence[int]) -> None:
@@ -166,12 +164,11 @@ class RockRidge:
         if longest <= MOST_RECORD_BYTES and not self._unusual:
             return
         for at, node in self._doubtful(children, self._usual_lengths(children, bare_lengths)):
-            entries = self.outgrowing(node)
-            count = _kept_count(bare_lengths[at] + self._own_length(node), entries)
-            if count < len(entries):
-                if count:
+            in_record, continued = self._divide(node, bare_lengths[at])
+            if continued:
+                if in_record:
                     self.continuations.named.add(node)
-                self.continuations.add(node, _parts(entries[count:]))
+                self.continuations.add(node, _parts(continued))
 
     def _usual_lengths(self, children: range, bare_lengths: Sequence[int]) -> list[int]:
         """Return what the lengths are if everything has room, and nothing is a link or a device."""
@@ -196,6 +193,21 @@ class RockRidge:
             for at, node in enumerate(children)
             if lengths[at] > MOST_RECORD_BYTES or node in self._unusual
         ]
+
+    def _divide(self, node: int, bare_length: int) -> tuple[list[bytes], list[bytes]]:
+        """Return the entries that may outgrow a node's record: those in it, those continued.
+
+        All are in it if they have room. If not, the name stays that is whole and has a link's target
+        behind it, where it and a CE have room; the others are continued, or all are. So if some are
+        continued, the first entry at most is in the record, and `Continuations.named` tells.
+        """
+        entries = self.outgrowing(node)
+        length = bare_length + self._own_length(node)
+        if length + sum(map(len, entries)) <= MOST_RECORD_BYTES:
+            return entries, []
+        is_whole = len(entries) > 1 and entries[1].startswith(b"SL")
+        stays = is_whole and length + len(entries[0]) + _CE_BYTES <= MOST_RECORD_BYTES
+        return entries[:stays], entries[stays:]
 
     def _own_length(self, node: int) -> int:
         return _ALWAYS_BYTES + (_PN_BYTES if node in self._devices else 0)
@@ -222,13 +234,12 @@ class RockRidge:
         rdev = self._devices.get(node)
         if rdev is not None:
             own += PN.build(_device(rdev))
-        entries = self.outgrowing(node)
-        count = _kept_count(bare_length + len(own), entries)
-        own += b"".join(entries[:count])
-        if count == len(entries):
+        in_record, continued = self._divide(node, bare_length)
+        own += b"".join(in_record)
+        if not continued:
             return own
         block, offset = divmod(self.continuations.offset(node), BLOCK_BYTES)
-        size = _part_bytes(_parts(entries[count:]), 0)
+        size = _part_bytes(_parts(continued), 0)
         return own + _continue_at(first_block + self.continuations.area_place(block), offset, size)
 
     def outgrowing(self, node: int) -> list[bytes]:
@@ -253,7 +264,7 @@ class RockRidge:
         block.
         """
         start = self.continuations.offset(node)
-        parts = _parts(self.outgrowing(node)[node in self.continuations.named :])
+        parts = _parts(self.outgrowing(node)[node in self.continuations.named :])  # as `_divide`
         for number, part in enumerate(parts):
             data = b"".join(part)
             if number + 1 < len(parts):
@@ -340,14 +351,6 @@ def _device(number: int) -> dict[str, int]:
     if 0 < major < 1 << 12 and minor < 1 << 8:
         return {"dev_t_high": 0, "dev_t_low": major << 8 | minor}
     return {"dev_t_high": major, "dev_t_low": minor}
-
-
-def _kept_count(length: int, entries: Sequence[bytes]) -> int:
-    """Return how many of the entries that may outgrow a record of this length so far stay in it."""
-    if length + sum(map(len, entries)) <= MOST_RECORD_BYTES:
-        return len(entries)
-    is_whole = len(entries) > 1 and entries[1].startswith(b"SL")
-    return int(is_whole and length + len(entries[0]) + _CE_BYTES <= MOST_RECORD_BYTES)
 
 
 def _parts(entries: Sequence[bytes]) -> list[list[bytes]]:
