@@ -96,30 +96,7 @@ class _Plan:
         file_sizes = self._own_sizes(boot_file)
         file_starts = self._file_starts(file_sizes)
         boot_file_bytes = 0 if boot_file is None else tree.sizes[boot_file]
-        places = place_parts(
-            {
-                Part.SYSTEM_AREA: SYSTEM_BLOCKS,
-                Part.PRIMARY_DESCRIPTOR: 1,
-                Part.BOOT_RECORD: int(boots),
-                Part.JOLIET_DESCRIPTOR: int(bool(joliet)),
-                Part.TERMINATOR: 1,
-                Part.BOOT_CATALOGUE: int(boots),
-                Part.PRIMARY_L_TABLE: primary.path_table_blocks,
-                Part.PRIMARY_M_TABLE: primary.path_table_blocks,
-                Part.JOLIET_L_TABLE: joliet.path_table_blocks if joliet else 0,
-                Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
-                Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
-                Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
-                Part.BOOT_FILE: _blocks_of(boot_file_bytes),
-                Part.UEFI_IMAGE: _blocks_of(self._uefi_image_bytes),
-                Part.CONTENTS: file_starts[-1],
-                Part.PADDING: PADDING_BLOCKS if options.padding else 0,
-            }
-        )
-        end = places[Part.TAIL].start
-        if options.hybrid:
-            places[Part.TAIL] = range(end, end + _tail_blocks(end))
-        _check_blocks(places[Part.TAIL].stop)
+        places = self._places(primary, joliet, boots, boot_file_bytes, file_starts[-1])
         bios = None
         if boot_file is not None:
             bios = Start(places[Part.BOOT_FILE].start, boot_file_bytes)
@@ -161,6 +138,42 @@ class _Plan:
         if self._uefi_image_bytes:
             uefi = Start(places[Part.UEFI_IMAGE].start, self._uefi_image_bytes)
         return layout._replace(bios=bios or start(bios_node), uefi=uefi)
+
+    def _places(
+        self,
+        primary: FacetLayout,
+        joliet: FacetLayout | None,
+        boots: bool,
+        boot_file_bytes: int,
+        content_blocks: int,
+    ) -> dict[Part, range]:
+        """Return the blocks of each part of the image. Raise PlanError if they are too many."""
+        options = self._options
+        places = place_parts(
+            {
+                Part.SYSTEM_AREA: SYSTEM_BLOCKS,
+                Part.PRIMARY_DESCRIPTOR: 1,
+                Part.BOOT_RECORD: int(boots),
+                Part.JOLIET_DESCRIPTOR: int(bool(joliet)),
+                Part.TERMINATOR: 1,
+                Part.BOOT_CATALOGUE: int(boots),
+                Part.PRIMARY_L_TABLE: primary.path_table_blocks,
+                Part.PRIMARY_M_TABLE: primary.path_table_blocks,
+                Part.JOLIET_L_TABLE: joliet.path_table_blocks if joliet else 0,
+                Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
+                Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
+                Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
+                Part.BOOT_FILE: _blocks_of(boot_file_bytes),
+                Part.UEFI_IMAGE: _blocks_of(self._uefi_image_bytes),
+                Part.CONTENTS: content_blocks,
+                Part.PADDING: PADDING_BLOCKS if options.padding else 0,
+            }
+        )
+        end = places[Part.TAIL].start
+        if options.hybrid:
+            places[Part.TAIL] = range(end, end + _tail_blocks(end))
+        _check_blocks(places[Part.TAIL].stop)
+        return places
 
     def _boot_nodes(self) -> tuple[int | None, int | None, int | None]:
         """Return what a BIOS starts, what UEFI starts, and which of them a table is patched

@@ -197,9 +197,9 @@ class RockRidge:
     def _divide(self, node: int, bare_length: int) -> tuple[list[bytes], list[bytes]]:
         """Return the entries that may outgrow a node's record: those in it, those continued.
 
-        All are in it if they have room. If not, the name stays that is whole and has a link's target
-        behind it, where it and a CE have room; the others are continued, or all are. So if some are
-        continued, the first entry at most is in the record, and `Continuations.named` tells.
+        All are in it if they have room. If not, the name stays that is whole and has a target of a
+        link behind it, where it and a CE have room; the others are continued, or all are. So if
+        some are continued, the first entry at most is in the record: `Continuations.named` tells.
         """
         entries = self.outgrowing(node)
         length = bare_length + self._own_length(node)
