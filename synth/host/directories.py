@@ -14,8 +14,8 @@ _MOST_OPEN = 64
 
 
 class OpenHomes:
-    """Descriptors of a tree's homes by number, the latest `_MOST_OPEN` kept open, or fewer
-    where few may be.
+    """Descriptors of a tree's homes by number, the latest `_MOST_OPEN` kept open, or fewer where
+    few may be.
 
     Roots are those that the scan holds, whatever their paths lead to since; all else is opened from
     there, name by name, without following links. Nothing holds a directory against the scan:

@@ -1,16 +1,18 @@
 """The verdict on a host file: is the scan's content still there? docs/promises.md as a function.
 
-verdict        the scan's bytes are ...                 a read gives
-SAME           there                                    them
-RENUMBERED     there: no file system's number lasts     them
-GREW           there, and others behind them            them
-CHMOD_OR_LINK  there: mode or number of links changed   them
-SHRANK         not all there                            an error, or what is there now
-REWRITTEN      others, or may be                        an error, or what is there now
-TOUCHED        others, or may be                        an error, or what is there now
-REPLACED       in another file                          an error, or what is there now
-REMADE         in a file that was deleted               an error, or what is there now
-NO_FILE        nowhere                                  an error
+    verdict        the scan's bytes are ...                      a read gives
+    SAME           there                                         them
+    RENUMBERED     there; numbers don't last on the file system  them
+    GREW           there, and others behind them                 them
+    CHMOD_OR_LINK  there; mode or number of links changed        them
+    SHRANK         not all there                                 an error, or what is there now
+    REWRITTEN      others, or may be                             an error, or what is there now
+    TOUCHED        others, or may be                             an error, or what is there now
+    REPLACED       in another file                               an error, or what is there now
+    REMADE         in a file that was deleted                    an error, or what is there now
+    NO_FILE        nowhere                                       an error
+
+What is there now is read for those only who ask for it (`--on-change current`).
 """
 
 from __future__ import annotations
