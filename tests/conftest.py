@@ -27,8 +27,8 @@ _ORDER = (
     "tests/interop/test_iso_boot.py",
 )
 
-# With each example that fails, a line that repeats it.
-settings.register_profile("vfloppy", print_blob=True)
+# With each example that fails, a line that repeats it; none fails for a machine that is busy.
+settings.register_profile("vfloppy", print_blob=True, deadline=None)
 settings.load_profile("vfloppy")
 
 
