@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..errors import PlanError, ScanError, option_named
 from ..export import Export, Reader
@@ -27,6 +27,9 @@ from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
 from .description import Description, describe, options_of
 from .excludes import excluded_by, lines_of
+
+if TYPE_CHECKING:
+    from .verify import Difference, Source
 
 _LARGE_BYTES = (1 << 32) - 1
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
@@ -175,6 +178,21 @@ class Disk:
         # Of a file that has changed, one process tells once.
         processes = 1 if values["on_change"] == "current" else values["processes"]
         write_file(self.export, os.fspath(path), progress, sync=sync, processes=processes)
+
+    def verify(
+        self, image: Source, *, times: bool = True, progress: Progress = lambda _: None
+    ) -> list[Difference]:
+        """Return what differs between an image and this disk: names, sizes, times, bytes.
+
+        The image is a path, a binary file that can be sought in, or an NBD URI; it is read by
+        pyfatfs or pycdlib (`pip install 'vfloppy[verify]'`). `times=False` leaves times out.
+
+        Raise OptionError for an image that can't be opened, another VfloppyError for one that
+        makes no sense.
+        """
+        from .verify import verify  # noqa: PLC0415  few read images back
+
+        return verify(self, image, times=times, progress=progress)
 
     def regions(self) -> Iterator[Region]:
         """Yield every stretch of the disk that has a name, in order: offset, length, kind, name."""

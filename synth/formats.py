@@ -9,12 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, TypeVar
 
 from ..options import Option, Values
 from .findings import Finding
 from .image.files import FileSource
 from .image.image import Image
+from .reading import Found, Names, ReaderError, Times
 from .tree.columns import Tree
 
 NAMES = ("fat", "iso")
@@ -114,6 +115,36 @@ class Format(ABC, Generic[LayoutT]):
     @abstractmethod
     def drive(self, layout: LayoutT) -> str:
         """Return what QEMU's -drive should make of it: `media=cdrom`."""
+
+    def is_on(self, image: BinaryIO) -> bool:  # noqa: ARG002
+        """Return whether an image is of this format for sure; the usual format needs no answer."""
+        return False
+
+    def volume_end(self, image: BinaryIO) -> int:  # noqa: ARG002
+        """Return where an image should end, as it says itself, in bytes. Raise ReaderError."""
+        return 0
+
+    def read_back(
+        self,
+        image: BinaryIO,  # noqa: ARG002
+    ) -> Mapping[str, Callable[[], Iterator[Found]]]:
+        """Return what a program that is not ours finds on an image, by the titles of `names`.
+
+        Raise ReaderError, also while what is found is walked through.
+        """
+        raise ReaderError(f"nothing is known that reads {self.name} back")
+
+    def names(self, layout: LayoutT, tree: Tree) -> Sequence[Names]:  # noqa: ARG002
+        """Return by which names the image should show the tree; contents are read by the first."""
+        return ()
+
+    def times(self, layout: LayoutT) -> Times:
+        """Return what becomes of the files' times. Needed where something reads images back."""
+        raise NotImplementedError
+
+    def patched(self, layout: LayoutT, tree: Tree) -> Mapping[int, Sequence[range]]:  # noqa: ARG002
+        """Return which bytes of which nodes are not on the image as the host has them."""
+        return {}
 
 
 def format_named(name: str) -> Format[Any]:
