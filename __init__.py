@@ -20,36 +20,52 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
     from .export import Export, HostReadError, Reader
-    from .library.api import open_disk, serve
+    from .library.api import DiskOptions, check, open_disk, serve
     from .library.disk import Disk, DiskFile
+    from .library.verify import Difference
+    from .synth.findings import Finding
+    from .synth.formats import Renamed
+    from .synth.image.section import Region
 
 # Imported when they are first asked for: the command line needs few of them to say `--help`.
 _HOMES = {
+    "Difference": "library.verify",
     "Disk": "library.disk",
     "DiskFile": "library.disk",
+    "DiskOptions": "library.api",
     "Export": "export",
+    "Finding": "synth.findings",
     "HostReadError": "export",
     "OptionError": "errors",
     "PlanError": "errors",
     "Reader": "export",
+    "Region": "synth.image.section",
+    "Renamed": "synth.formats",
     "ScanError": "errors",
     "VfloppyError": "errors",
     "WriteError": "errors",
+    "check": "library.api",
     "open_disk": "library.api",
     "serve": "library.api",
 }
 
 __all__ = [
+    "Difference",
     "Disk",
     "DiskFile",
+    "DiskOptions",
     "Export",
+    "Finding",
     "HostReadError",
     "OptionError",
     "PlanError",
     "Reader",
+    "Region",
+    "Renamed",
     "ScanError",
     "VfloppyError",
     "WriteError",
+    "check",
     "open_disk",
     "serve",
 ]

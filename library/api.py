@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from ..export import Export
+from ..synth.findings import Finding
 from .description import Path, describe
 from .disk import Disk, open_described
 
@@ -87,6 +88,23 @@ def open_disk(
     PlanError for one that the format can't hold; all are VfloppyError.
     """
     return open_described(describe(paths, {"format": format, **options}))
+
+
+def check(
+    paths: Path | Iterable[Path] = (),
+    *,
+    format: Literal["fat", "iso"] = "fat",  # noqa: A002  as the command line has it
+    **options: Unpack[DiskOptions],
+) -> list[Finding]:
+    """Return what a disk of directories would lose, change or be refused for; see `Disk.check`.
+
+    Takes what `open_disk` takes, and what that would raise of the directories' contents is a
+    finding of the kind `refused`. Raise OptionError, and ScanError for a directory that can't be
+    read at all.
+    """
+    from .checking import findings, spelled_out  # noqa: PLC0415  most who open a disk check none
+
+    return spelled_out(findings(describe(paths, {"format": format, **options})))
 
 
 def serve(

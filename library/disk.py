@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from ..errors import PlanError, ScanError, option_named
 from ..export import Export, Reader
 from ..options import Option, Values
+from ..synth.findings import Finding
 from ..synth.formats import Format, InnerDisk, Renamed, format_named
 from ..synth.host.files import HostFiles
 from ..synth.host.paths import NamedPaths
@@ -178,6 +179,16 @@ class Disk:
         # Of a file that has changed, one process tells once.
         processes = 1 if values["on_change"] == "current" else values["processes"]
         write_file(self.export, os.fspath(path), progress, sync=sync, processes=processes)
+
+    def check(self) -> list[Finding]:
+        """Return what is renamed, left out or clamped, and which readers trip over what.
+
+        With a preset, only what concerns its reader; else what concerns any usual reader of the
+        format. `vfloppy.check` also tells what a directory would be refused for.
+        """
+        from .checking import findings_of, spelled_out  # noqa: PLC0415  servers need it not
+
+        return spelled_out(findings_of(self, self.description))
 
     def verify(
         self, image: Source, *, times: bool = True, progress: Progress = lambda _: None

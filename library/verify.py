@@ -162,10 +162,10 @@ class _View:
         progress: Callable[[int], None] | None,
     ) -> None:
         self._all = comparison
-        self._tree = comparison._tree  # noqa: SLF001  it is a part of it
-        self._times = comparison._times  # noqa: SLF001
-        self._patched = comparison._patched  # noqa: SLF001
-        self._starts = comparison._starts  # noqa: SLF001
+        self._tree = comparison._tree
+        self._times = comparison._times
+        self._patched = comparison._patched
+        self._starts = comparison._starts
         self._names = names
         self._files = files
         self._label = label

@@ -7,8 +7,7 @@ import sys
 
 import click
 
-from ...errors import worded
-from ...library.checking import check
+from ...library.checking import findings, spelled_out
 from ..console import count, say
 from ..disks import describe_disk
 from ..options.disk import DiskOptions, disk_options, spelled
@@ -34,16 +33,13 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
     Nothing is served. With --for, only what concerns that reader is said; else DOS, which trips
     over most, is left out; of an ISO 9660 image likewise a reader that knows level 1 only.
     """
-    findings = [
-        each._replace(path=worded(each.path, spelled), text=worded(each.text, spelled))
-        for each in check(describe_disk(options, directories))
-    ]
+    found = spelled_out(findings(describe_disk(options, directories)), spelled)
     if as_json:
-        click.echo(json.dumps({"findings": [each._asdict() for each in findings]}, indent=1))
+        click.echo(json.dumps({"findings": [each._asdict() for each in found]}, indent=1))
     else:
-        for each in findings:
+        for each in found:
             readers = f" [{', '.join(each.readers)}]" if each.kind == "trips" else ""
             where = f"{each.path}: " if each.path else ""
             say(f"{each.kind}: {where}{each.text}{readers}")
-        say(count(len(findings), "finding"))
-    sys.exit(1 if findings else 0)
+        say(count(len(found), "finding"))
+    sys.exit(1 if found else 0)
