@@ -20,8 +20,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
     from .export import Export, HostReadError, Reader
-    from .library.api import DiskOptions, check, open_disk, serve
+    from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk, DiskFile
+    from .library.serving import serve, serve_forever
     from .library.verify import Difference
     from .synth.findings import Finding
     from .synth.formats import Renamed
@@ -45,8 +46,10 @@ _HOMES = {
     "VfloppyError": "errors",
     "WriteError": "errors",
     "check": "library.api",
+    "open_config": "library.api",
     "open_disk": "library.api",
-    "serve": "library.api",
+    "serve": "library.serving",
+    "serve_forever": "library.serving",
 }
 
 __all__ = [
@@ -66,8 +69,10 @@ __all__ = [
     "VfloppyError",
     "WriteError",
     "check",
+    "open_config",
     "open_disk",
     "serve",
+    "serve_forever",
 ]
 
 

@@ -1,11 +1,10 @@
-"""What a person sees: complaints, the disk in one line, sizes, lists, a progress bar."""
+"""What a person sees: complaints, lists of what is not as on the host, a progress bar."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -67,45 +66,6 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # all else has a name
         return f"standard output: {error.strerror}"
     return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-
-
-def human_size(size: int) -> str:
-    """A size for people, in binary units."""
-    if size < 1024:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        value /= 1024
-        if value < 1024 or unit == "PiB":
-            break
-    return f"{value:.4g} {unit}"
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def describe(disk: Disk) -> str:
-    """A disk in one line: files, directories, size, format, what was skipped and renamed."""
-    tree = disk.tree
-    text = (
-        f"{count(tree.file_count, 'file')} and "
-        f"{count(len(tree.directories) - 1, 'directory', 'directories')} "
-        f"({human_size(sum(tree.sizes))}) as "
-        f"{'an' if disk.title[0] in 'AEIOU' else 'a'} {disk.title} disk of {human_size(disk.size)}"
-    )
-    skipped = [each.reason for part in disk.parts for each in part.tree.skipped]
-    if skipped:
-        reasons = Counter(skipped)
-        listed = ", ".join(f"{number} x {reason}" for reason, number in reasons.items())
-        text += f"; skipped {len(skipped)} ({listed})"
-    if renamed := sum(part.renamed_count for part in disk.parts):
-        text += f"; renamed {renamed}"
-        places = Counter(each.where for each in disk.renamed if each.where)
-        if places:
-            text += f" ({', '.join(f'{number} in {where}' for where, number in places.items())})"
-    return text
 
 
 def report_changes(disk: Disk) -> None:

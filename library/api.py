@@ -1,19 +1,14 @@
-"""What `import vfloppy` is for: `open_disk` and `serve`."""
+"""What `import vfloppy` is for: disks opened, by their options, and checked."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
-from ..export import Export
 from ..synth.findings import Finding
 from .description import Path, describe
 from .disk import Disk, open_described
-
-if TYPE_CHECKING:
-    from ..nbd.server.threads import ThreadedServer
 
 Texts = str | Sequence[str]
 Size = str | int
@@ -90,6 +85,19 @@ def open_disk(
     return open_described(describe(paths, {"format": format, **options}))
 
 
+def open_config(path: Path) -> dict[str, Disk]:
+    """Open the disks that a configuration file of `vfloppy serve --config` describes, by name.
+
+    Raise OptionError for a file that makes no sense, and as `open_disk` does.
+    """
+    from .config import read_config  # noqa: PLC0415  most programs have no such file
+
+    return {
+        name: open_described(describe(each.directories, each.given))
+        for name, each in read_config(path).items()
+    }
+
+
 def check(
     paths: Path | Iterable[Path] = (),
     *,
@@ -105,36 +113,3 @@ def check(
     from .checking import findings, spelled_out  # noqa: PLC0415  most who open a disk check none
 
     return spelled_out(findings(describe(paths, {"format": format, **options})))
-
-
-def serve(
-    what: Disk | Export | Mapping[str, Disk | Export],
-    *,
-    unix: str | os.PathLike[str] | None = None,
-    host: str = "localhost",
-    port: int | None = None,
-) -> ThreadedServer:
-    """Serve a disk, or several by name, over NBD by threads of this process, until it is closed.
-
-    With `unix`, listen on a Unix socket at that path; with `port`, on TCP (0: any free port); with
-    neither, on a Unix socket in a private directory. May be called from any thread.
-
-        with vfloppy.serve(disk, unix="/tmp/disk.sock") as server:
-            print(server.uri)
-
-    Raise ListenError, a VfloppyError.
-    """
-    from ..nbd.server.threads import ThreadedServer  # noqa: PLC0415  most who open a disk serve none
-    from ..process.listeners import listen_private, listen_tcp, listen_unix  # noqa: PLC0415  see below
-
-    named = what if isinstance(what, Mapping) else {"": what}
-    exports = {
-        name: each.export if isinstance(each, Disk) else each for name, each in named.items()
-    }
-    if unix is not None:
-        listener = listen_unix(unix)
-    elif port is not None:
-        listener = listen_tcp(host, port)
-    else:
-        listener = listen_private()
-    return ThreadedServer(listener, exports)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -80,8 +81,19 @@ class Disk:
     HostReadError. Methods may be called from any thread.
     """
 
-    def __init__(self, description: Description, parts: tuple[Part, ...], contents: Values) -> None:
+    def __init__(
+        self,
+        description: Description,
+        parts: tuple[Part, ...],
+        contents: Values,
+        named: NamedPaths,
+        took_s: float,
+    ) -> None:
         self.description = description
+        self.named = named
+        """How what the description names was found, to be found so again."""
+        self.took_s = took_s
+        """How long it took to scan and to lay out, in seconds."""
         self._contents = contents
         self.parts = parts
         """The disk itself, then those inside its image."""
@@ -222,6 +234,14 @@ class Disk:
         if reader is not None:
             reader.close()
 
+    def rescan(self, *, warn: Callable[[str], None] = lambda _: None) -> Disk:
+        """Scan the directories again, and return the disk of this moment; this one stays as it is.
+
+        What the description names is found by no link that was not there at first. Raise as
+        `vfloppy.open_disk` does. `warn`: see `open_described`.
+        """
+        return open_described(self.description, named=self.named, warn=warn)
+
     def is_same_as(self, other: Disk) -> bool:
         """Return whether nothing that two disks of one description were made of differs."""
         pairs = zip(self.parts, other.parts, strict=True)
@@ -292,6 +312,7 @@ def open_described(
     be written to. `warn` hears of changed files that are read all the same, as
     `on_change="current"` has it.
     """
+    started = time.monotonic()
     form, named = description.format, named or NamedPaths()
     contents = _file_contents(description, named)
     values = {**description.values, **contents}
@@ -302,7 +323,8 @@ def open_described(
     layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
     images = {each.option: each.image for each in inner}
     image = form.image(layout, tree, source_of(tree), images)
-    return Disk(description, (Part("", form, tree, layout, image), *inner), contents)
+    parts = (Part("", form, tree, layout, image), *inner)
+    return Disk(description, parts, contents, named, time.monotonic() - started)
 
 
 def _file_contents(description: Description, named: NamedPaths) -> dict[str, Any]:

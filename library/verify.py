@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import OptionError
 from ..export import HostReadError
-from ..synth.formats import NAMES, format_named
+from ..synth.formats import NAMES, Names, format_named
 from ..synth.host.files import ScannedFiles
-from ..synth.reading import Found, Names, ReaderError
 from ..synth.tree.columns import printable
 from .description import Path
+from .reading import Found, ReaderError, reader_named
 
 if TYPE_CHECKING:
     from .disk import Disk, Progress
@@ -61,7 +61,11 @@ def verify(
 def format_of(image: Source) -> str:
     """Return the name of the format that is on an image, or the usual one. Raise as `opened`."""
     with opened(image) as stream:
-        return next((each for each in NAMES if format_named(each).is_on(stream)), NAMES[0])
+        for each in NAMES:
+            name = format_named(each).reader
+            if name and reader_named(name).is_sure(stream):
+                return each
+    return NAMES[0]
 
 
 @contextmanager
@@ -131,10 +135,11 @@ class Comparison:
     def _run(
         self, image: BinaryIO, files: ScannedFiles, progress: Progress
     ) -> Iterator[Difference]:
-        missing = self._format.volume_end(image) - image.seek(0, io.SEEK_END)
+        reader = reader_named(self._format.reader)
+        missing = reader.volume_end(image) - image.seek(0, io.SEEK_END)
         if missing > 0:
             yield Difference("/", "size", f"the image ends {missing} bytes before its volume does")
-        found = self._format.read_back(image)
+        found = reader.read_back(image)
         first = True
         for names in self._names:
             if names.title not in found:

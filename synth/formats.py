@@ -7,15 +7,15 @@ its name in `NAMES`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 from importlib import import_module
-from typing import Any, BinaryIO, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from ..options import Option, Values
 from .findings import Finding
 from .image.files import FileSource
 from .image.image import Image
-from .reading import Found, Names, ReaderError, Times
 from .tree.columns import Tree
 
 NAMES = ("fat", "iso")
@@ -47,6 +47,32 @@ class InnerDisk(NamedTuple):
     """Options to try in turn: the first that the directory fits is taken."""
 
 
+class Names(NamedTuple):
+    """One set of names by which an image should show a tree: those of Joliet, for instance."""
+
+    title: str
+    separator: bytes | str
+    """Stands between names in a path; of the type that names are of."""
+    name_of: Callable[[int], Any]
+    """Gives a node's name."""
+    hidden: Container[int] = frozenset()
+    """Nodes that these names don't reach."""
+    encoding: str = "utf-8"
+    """That of names that are bytes, to show them."""
+
+
+class Times(NamedTuple):
+    """What times a format holds: the latest step before a time, within limits."""
+
+    earliest: datetime
+    latest: datetime
+    step_s: int
+    zone: tzinfo | None
+    """That of the times that are found; None: the local one."""
+    latest_ns: int | None
+    """No time on the disk is later than this, in nanoseconds since 1970."""
+
+
 class Format(ABC, Generic[LayoutT]):
     """A file system that trees are laid out as."""
 
@@ -54,6 +80,8 @@ class Format(ABC, Generic[LayoutT]):
     options: ClassVar[tuple[Option, ...]]
     readers: ClassVar[tuple[str, ...]]
     """Programs and systems that findings are about."""
+    reader: ClassVar[str] = ""
+    """The program, not of ours, that reads images back (`library/reading.py`); empty: none."""
 
     @abstractmethod
     def check(self, values: Values, given: Collection[str]) -> None:
@@ -115,24 +143,6 @@ class Format(ABC, Generic[LayoutT]):
     @abstractmethod
     def drive(self, layout: LayoutT) -> str:
         """Return what QEMU's -drive should make of it: `media=cdrom`."""
-
-    def is_on(self, image: BinaryIO) -> bool:  # noqa: ARG002
-        """Return whether an image is of this format for sure; the usual format needs no answer."""
-        return False
-
-    def volume_end(self, image: BinaryIO) -> int:  # noqa: ARG002
-        """Return where an image should end, as it says itself, in bytes. Raise ReaderError."""
-        return 0
-
-    def read_back(
-        self,
-        image: BinaryIO,  # noqa: ARG002
-    ) -> Mapping[str, Callable[[], Iterator[Found]]]:
-        """Return what a program that is not ours finds on an image, by the titles of `names`.
-
-        Raise ReaderError, also while what is found is walked through.
-        """
-        raise ReaderError(f"nothing is known that reads {self.name} back")
 
     def names(self, layout: LayoutT, tree: Tree) -> Sequence[Names]:  # noqa: ARG002
         """Return by which names the image should show the tree; contents are read by the first."""

@@ -11,9 +11,10 @@ from typing import BinaryIO
 
 import click
 
+from ...library.summary import summary
 from ...synth.formats import format_of_file_name
 from ...synth.output.writer import write_over, write_stream
-from ..console import complain, describe, progress_bar, report_changes
+from ..console import complain, progress_bar, report_changes
 from ..disks import describe_disk, open_disk
 from ..options.disk import DiskOptions, disk_options
 
@@ -76,7 +77,7 @@ def command(
         else:
             disk.write_to(out, sync=fsync, progress=progress)
     if not quiet:
-        complain(f"wrote {_name(out)}: {describe(disk)}")
+        complain(f"wrote {_name(out)}: {summary(disk)}")
 
 
 def _is_special(out: str, force: bool) -> bool:

@@ -8,7 +8,8 @@ import sys
 import click
 
 from ...library.checking import findings, spelled_out
-from ..console import count, say
+from ...library.summary import count
+from ..console import say
 from ..disks import describe_disk
 from ..options.disk import DiskOptions, disk_options, spelled
 

@@ -7,7 +7,8 @@ import json
 import click
 
 from ...library.disk import Disk, within
-from ..console import describe, report_changes, say
+from ...library.summary import summary
+from ..console import report_changes, say
 from ..disks import describe_disk, open_disk
 from ..options.disk import DiskOptions, disk_options, spelled
 
@@ -37,7 +38,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
     for region in disk.regions():
         what = region.name if region.kind == "free" else f"{region.kind}: {region.name}"
         say(f"{region.offset:>{width}}  {region.length:>{width}}  {what}")
-    say(describe(disk))
+    say(summary(disk))
 
 
 def _print_json(disk: Disk) -> None:

@@ -9,24 +9,26 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from ...library.disk import Disk
+from ...library.exports import Sources
+from ...library.preload import preload
+from ...library.serving import server_of
 from ...nbd import Limits, Listener, Security, Server, StdioConnection
 from ...process.reports import log
 from ...process.system import afterwards, end_with_parent, notify
 from ...process.users import become
-from ..console import complain, describe, one_line, report_changes
+from ..console import complain, one_line, report_changes
 from ..destinations import Destination
-from ..disks import describe_disk
-from ..options.disk import DiskOptions, disk_options, spelled
-from ..options.serve import ServeOptions, check_export_name, serve_options
-from ..serving.exports import Source, Sources, named_directories, read_config
+from ..options.disk import DiskOptions, disk_options
+from ..options.serve import ServeOptions, serve_options
+from ..serving.exports import sources_of
 from ..serving.listening import listeners
 from ..serving.logs import log_to_stderr
-from ..serving.preload import preload
 
 _EPILOG = """\b
 Examples:
@@ -69,10 +71,11 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
     preload(everything=serving.user is not None)
     quiet = serving.quiet or serving.single
     with _listening(serving) as listening:
-        sources = _sources(options, directories, serving)
+        sources = sources_of(options, directories, serving)
+        disks = [each.what for each in sources.each if isinstance(each.what, Disk)]
         if not quiet:
-            for source in sources.each:
-                report_changes(source.disk)
+            for disk in disks:
+                report_changes(disk)
         if serving.exit_with_parent and not end_with_parent(parent):
             raise click.UsageError("--exit-with-parent is there on Linux only")
         with _pidfile(serving.pidfile) as write_pid:
@@ -81,17 +84,15 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 write_pid()
                 notify("READY=1", os.environ)
                 if not quiet and serving.captive is None:
-                    _announce(sources.each, _what(sources), server.uri())
+                    _announce(disks[0], _what(sources), server.uri())
                     _tell(_confinement(sources), serving)
 
-            server = Server(
+            server = server_of(
                 listening,
-                sources.exports(),
-                sources.descriptions(),
-                default_name=serving.default_export or sources.each[0].name,
-                refresh=None if serving.no_rescan else sources.refresh,
+                sources,
+                default=serving.default_export,
+                rescan=not serving.no_rescan,
                 security=security,
-                sandbox=sources.sandbox,
                 limits=Limits(
                     handshake_timeout_s=serving.handshake_timeout,
                     connections=serving.max_connections,
@@ -136,8 +137,8 @@ def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool
 def _what(sources: Sources) -> str:
     """All disks in one line."""
     return ", ".join(
-        f"{source.name}: {describe(source.disk)}" if source.name else describe(source.disk)
-        for source in sources.each
+        f"{each.name}: {each.description}" if each.name else each.description
+        for each in sources.each
     )
 
 
@@ -147,33 +148,6 @@ def _tell(text: str, serving: ServeOptions) -> None:
         log.info("%s", text)
     else:
         complain(text)
-
-
-def _sources(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Sources:
-    """The disks to offer. Raises UsageError, VfloppyError and OSError."""
-    if serving.config:
-        if directories:
-            raise click.UsageError("--config names the directories; none may stand beside it")
-        chosen = [*options.given, *(["manifest"] if options.manifest else [])]
-        if chosen:
-            option = spelled(min(chosen))
-            raise click.UsageError(f"--config names each disk's options; {option} belongs there")
-        wanted = read_config(serving.config)
-    else:
-        named = named_directories(directories)
-        if named and serving.export_name:
-            raise click.UsageError("--export-name goes without NAME=DIR, which names the exports")
-        if named:
-            wanted = {name: ((directory,), options) for name, directory in named.items()}
-        else:
-            wanted = {serving.export_name: (directories, options)}
-    for name in wanted:
-        check_export_name(name)
-    default = serving.default_export
-    if default and default not in wanted:
-        raise click.UsageError(f"--default-export {default}: there is no export of that name")
-    each = [Source(name, describe_disk(own, paths), own) for name, (paths, own) in wanted.items()]
-    return Sources(each, confined=serving.sandbox)
 
 
 def _confinement(sources: Sources) -> str:
@@ -225,9 +199,8 @@ def _pidfile(path: str | None) -> Iterator[Any]:
             yield lambda: destination.write([f"{os.getpid()}\n"])
 
 
-def _announce(sources: Sequence[Source], what: str, uri: str) -> None:
+def _announce(disk: Disk, what: str, uri: str) -> None:
     """What is served and where, and lines to paste."""
-    disk = sources[0].disk
     device = disk.format.drive(disk.layout)
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
     lines = [f"serving {what} at {uri}"]

@@ -8,8 +8,9 @@ import sys
 import click
 
 from ...errors import OptionError
+from ...library.summary import count, human_size
 from ...library.verify import Comparison, format_of, opened
-from ..console import count, human_size, progress_bar, say
+from ..console import progress_bar, say
 from ..disks import describe_disk, open_disk, usage_error
 from ..options.disk import DiskOptions, disk_options
 

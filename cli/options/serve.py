@@ -13,7 +13,6 @@ import click
 from ...nbd.protocol.handshake import Tls
 from ..serving.logs import LEVELS
 
-_MOST_NAME_BYTES = 4096
 _MODE = re.compile(r"0?[0-7]{3}")
 _MOST_SECONDS = 1e9
 
@@ -199,22 +198,6 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
-def check_export_name(name: str) -> None:
-    """Raises UsageError for a name that the protocol can't carry."""
-    try:
-        raw = name.encode()
-    except UnicodeEncodeError:
-        raise click.UsageError(
-            "the name of an export is no UTF-8; NBD holds nothing else"
-        ) from None
-    if b"\0" in raw:
-        raise click.UsageError("the name of an export has a NUL; NBD holds none")
-    if len(raw) > _MOST_NAME_BYTES:
-        raise click.UsageError(
-            f"the name of an export has {len(raw)} bytes; NBD holds at most {_MOST_NAME_BYTES}"
-        )
-
-
 def _check(serving: ServeOptions) -> None:
     """Raises UsageError for options that contradict each other."""
     if serving.unix == "":
@@ -227,7 +210,6 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError("--socket-mode and --socket-owner are those of --unix PATH")
     if serving.socket_mode and not _MODE.fullmatch(serving.socket_mode):
         raise click.UsageError(f"--socket-mode {serving.socket_mode}: one like 660 is expected")
-    check_export_name(serving.export_name)
     if serving.captive is not None and serving.idle_exit is not None:
         raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
     if serving.export_name and serving.config:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC
-from typing import Any, BinaryIO, ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from ...errors import OptionError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
-from ..formats import Format, Renamed
+from ..formats import Format, Names, Renamed, Times
 from ..image.files import FileSource
 from ..image.image import Image
 from ..names.composing import composed
 from ..names.upcase import fold
-from ..reading import Found, Names, Times
 from ..tree.columns import Tree, printable
 from . import lint
 from .disk import directories_of, disk
@@ -24,7 +23,7 @@ from .plan import FatLayout, FatOptions, check_label, plan
 
 # What a diskette's model settles.
 NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
-_LONG_NAMES = "long names"
+_TIMES = (datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58), 2)
 
 
 class Fat(Format[FatLayout]):
@@ -33,6 +32,7 @@ class Fat(Format[FatLayout]):
     name: ClassVar[str] = "fat"
     options: ClassVar[tuple[Option, ...]] = OPTIONS
     readers: ClassVar[tuple[str, ...]] = lint.READERS
+    reader: ClassVar[str] = "pyfatfs"
 
     def check(self, values: Values, given: Collection[str]) -> None:
         """See `Format.check`."""
@@ -100,29 +100,13 @@ class Fat(Format[FatLayout]):
         """See `Format.drive`."""
         return "if=virtio"
 
-    def volume_end(self, image: BinaryIO) -> int:
-        """See `Format.volume_end`."""
-        from . import reading  # noqa: PLC0415  few disks are read back
-
-        return reading.volume_end(image)
-
-    def read_back(self, image: BinaryIO) -> Mapping[str, Callable[[], Iterator[Found]]]:
-        """See `Format.read_back`."""
-        from . import reading  # noqa: PLC0415  see above
-
-        return {_LONG_NAMES: lambda: reading.files(image)}
-
     def names(self, layout: Layout, tree: Tree) -> Sequence[Names]:
         """See `Format.names`."""
-        return (Names(_LONG_NAMES, "/", directories_of(layout, tree).long_name),)
+        return (Names("long names", "/", directories_of(layout, tree).long_name),)
 
     def times(self, layout: Layout) -> Times:
         """See `Format.times`."""
-        from . import reading  # noqa: PLC0415  see above
-
-        options = layout.options
-        zone, latest_ns = options.zone, options.latest_ns
-        return Times(reading.EARLIEST, reading.LATEST, reading.STEP_S, zone, latest_ns)
+        return Times(*_TIMES, zone=layout.options.zone, latest_ns=layout.options.latest_ns)
 
 
 def _check(values: Values, given: Collection[str]) -> None:

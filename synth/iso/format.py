@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 from ...errors import OptionError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
 from ..forks import Forked, may_fork
-from ..formats import Format, InnerDisk, Renamed
+from ..formats import Format, InnerDisk, Names, Renamed, Times
 from ..image.files import FileSource
 from ..image.image import Image
-from ..reading import Found, Names, Times
 from ..tree.columns import Tree, printable
 from . import lint
 from .disk import disk
@@ -37,6 +36,10 @@ _TEXTS = {
     "preparer": "preparer",
     "application": "application",
 }
+_TIMES = (datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59), 1)
+_JOLIET_SLASH = "/".encode("utf-16-be")
+# What is patched in a boot file (mkisofs, -boot-info-table), and GRUB's list of blocks.
+_PATCHED = (range(8, 64), range(2548, 2560))
 _ABOUT_BIOS = ("boot_load_size", "boot_info_table", "boot_floppy")
 
 
@@ -46,6 +49,7 @@ class Iso(Format[IsoLayout]):
     name: ClassVar[str] = "iso"
     options: ClassVar[tuple[Option, ...]] = OPTIONS
     readers: ClassVar[tuple[str, ...]] = lint.READERS
+    reader: ClassVar[str] = "pycdlib"
 
     def check(self, values: Values, given: Collection[str]) -> None:
         """See `Format.check`."""
@@ -127,34 +131,14 @@ class Iso(Format[IsoLayout]):
         """See `Format.drive`."""
         return "media=cdrom"
 
-    def is_on(self, image: BinaryIO) -> bool:
-        """See `Format.is_on`."""
-        from . import reading  # noqa: PLC0415  few disks are read back
-
-        return reading.is_on(image)
-
-    def volume_end(self, image: BinaryIO) -> int:
-        """See `Format.volume_end`."""
-        from . import reading  # noqa: PLC0415  see above
-
-        return reading.volume_end(image)
-
-    def read_back(self, image: BinaryIO) -> Mapping[str, Callable[[], Iterator[Found]]]:
-        """See `Format.read_back`."""
-        from . import reading  # noqa: PLC0415  see above
-
-        return reading.facets(image)
-
     def names(self, layout: Layout, tree: Tree) -> Sequence[Names]:
         """See `Format.names`. Rock Ridge's are those of the primary tree: it is compared once."""
-        from . import reading  # noqa: PLC0415  see above
-
         names = []
         if layout.options.rock_ridge:
-            names.append(Names(reading.ROCK_RIDGE, b"/", tree.name))
+            names.append(Names("Rock Ridge", b"/", tree.name))
         if facet := layout.joliet:
             names.append(
-                Names(facet.name, reading.JOLIET_SLASH, facet.identifier, facet.hidden, "utf-16-be")
+                Names(facet.name, _JOLIET_SLASH, facet.identifier, facet.hidden, "utf-16-be")
             )
         if not layout.options.rock_ridge:
             facet = layout.primary
@@ -163,19 +147,15 @@ class Iso(Format[IsoLayout]):
 
     def times(self, layout: Layout) -> Times:
         """See `Format.times`. Records say their zone, so that all that is found is in UTC."""
-        from . import reading  # noqa: PLC0415  see above
-
         latest_ns = layout.options.latest_ns
-        return Times(reading.EARLIEST, reading.LATEST, reading.STEP_S, UTC, latest_ns)
+        return Times(*_TIMES, zone=UTC, latest_ns=latest_ns)
 
     def patched(self, layout: Layout, tree: Tree) -> Mapping[int, Sequence[range]]:
         """See `Format.patched`."""
-        from . import reading  # noqa: PLC0415  see above
-
         options = layout.options
         node = tree.find(options.boot_bios) if options.boot_bios else None
         is_patched = node is not None and options.boot_info_table
-        return {node: reading.PATCHED} if node is not None and is_patched else {}
+        return {node: _PATCHED} if node is not None and is_patched else {}
 
 
 def _aside(tree: Tree, processes: int) -> Aside:

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from tools import vfloppy
 from vfloppy.cli.app import _group
-from vfloppy.cli.console import count, human_size
 from vfloppy.cli.destinations import write_whole
 from vfloppy.library.presets import PRESETS
+from vfloppy.library.summary import count, human_size
 
 MIB = 1 << 20
 

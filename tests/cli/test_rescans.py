@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from vfloppy.cli.disks import describe_disk
-from vfloppy.cli.options.disk import options_from
-from vfloppy.cli.serving.exports import Source, Sources
+from vfloppy.cli.options.disk import DiskOptions
+from vfloppy.cli.serving.exports import source_of
 from vfloppy.export import HostReadError
+from vfloppy.library.config import options_from
+from vfloppy.library.exports import Source, Sources
 from vfloppy.synth.scanning.scan import ScanOptions, scan
 
 SECRET = b"a secret of the user"
@@ -29,13 +30,12 @@ def shared(tmp_path) -> Path:
 
 
 def source(directory: object, **options: object) -> Source:
-    chosen = options_from(options)
-    return Source("", describe_disk(chosen, (str(directory),)), chosen)
+    return source_of("", (str(directory),), DiskOptions(*options_from(options)))
 
 
 def everything(served: Source) -> bytes:
     """The disk less its free clusters."""
-    disk = served.disk
+    disk = served.what
     return b"".join(
         disk.read(region.offset, region.length)
         for region in disk.regions()
@@ -60,7 +60,7 @@ def replace(path: Path, private: Path) -> None:
 
 
 def names(served: Source) -> list[bytes]:
-    tree = served.disk.tree
+    tree = served.what.tree
     return [tree.path(node) for node in range(1, len(tree))]
 
 
@@ -73,7 +73,7 @@ def test_a_root_that_becomes_a_link_is_not_followed(shared, tmp_path, caplog):
     assert "start again if that is meant" in caplog.text
     assert not holds(served, SECRET)
     assert os.path.samestat(
-        os.fstat(served.disk.export.features.directories[0]), os.stat(shared / "away")
+        os.fstat(served.what.export.features.directories[0]), os.stat(shared / "away")
     )
 
 
@@ -142,7 +142,7 @@ def test_a_fresh_directory_in_place_of_the_root_is_the_next_disk(shared):
     assert names(served) == [b"newer"]
     assert holds(served, b"newer")
     assert os.path.samestat(
-        os.fstat(served.disk.export.features.directories[0]), os.stat(shared / "root")
+        os.fstat(served.what.export.features.directories[0]), os.stat(shared / "root")
     )
 
 

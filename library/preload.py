@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from ...synth.formats import NAMES, format_named
+from ..synth.formats import NAMES, format_named
 
 _CODECS = ("ascii", "utf-8", "utf-16-le", "utf-16-be", "idna")
 _PACKAGE = __package__.partition(".")[0]

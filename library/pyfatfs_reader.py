@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from ..reading import PART_BYTES, UNREADABLE, Found, ReaderError, Shared, imported, unreadable
+from .reading import PART_BYTES, UNREADABLE, Found, ReaderError, Shared, imported, unreadable
 
-EARLIEST, LATEST = datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58)
-STEP_S = 2
 _SMALL_BASE, _SMALL_EXTENSION = 0x08, 0x10  # bits of DIR_NTRes
+
+
+def is_sure(image: BinaryIO) -> bool:  # noqa: ARG001
+    """Return False: what else could have a FAT in it. See `reading.ImageReader`."""
+    return False
 
 
 def volume_end(image: BinaryIO) -> int:
@@ -24,7 +27,12 @@ def volume_end(image: BinaryIO) -> int:
     return offset + int(count_16 or count_32) * int.from_bytes(sector[11:13], "little")
 
 
-def files(image: BinaryIO) -> Iterator[Found]:
+def read_back(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
+    """Return what pyfatfs finds, by long names. See `reading.ImageReader`."""
+    return {"long names": lambda: _files(image)}
+
+
+def _files(image: BinaryIO) -> Iterator[Found]:
     """Yield what pyfatfs finds. Raise ReaderError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -6,19 +6,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, BinaryIO
 
-from ..reading import PART_BYTES, UNREADABLE, Found, ReaderError, Shared, imported, unreadable
+from .reading import PART_BYTES, UNREADABLE, Found, ReaderError, Shared, imported, unreadable
 
-EARLIEST, LATEST = datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59)
-STEP_S = 1
-ROCK_RIDGE = "Rock Ridge"
-JOLIET_SLASH = "/".encode("utf-16-be")
-"""Stands between names in Joliet's paths, which are UTF-16."""
-PATCHED = (range(8, 64), range(2548, 2560))
-"""What is patched in a boot file (mkisofs, -boot-info-table), and GRUB's list of blocks."""
+_JOLIET_SLASH = "/".encode("utf-16-be")  # between names in Joliet's paths, which are UTF-16
 _MARK_AT, _MARK = 16 * 2048 + 1, b"CD001"  # ECMA-119, 8.1.2
 
 
-def is_on(image: BinaryIO) -> bool:
+def is_sure(image: BinaryIO) -> bool:
     """Return whether an image has ISO 9660's descriptors."""
     image.seek(_MARK_AT)
     return image.read(len(_MARK)) == _MARK
@@ -30,7 +24,7 @@ def volume_end(image: BinaryIO) -> int:
     return int.from_bytes(image.read(4), "little") * 2048
 
 
-def facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
+def read_back(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
     """Return what pycdlib finds: `Rock Ridge`, `Joliet`, `ISO 9660`, as far as they are there.
 
     Raise ReaderError, also while what is found is walked through.
@@ -43,10 +37,10 @@ def facets(image: BinaryIO) -> dict[str, Callable[[], Iterator[Found]]]:
         primary = iso.pvd.root_directory_record()
         found: dict[str, Callable[[], Iterator[Found]]] = {}
         if iso.has_rock_ridge():
-            found[ROCK_RIDGE] = lambda: _guarded(_files(image, primary, True), errors)
+            found["Rock Ridge"] = lambda: _guarded(_files(image, primary, True), errors)
         if iso.has_joliet():
             joliet = iso.joliet_vd.root_directory_record()
-            found["Joliet"] = lambda: _guarded(_files(image, joliet, False, JOLIET_SLASH), errors)
+            found["Joliet"] = lambda: _guarded(_files(image, joliet, False, _JOLIET_SLASH), errors)
         found["ISO 9660"] = lambda: _guarded(_files(image, primary, False), errors)
     except errors as error:
         raise unreadable("pycdlib", error) from error

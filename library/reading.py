@@ -1,6 +1,6 @@
-"""Images read back by programs that share nothing with ours: what is expected, what is found.
+"""Images read back by programs that share nothing with ours: what they find, how they fail.
 
-Each format says by which program its images are read, and by which names; see `formats.Format`.
+Each format names its program (`Format.reader`); a module `library/NAME_reader.py` makes it read.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import io
 import struct
-from collections.abc import Callable, Container, Iterator
-from datetime import datetime, tzinfo
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from ..errors import VfloppyError
 
@@ -31,11 +31,11 @@ class Found(NamedTuple):
     """A file or directory on an image."""
 
     path: bytes | str
-    """As the format has it: names joined by what `Names.separator` is."""
+    """As the format has it: names joined by what `formats.Names.separator` is."""
     is_directory: bool
     size: int
     mtime: datetime
-    """Without a zone, as the image has it; see `Times.zone`."""
+    """Without a zone, as the image has it; see `formats.Times.zone`."""
     target: bytes | None
     """What a symbolic link leads to."""
     parts: Callable[[], Iterator[bytes]]
@@ -44,30 +44,33 @@ class Found(NamedTuple):
     """Where its bytes begin in the image, if the reader says it."""
 
 
-class Names(NamedTuple):
-    """One set of names by which an image should show a tree: those of Joliet, for instance."""
+class ImageReader(Protocol):
+    """What the module of a program has."""
 
-    title: str
-    separator: bytes | str
-    """Stands between names in a path; of the type that names are of."""
-    name_of: Callable[[int], Any]
-    """Gives a node's name."""
-    hidden: Container[int] = frozenset()
-    """Nodes that these names don't reach."""
-    encoding: str = "utf-8"
-    """That of names that are bytes, to show them."""
+    def is_sure(self, image: BinaryIO) -> bool:
+        """Return whether an image is of its kind for sure; of the usual kind need none be."""
+        ...
+
+    def volume_end(self, image: BinaryIO) -> int:
+        """Return where the volume ends, as it says itself, in bytes. Raise ReaderError."""
+        ...
+
+    def read_back(self, image: BinaryIO) -> Mapping[str, Callable[[], Iterator[Found]]]:
+        """Return what it finds, by the titles of `formats.Names`.
+
+        Raise ReaderError, also while what is found is walked through.
+        """
+        ...
 
 
-class Times(NamedTuple):
-    """What times a format holds: the latest step before a time, within limits."""
+def reader_named(name: str) -> ImageReader:
+    """Return the reader of a name, as `Format.reader` has it. Raise ReaderError if there is none.
 
-    earliest: datetime
-    latest: datetime
-    step_s: int
-    zone: tzinfo | None
-    """That of the times that are found; None: the local one."""
-    latest_ns: int | None
-    """No time on the disk is later than this, in nanoseconds since 1970."""
+    The program itself is imported when something is read.
+    """
+    if not name:
+        raise ReaderError("nothing is known that reads images of this format back")
+    return cast(ImageReader, importlib.import_module(f".{name}_reader", __package__))
 
 
 class Shared:

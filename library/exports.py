@@ -1,0 +1,147 @@
+"""What a server offers: one disk or several, their names, and newer ones in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from ..errors import OptionError
+from ..export import Export
+from ..process.reports import log
+from ..process.sandbox import Sandbox
+from .disk import Disk
+from .summary import summary
+
+MOST_NAME_BYTES = 4096
+"""How long the name of an export can be (NBD's "string")."""
+# A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
+_FRESH_FOR = 10
+
+Offered: TypeAlias = Disk | Export
+Offer: TypeAlias = "tuple[Mapping[str, Export], Mapping[str, str]]"
+"""Exports, and what they are in words, by name."""
+
+
+def check_export_name(name: str) -> None:
+    """Raise OptionError for a name that the protocol can't carry."""
+    try:
+        raw = name.encode()
+    except UnicodeEncodeError:
+        raise OptionError("the name of an export is no UTF-8; NBD holds nothing else") from None
+    if b"\0" in raw:
+        raise OptionError("the name of an export has a NUL; NBD holds none")
+    if len(raw) > MOST_NAME_BYTES:
+        raise OptionError(
+            f"the name of an export has {len(raw)} bytes; NBD holds at most {MOST_NAME_BYTES}"
+        )
+
+
+def by_name(what: Offered | Mapping[str, Offered]) -> dict[str, Offered]:
+    """Return what is to be served by name; a lone one has none. Raise OptionError."""
+    named = dict(what) if isinstance(what, Mapping) else {"": what}
+    if not named:
+        raise OptionError("there is nothing to serve: no disk, and no export")
+    for name in named:
+        check_export_name(name)
+    return named
+
+
+class Source:
+    """An export by its name, and the next one, if it is a disk whose directories are scanned again.
+
+    `scan` makes the next disk of the present one; None: never. `wording` says what an error is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        what: Offered,
+        scan: Callable[[Disk], Disk] | None = None,
+        wording: Callable[[Exception], str] = str,
+    ) -> None:
+        self.name = name
+        self.what = what
+        self._scan = scan
+        self._wording = wording
+        self._scanned_at = time.monotonic()
+        self._took_s = what.took_s if isinstance(what, Disk) else 0.0
+
+    @property
+    def export(self) -> Export:
+        """The bytes."""
+        return self.what.export if isinstance(self.what, Disk) else self.what
+
+    @property
+    def description(self) -> str:
+        """What it is, in words; empty for an export that is no disk of ours."""
+        return summary(self.what) if isinstance(self.what, Disk) else ""
+
+    def refresh(self, *, asked: bool) -> bool:
+        """Scan again, unless the last scan is fresh; return whether anything has changed.
+
+        A scan that fails leaves the disk as it was: reading what is gone says so.
+        """
+        disk = self.what
+        if self._scan is None or not isinstance(disk, Disk):
+            return False
+        if not asked and time.monotonic() - self._scanned_at < _FRESH_FOR * self._took_s:
+            return False
+        title = self.name or ", ".join(disk.description.paths)
+        try:
+            newer = self._scan(disk)
+        except Exception as error:  # whatever it is, what was served is still there
+            self._scanned_at = time.monotonic()
+            log.error("rescan of %s failed, serving what was: %s", title, self._wording(error))
+            return False
+        self._scanned_at, self._took_s = time.monotonic(), newer.took_s
+        if newer.is_same_as(disk):
+            return False
+        self.what = newer
+        log.info("rescan of %s: %s", title, self.description)
+        return True
+
+
+class Sources:
+    """All exports of a server, and what its connections are confined to, unless they are not.
+
+    Raise OptionError for an export that a sandbox would keep from working.
+    """
+
+    def __init__(self, each: Sequence[Source], *, confined: bool) -> None:
+        self.each = each
+        if confined and any(source.export.features.network for source in each):
+            raise OptionError(
+                "a connection's sandbox allows no network, which an export needs that is to be "
+                "served; pass sandbox=False"
+            )
+        self.sandbox = Sandbox(self._roots()) if confined else None
+
+    def _roots(self) -> list[int]:
+        """Return the directories that are read beneath, as the scans hold them."""
+        return [root for source in self.each for root in source.export.features.directories]
+
+    def exports(self) -> Mapping[str, Export]:
+        """Return the exports by name."""
+        return {source.name: source.export for source in self.each}
+
+    def descriptions(self) -> Mapping[str, str]:
+        """Return what they are, in words."""
+        return {source.name: source.description for source in self.each}
+
+    def refresh(self, asked: bool) -> Offer | None:
+        """Return exports and descriptions, if any has changed; `asked`: by SIGHUP."""
+        changed = [source.refresh(asked=asked) for source in self.each]
+        if not any(changed):
+            return None
+        if self.sandbox:
+            try:
+                self.sandbox.replace(self._roots())
+            except OSError as error:
+                log.error("the directories are gone again: %s", error)
+        return self.exports(), self.descriptions()
+
+    def close(self) -> None:
+        """Give up what the sandbox holds."""
+        if self.sandbox:
+            self.sandbox.close()
