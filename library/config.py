@@ -90,7 +90,12 @@ def options_from(table: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
         for each in value if isinstance(value, list) else [value]:
             if not option.is_switch and (not isinstance(each, str | int) or isinstance(each, bool)):
                 raise OptionError(f"{word} is a text or a number, or a list of them")
-        given[option.name] = value is not is_off if option.is_switch else _as_text(value)
+        chosen = value is not is_off if option.is_switch else _as_text(value)
+        try:
+            option.value_of(chosen)
+        except OptionError as error:
+            raise OptionError(f"{word}: {error.marked}") from None
+        given[option.name] = chosen
     return given, manifest
 
 

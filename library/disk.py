@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 
 from ..errors import PlanError, ScanError, option_named
 from ..export import Export, Reader
@@ -281,6 +281,14 @@ class DiskFile(io.RawIOBase):
     def tell(self) -> int:
         """Return where one is."""
         return self._position
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        """Raise TypeError: other processes open the disk's directories by themselves."""
+        raise TypeError("an open file of a disk can't be pickled")
+
+    def write(self, _data: Any) -> int:
+        """Raise UnsupportedOperation."""
+        raise io.UnsupportedOperation("a disk of directories can't be written to")
 
     def readinto(self, buffer: Any) -> int:
         """Read as many bytes as there are, up to the buffer's length."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ..errors import OptionError
+from ..errors import OptionError, VfloppyError
 from ..export import HostReadError
 from ..synth.formats import NAMES, Names, format_named
 from ..synth.host.files import ScannedFiles
@@ -131,6 +131,10 @@ class Comparison:
                 return list(self._run(image, files, progress))
         except ReaderError as error:
             raise ReaderError(f"{title}: {error.marked}") from error
+        except OSError as error:
+            if isinstance(error, VfloppyError):  # the image is a disk of ours
+                raise
+            raise ReaderError(f"{title}: {error.strerror or error}") from error
 
     def _run(
         self, image: BinaryIO, files: ScannedFiles, progress: Progress
