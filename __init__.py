@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
     from .export import Export, HostReadError, Reader
     from .library.api import DiskOptions, check, open_config, open_disk
-    from .library.disk import Disk, DiskFile
+    from .library.disk import Disk
+    from .library.file import DiskFile
     from .library.serving import serve, serve_forever
     from .library.verify import Difference
     from .synth.findings import Finding
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Difference": "library.verify",
     "Disk": "library.disk",
-    "DiskFile": "library.disk",
+    "DiskFile": "library.file",
     "DiskOptions": "library.api",
     "Export": "export",
     "Finding": "synth.findings",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import time
@@ -11,10 +10,10 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..errors import PlanError, ScanError, option_named
-from ..export import Export, Reader
+from ..export import Reader
 from ..options import Option, Values
 from ..synth.findings import Finding
 from ..synth.formats import Format, InnerDisk, Renamed, format_named
@@ -29,6 +28,7 @@ from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
 from .description import Description, describe, options_of
 from .excludes import excluded_by, lines_of
+from .file import DiskFile
 
 if TYPE_CHECKING:
     from .verify import Difference, Source
@@ -250,60 +250,6 @@ class Disk:
             for one, two in pairs
             for each in _COLUMNS
         )
-
-
-class DiskFile(io.RawIOBase):
-    """An export as a file that can be read and sought in, by one thread at a time."""
-
-    def __init__(self, export: Export) -> None:
-        super().__init__()
-        self._reader = export.open()
-        self._position = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte counted from the start, from where one is, or from the end."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._reader.size}
-        if whence not in base:
-            raise ValueError(f"whence is {whence}; 0, 1 or 2 is expected")
-        if base[whence] + offset < 0:
-            raise ValueError(f"byte {base[whence] + offset} is before the start")
-        self._position = base[whence] + offset
-        return self._position
-
-    def tell(self) -> int:
-        """Return where one is."""
-        return self._position
-
-    def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        """Raise TypeError: other processes open the disk's directories by themselves."""
-        raise TypeError("an open file of a disk can't be pickled")
-
-    def write(self, _data: Any) -> int:
-        """Raise UnsupportedOperation."""
-        raise io.UnsupportedOperation("a disk of directories can't be written to")
-
-    def readinto(self, buffer: Any) -> int:
-        """Read as many bytes as there are, up to the buffer's length."""
-        view = memoryview(buffer).cast("B")
-        length = max(min(len(view), self._reader.size - self._position), 0)
-        if length:
-            view[:length] = self._reader.read(self._position, length)
-            self._position += length
-        return length
-
-    def close(self) -> None:
-        """Close the file, and those of the host that it has opened."""
-        if not self.closed:
-            self._reader.close()
-        super().close()
 
 
 def open_described(
