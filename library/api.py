@@ -7,6 +7,7 @@ from datetime import date
 from typing import Literal, TypedDict, Unpack
 
 from ..synth.findings import Finding
+from ..synth.formats import NAMES
 from .description import Path, describe
 from .disk import Disk, open_described
 
@@ -71,7 +72,7 @@ class DiskOptions(TypedDict, total=False):
 def open_disk(
     paths: Path | Iterable[Path] = (),
     *,
-    format: Literal["fat", "iso"] = "fat",  # noqa: A002  as the command line has it
+    format: str = NAMES[0],  # noqa: A002  as the command line has it
     **options: Unpack[DiskOptions],
 ) -> Disk:
     """Scan a directory, or several merged into one, and lay it out as a disk.
@@ -101,7 +102,7 @@ def open_config(path: Path) -> dict[str, Disk]:
 def check(
     paths: Path | Iterable[Path] = (),
     *,
-    format: Literal["fat", "iso"] = "fat",  # noqa: A002  as the command line has it
+    format: str = NAMES[0],  # noqa: A002  as the command line has it
     **options: Unpack[DiskOptions],
 ) -> list[Finding]:
     """Return what a disk of directories would lose, change or be refused for; see `Disk.check`.

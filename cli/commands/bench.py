@@ -20,6 +20,7 @@ import click
 from ...errors import VfloppyError
 from ...nbd.client import Client
 from ...nbd.errors import ClientError
+from ...synth.formats import NAMES
 from ..console import complain
 
 _EPILOG = """\b
@@ -54,6 +55,18 @@ _CASES = (
     _Case("random 64 KiB, 32 in flight", 64 << 10, 32, True),
     _Case("from start to end, 256 KiB, 8 in flight", 256 << 10, 8, False),
 )
+_NBDKIT = ("nbdkit", "--foreground", "--unix", "SOCKET")
+# Who else serves a directory as a disk of a format, at SOCKET.
+_PEERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "fat": {
+        "nbdkit floppy": (*_NBDKIT, "floppy", "{directory}"),
+        "QEMU vvfat": (
+            *("qemu-nbd", "--read-only", "--persistent", "--socket", "SOCKET"),
+            *("--image-opts", "driver=vvfat,dir={escaped},fat-type=16"),
+        ),
+    },
+    "iso": {"nbdkit iso": (*_NBDKIT, "iso", "{directory}")},
+}
 _PERCENTILES = (50, 99, 99.9)
 
 
@@ -65,7 +78,7 @@ class BenchError(VfloppyError):
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @click.argument("options", metavar="[-- OPTION...]", nargs=-1)
 @click.option(
-    "--format", "disk_format", type=click.Choice(["fat", "iso"]), default="fat", show_default=True
+    "--format", "disk_format", type=click.Choice(NAMES), default=NAMES[0], show_default=True
 )
 @click.option(
     "--seconds",
@@ -109,14 +122,12 @@ def _commands(
     """What serves a directory at SOCKET, by name."""
     ours = (sys.executable, "-m", "vfloppy", "serve", "-q", "--format", disk_format)
     commands = {"vfloppy": (*ours, *options, "-U", "SOCKET", directory)}
-    plugin = {"fat": "floppy", "iso": "iso"}[disk_format]
-    nbdkit = ("nbdkit", "--foreground", "--unix", "SOCKET", plugin, directory)
-    commands[f"nbdkit {plugin}"] = nbdkit
-    if disk_format == "fat":
-        image = f"driver=vvfat,dir={directory.replace(',', ',,')},fat-type=16"
-        commands["QEMU vvfat"] = (
-            *("qemu-nbd", "--read-only", "--persistent", "--socket", "SOCKET"),
-            *("--image-opts", image),
+    for name, words in _PEERS.get(disk_format, {}).items():
+        commands[name] = tuple(
+            each.format(directory=directory, escaped=directory.replace(",", ",,"))
+            if "{" in each
+            else each
+            for each in words
         )
     return commands
 
