@@ -66,13 +66,8 @@ def large_disk(count: int, size: int, *options: str) -> tuple[float, float, floa
 def table() -> tuple[float, float]:
     """The rate of computing 256 MiB of the table of a disk of 2 TiB, and what is kept of it."""
     code = (
-        "import sys, time, resource\n"
-        "from vfloppy.synth.scanning.scan import scan\n"
-        "from vfloppy.synth.fat.plan import plan, FatOptions\n"
-        "from vfloppy.synth.fat.disk import disk\n"
-        "from vfloppy.synth.host.files import HostFiles\n"
-        "tree = scan(sys.argv[1])\n"
-        "image = disk(plan(tree, FatOptions(partition='none')), tree, HostFiles(tree))\n"
+        "import sys, time, resource, vfloppy\n"
+        "image = vfloppy.open_disk(sys.argv[1], partition='none').export\n"
         "table = next(each for each in image.regions() if each.name == 'FAT 1')\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "reader = image.open()\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import partial
@@ -271,13 +271,10 @@ def open_described(
     contents = _file_contents(description, named)
     values = {**description.values, **contents}
     options = _scan_options(form, values, leave_out, named)
-    tree = scan(description.paths, options, [Graft(*each) for each in values["graft"]])
     source_of = partial(HostFiles, on_change=warn if values["on_change"] == "current" else None)
     inner = [_inner_part(each, values, options, source_of) for each in form.inner_disks(values)]
-    layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
-    images = {each.option: each.image for each in inner}
-    image = form.image(layout, tree, source_of(tree), images)
-    parts = (Part("", form, tree, layout, image), *inner)
+    main = _part("", form, description.paths, options, [values], source_of, inner)
+    parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)
 
 
@@ -312,18 +309,43 @@ def _inner_part(
     form = format_named(wanted.format)
     symlinks = "skip" if options.symlinks == "keep" else options.symlinks
     options = options._replace(keep_special_files=False, owners=False, symlinks=symlinks)
-    tree = scan(wanted.directory, options)
     shared = {name: values[name] for name in _SHARED}
-    for number, attempt in enumerate(wanted.attempts, 1):
-        own = describe(wanted.directory, attempt, shared).values
+    attempts = (describe(wanted.directory, each, shared).values for each in wanted.attempts)
+    try:
+        return _part(wanted.option, form, (wanted.directory,), options, attempts, source_of)
+    except PlanError as error:
+        where = option_named(wanted.option, wanted.directory)
+        raise PlanError(f"{where}: {error.marked}") from error
+
+
+def _part(
+    option: str,
+    form: Format[Any],
+    paths: tuple[str, ...],
+    options: ScanOptions,
+    attempts: Iterable[Values],
+    source_of: Callable[[Tree], FileSource],
+    inner: Sequence[Part] = (),
+) -> Part:
+    """Scan, lay out by the first attempt that the tree fits, and make the image.
+
+    Raise PlanError of the last attempt, and ScanError.
+    """
+    tree: Tree | None = None
+    failure: PlanError | None = None
+    for values in attempts:
+        if tree is None:
+            tree = scan(paths, options, [Graft(*each) for each in values["graft"]])
         try:
-            layout = form.plan(tree, own, {})
-            break
+            layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
         except PlanError as error:
-            if number == len(wanted.attempts):
-                where = option_named(wanted.option, wanted.directory)
-                raise PlanError(f"{where}: {error.marked}") from error
-    return Part(wanted.option, form, tree, layout, form.image(layout, tree, source_of(tree), {}))
+            failure = error
+            continue
+        images = {each.option: each.image for each in inner}
+        image = form.image(layout, tree, source_of(tree), images)
+        return Part(option, form, tree, layout, image)
+    assert failure is not None
+    raise failure
 
 
 def _scan_options(
