@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Run the command line and exit."""
     try:
         from .app import main as run  # noqa: PLC0415  Ctrl-C may come meanwhile
 

@@ -68,7 +68,7 @@ def _group() -> None:
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Run the command line and exit."""
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, _terminated)
@@ -100,14 +100,17 @@ def main() -> None:
 
 
 def _terminated(number: int, _frame: FrameType | None) -> None:
-    """A signal unwinds like an exit, so that temporary files go; a second one changes nothing."""
+    """Unwind like an exit, so that temporary files go; a second signal changes nothing."""
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
 def _flushed(status: int | None) -> int | None:
-    """Writes out what the standard streams still hold; Python would complain of it too late."""
+    """Write out what the standard streams hold, and return the exit status.
+
+    Python would complain too late of a stream that can't be written.
+    """
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""What a person sees: complaints, lists of what is not as on the host, a progress bar."""
+"""Output for people: complaints, lists of what is not as on the host, a progress bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_LISTED = 10
 
 
 def one_line(message: str) -> str:
-    """A message without what a terminal would obey: lines joined, the rest escaped."""
+    """Return a message without what a terminal would obey: lines joined, the rest escaped."""
     text = " ".join(message.splitlines())
     return text if text.isprintable() else "".join(map(_visible, text))
 
@@ -30,7 +30,7 @@ def _visible(character: str) -> str:
 
 
 def say(text: str) -> None:
-    """One line on standard output, likewise."""
+    """Print a line on standard output, without what a terminal would obey."""
     click.echo(one_line(text))
 
 
@@ -43,12 +43,12 @@ _complainer: Callable[[str, str], None] = _to_standard_error
 
 
 def complain(message: str, level: str = "error") -> None:
-    """One line on standard error, without what a terminal would obey; `level` is for programs."""
+    """Print a line on standard error, likewise; `level` is for programs that read it."""
     _complainer(message, level)
 
 
 def complain_by(complainer: Callable[[str, str], None]) -> None:
-    """Has message and level of all that follows go another way: to a log that programs read."""
+    """Have message and level of all complaints from now on go to another place, such as a log."""
     global _complainer  # noqa: PLW0603  as standard error is
     _complainer = complainer
 
@@ -95,7 +95,7 @@ def _list(what: str, lines: Sequence[str]) -> None:
 
 @contextmanager
 def progress_bar(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Yields what to call with each number of bytes done; shows rate and time left if `shown`."""
+    """Yield what to call with each number of bytes done; show rate and time left if `shown`."""
     if not shown:
         yield lambda _: None
         return

@@ -18,7 +18,7 @@ _Result = TypeVar("_Result")
 
 
 class Destination:
-    """Where an option wants a text. Raises ClickException where there can't be one.
+    """A file that an option wants a text in. Raise ClickException where there can't be one.
 
     A link to a file stays one, if it was there at first; a device or a pipe is written to. Only the
     first text waits for a pipe's reader.
@@ -54,14 +54,14 @@ class Destination:
         self._found.__exit__()
 
     def write(self, parts: Iterable[str]) -> None:
-        """Writes a text, once. It takes the place of what is there when it is complete.
+        """Write a text, once. It takes the place of what is there when it is complete.
 
-        Raises ClickException, and then leaves what was there.
+        Raise ClickException, and then leave what was there.
         """
         self._told(lambda: self._write(parts))
 
     def remove(self) -> None:
-        """Removes the file that was written, by this process or a child, if it is still there."""
+        """Remove the file that was written, by this process or a child, if it is still there."""
         if self._new:
             remove_own(self._found.folder, self._found.name, self._made)
 
@@ -82,13 +82,13 @@ class Destination:
 def write_whole(
     option: str, path: str, parts: Iterable[str], named: NamedPaths | None = None
 ) -> None:
-    """Writes a text as `Destination.write` does. Raises ClickException."""
+    """Write a text as `Destination.write` does. Raise ClickException."""
     with Destination(option, path, named) as destination:
         destination.write(parts)
 
 
 def _told(option: str, path: str, act: Callable[[], _Result]) -> _Result:
-    """What `act` returns; its errors become those of the option. Raises ClickException."""
+    """Return what `act` returns. Raise ClickException, which names the option, for its errors."""
     try:
         return act()
     except OSError as error:

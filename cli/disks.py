@@ -98,7 +98,7 @@ def usual_processes() -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """Host files are kept open between requests; the usual limit of 1024 is low for that."""
+    """Raise it: host files are kept open between requests, and the usual 1024 is low for that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS_WANTED
     if hard != resource.RLIM_INFINITY:

@@ -1,4 +1,4 @@
-"""What `import vfloppy` is for: disks opened, by their options, and checked."""
+"""Functions of `import vfloppy` that open disks by their options, and check them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a disk would lose or change of its directories, and which readers would trip over it."""
+"""Checks: what a disk would lose or change of its directories, and who would trip over it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def spelled_out(found: Iterator[Finding], spelling: Spelling = in_python) -> lis
 
 
 def _of_inner(disk: Disk, readers: tuple[str, ...]) -> Iterator[Finding]:
-    """What of the disks inside is not as the host has it."""
+    """Yield what is not as the host has it on the disks inside."""
     for part in disk.parts[1:]:
         option = option_named(part.option)
         for path, reason in part.skipped:
@@ -66,7 +66,7 @@ def _of_inner(disk: Disk, readers: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _kind(finding: Finding, description: Description) -> str:
-    """What would happen with the options as they were given."""
+    """Return a finding's kind with the options as they were given."""
     values = description.values
     if finding.kind == "skipped":
         refused = (

@@ -24,7 +24,7 @@ class Description(NamedTuple):
     """The directories that it is made of."""
     format: Format[Any]
     values: Values
-    """What each option of `options_of(format)` comes to."""
+    """The value of each option of `options_of(format)`."""
     given: frozenset[str]
     """Those options that somebody chose, and no preset."""
 

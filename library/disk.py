@@ -59,7 +59,7 @@ class Part(NamedTuple):
 
     @property
     def renamed_count(self) -> int:
-        """How many those are."""
+        """The number of `renamed`, without going through them."""
         return self.format.renamed_count(self.layout)
 
     @property
@@ -91,9 +91,9 @@ class Disk:
     ) -> None:
         self.description = description
         self.named = named
-        """How what the description names was found, to be found so again."""
+        """The ways to what the description names, for another scan to find it so again."""
         self.took_s = took_s
-        """How long it took to scan and to lay out, in seconds."""
+        """The time that it took to scan and to lay out, in seconds."""
         self._contents = contents
         self.parts = parts
         """The disk itself, then those inside its image."""
@@ -131,7 +131,7 @@ class Disk:
 
     @property
     def layout(self) -> Any:
-        """Where everything is."""
+        """The places of everything, as the format has it."""
         return self.parts[0].layout
 
     @property

@@ -35,16 +35,16 @@ _NOTHING = b"(?!)"
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The patterns in a file's bytes, a line each."""
+    """Return the patterns in a file's bytes, a line each."""
     text = os.fsdecode(data).removeprefix(os.fsdecode(_BOM.encode()))
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
-    """Tells whether a path (a directory's ends with `/`) is left out; None if nothing is.
+    """Return what tells whether a path (a directory's ends with `/`) is left out.
 
-    The last pattern that matches a path decides. Whoever asks doesn't ask about what is in a
-    directory that is left out. Raises OptionError.
+    Return None if nothing is. The last pattern that matches a path decides. Whoever asks doesn't
+    ask about what is in a directory that is left out. Raise OptionError.
     """
     if not patterns:
         return None
@@ -67,13 +67,13 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
 class _Rule(NamedTuple):
     regex: re.Pattern[bytes]
     of_names: bool
-    """Whether it is held against the last name of a path only."""
+    """It is held against the last name of a path only."""
     for_directories: bool
     excludes: bool
 
 
 def _rule(line: str) -> _Rule | None:
-    """What a line says; None of a comment or an empty line. Raises OptionError."""
+    """Return a line's rule; None for a comment or an empty line. Raise OptionError."""
     pattern = _encoded(line)
     if pattern.startswith(b"#"):
         return None
@@ -90,7 +90,7 @@ def _rule(line: str) -> _Rule | None:
 
 
 def _encoded(line: str) -> bytes:
-    """A pattern as the host has names, whatever the locale."""
+    """Return a pattern as the host has names, whatever the locale."""
     try:
         return os.fsencode(line)
     except UnicodeEncodeError:  # not from this locale, but from a configuration file
@@ -98,7 +98,7 @@ def _encoded(line: str) -> bytes:
 
 
 def _without_trailing_spaces(pattern: bytes) -> bytes:
-    """A pattern less the spaces, and nothing else, at its end; a backslash keeps one."""
+    """Return a pattern less the spaces, and nothing else, at its end; a backslash keeps one."""
     at = end = 0
     while at < len(pattern):
         if pattern[at] == ord(" "):
@@ -110,14 +110,14 @@ def _without_trailing_spaces(pattern: bytes) -> bytes:
 
 
 class _Translation:
-    """A pattern without its marks, read from left to right. Raises OptionError."""
+    """A pattern without its marks, read from left to right. Raise OptionError."""
 
     def __init__(self, pattern: bytes) -> None:
         self._pattern = pattern
         self._at = 0
 
     def regex(self) -> bytes:
-        """The regular expression for whole paths, or for names where it has no slash."""
+        """Return the regular expression for whole paths, or for names where it has no slash."""
         pattern = self._pattern
         special = _SPECIAL.search(pattern)
         # What comes before is compared by itself, and what comes then begins anew.
@@ -128,7 +128,7 @@ class _Translation:
         return b"".join(parts)
 
     def _next(self, begin: int) -> bytes:
-        """One of what a pattern is made of."""
+        """Return the expression of the pattern's next element."""
         pattern = self._pattern
         byte = pattern[self._at : self._at + 1]
         if byte == b"*":
@@ -145,7 +145,7 @@ class _Translation:
         return re.escape(byte)
 
     def _stars(self, begin: int) -> bytes:
-        """One star is anything in a name; two that are all of a name are any directories."""
+        """Return the expression of one star, anything in a name, or of two: any directories."""
         pattern, first = self._pattern, self._at
         while pattern[self._at : self._at + 1] == b"*":
             self._at += 1
@@ -160,7 +160,7 @@ class _Translation:
         return b".*"
 
     def _set(self) -> bytes:
-        """One byte of a set; nothing at all, where the set isn't closed."""
+        """Return the expression of a set: one byte, or nothing at all where it isn't closed."""
         members: set[int] = set()
         negated = self._peek() in {ord("!"), ord("^")}
         self._at += negated
@@ -208,7 +208,7 @@ class _Translation:
         return byte
 
     def _literal(self, byte: int | None) -> int | None:
-        """A byte, or the one behind a backslash; None at the end."""
+        """Return a byte, or the one behind a backslash; None at the end."""
         return self._take() if byte == ord("\\") else byte
 
     def _unclosed(self) -> bytes:
@@ -217,7 +217,7 @@ class _Translation:
 
 
 def _class(name: bytes) -> bytes:
-    """The members of a POSIX class of characters. Raises OptionError."""
+    """Return the members of a POSIX class of characters. Raise OptionError."""
     text = os.fsdecode(name)
     if text not in _CLASSES:
         known = ", ".join(sorted(_CLASSES))

@@ -1,4 +1,4 @@
-"""What a server offers: one disk or several, their names, and newer ones in time."""
+"""The exports of a server: one disk or several, their names, and newer ones in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .disk import Disk
 from .summary import summary
 
 MOST_NAME_BYTES = 4096
-"""How long the name of an export can be (NBD's "string")."""
+"""The most bytes in the name of an export (NBD's "string")."""
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 
@@ -74,7 +74,7 @@ class Source:
 
     @property
     def description(self) -> str:
-        """What it is, in words; empty for an export that is no disk of ours."""
+        """The disk in words; empty for an export that is no disk of ours."""
         return summary(self.what) if isinstance(self.what, Disk) else ""
 
     def refresh(self, *, asked: bool) -> bool:

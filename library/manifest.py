@@ -53,7 +53,7 @@ def _type(tree: Tree, node: int) -> str:
 
 
 def _digest(tree: Tree, node: int) -> str:
-    """Tells whether a file is still the one that was scanned, without its contents."""
+    """Return a text that differs if a file isn't the one that was scanned any more."""
     identity = (
         tree.modes[node],
         tree.sizes[node],

@@ -15,7 +15,7 @@ _MOST_NS = (1 << 63) - 1  # in the year 2262
 
 
 def _graft(given: Any) -> tuple[str, str]:
-    """`TARGET=SOURCE`, or a pair of them: a place in the tree, and a path on the host."""
+    """Take `TARGET=SOURCE`, or a pair of them: a place in the tree, and a path on the host."""
     if isinstance(given, str):
         target, equals, source = given.partition("=")
         if not equals or not source:
@@ -27,7 +27,7 @@ def _graft(given: Any) -> tuple[str, str]:
 
 
 def _seconds(given: Any) -> int:
-    """Seconds since 1970 as nanoseconds, within what a tree's columns hold."""
+    """Return seconds since 1970 as nanoseconds, within what a tree's columns hold."""
     try:
         return max(-_MOST_NS, min(int(given) * 1_000_000_000, _MOST_NS))
     except (ValueError, TypeError):
@@ -63,7 +63,7 @@ OPTIONS = (
         is_repeatable=True,
         default=(),
         metavar="FILE",
-        help="Leave out what a file's lines match.",
+        help="Leave out what the patterns in FILE match, one a line. Repeatable.",
     ),
     Option(
         name="symlinks",
@@ -82,19 +82,21 @@ OPTIONS = (
         name="skip_large",
         is_switch=True,
         default=False,
-        help="Leave out files of 4 GiB and more, likewise.",
+        help="Leave out files of 4 GiB and more, instead of refusing the directory.",
     ),
     Option(
         name="strict",
         is_switch=True,
         default=False,
-        help="Refuse to rename anything, and files that stand in two directories.",
+        help="Refuse a directory with names that would have to change, and several directories "
+        "with files of one name.",
     ),
     Option(
         name="preset",
         spelled="for",
         choices=tuple(sorted(PRESETS)),
-        help="Set what a certain reader wants; `vfloppy presets` lists them.",
+        help="Set the options that a certain reader of the disk wants; `vfloppy presets` lists "
+        "them.",
     ),
     Option(
         name="label",
@@ -110,14 +112,14 @@ OPTIONS = (
         off="local-time",
         default=True,
         shown_default="utc, the same on any machine",
-        help="Which times are on the disk.",
+        help="The zone of the times on the disk.",
     ),
     Option(
         name="mbr_code",
         most_bytes=1 << 20,
         is_path=True,
         metavar="FILE",
-        help="Take the code before the partition table, too.",
+        help="Put the boot code in FILE before the partition table.",
     ),
     Option(
         name="on_change",

@@ -1,4 +1,4 @@
-"""Imports ahead of time what would be imported later, when Python's files may be out of reach."""
+"""Importing ahead of time what would be imported later, when Python's files may be out of reach."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _PACKAGE = __package__.partition(".")[0]
 
 
 def preload(*, everything: bool) -> None:
-    """Imports what a sandbox would keep Python from reading; with `everything`, for another user,
-    whatever a function of ours imports when it is called. What is not installed is left out.
+    """Import what a sandbox would keep Python from reading.
+
+    With `everything`, for another user, import whatever a function of ours imports when it is
+    called. What is not installed is left out.
     """
     for name in _CODECS:
         codecs.lookup(name)
@@ -47,7 +49,7 @@ def _import_all(names: Iterator[tuple[str, str | None]]) -> None:
 
 
 def _late_imports(module: ModuleType) -> Iterator[tuple[str, str | None]]:
-    """The modules that a module's functions import, and names that may be modules in them."""
+    """Yield the modules that a module's functions import, and names that may be modules in them."""
     try:
         source = inspect.getsource(module)
     except (OSError, TypeError):  # no source here, as in a zip of compiled files

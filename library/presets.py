@@ -1,4 +1,4 @@
-"""Presets: what certain readers want of a disk, and why."""
+"""Presets: the options that certain readers want of a disk, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Preset(NamedTuple):
     values: Mapping[str, Any]
     why: str
     reader: str = ""
-    """Whom it is for, as findings name it."""
+    """The reader that it is for, as findings name it; empty: none of those."""
 
 
 _CLOUD = "cloud-init looks for a file system with this label, with or without partitions"

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 from ..errors import VfloppyError
 
 PART_BYTES = 1 << 20
-"""How much of a file is read at a time."""
+"""The most bytes of a file that are read at a time."""
 UNREADABLE = (
     OSError, ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
     ValueError, struct.error,
 )  # fmt: skip
-"""What readers raise of fields that make no sense."""
+"""The exceptions that readers raise of fields that make no sense."""
 
 
 class ReaderError(VfloppyError):
@@ -37,15 +37,15 @@ class Found(NamedTuple):
     mtime: datetime
     """Without a zone, as the image has it; see `formats.Times.zone`."""
     target: bytes | None
-    """What a symbolic link leads to."""
+    """The target of a symbolic link."""
     parts: Callable[[], Iterator[bytes]]
     """Reads it, part by part."""
     start: int = 0
-    """Where its bytes begin in the image, if the reader says it."""
+    """The place of its bytes in the image, in the reader's units; 0 if it doesn't say it."""
 
 
 class ImageReader(Protocol):
-    """What the module of a program has."""
+    """The module of a program that reads images."""
 
     def is_sure(self, image: BinaryIO) -> bool:
         """Return whether an image is of its kind for sure; of the usual kind need none be."""

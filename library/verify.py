@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 
 
 class _Expected(NamedTuple):
-    """What should be at a path."""
+    """A node that should be at a path."""
 
     node: int
     is_directory: bool
@@ -109,9 +109,9 @@ class Comparison:
 
     def __init__(self, disk: Disk, *, times: bool = True) -> None:
         self.entries = 0
-        """How many names were found, in all sets of names."""
+        """The number of names that were found, in all sets of names."""
         self.bytes = 0
-        """How many bytes were compared."""
+        """The number of bytes that were compared."""
         self._tree = disk.tree
         self._format = disk.format
         self._names = disk.format.names(disk.layout, disk.tree)

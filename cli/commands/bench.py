@@ -85,7 +85,7 @@ class BenchError(VfloppyError):
     type=click.FloatRange(0.05, 60),
     default=2.0,
     show_default=True,
-    help="For each case and program.",
+    help="How long each program is measured in each case.",
 )
 @click.option("--peers/--no-peers", default=True, help="Measure others, too.  [default: peers]")
 def command(
@@ -119,7 +119,7 @@ def command(
 def _commands(
     directory: str, disk_format: str, options: tuple[str, ...]
 ) -> dict[str, tuple[str, ...]]:
-    """What serves a directory at SOCKET, by name."""
+    """Return the commands that serve a directory at SOCKET, by name."""
     ours = (sys.executable, "-m", "vfloppy", "serve", "-q", "--format", disk_format)
     commands = {"vfloppy": (*ours, *options, "-U", "SOCKET", directory)}
     for name, words in _PEERS.get(disk_format, {}).items():
@@ -134,7 +134,7 @@ def _commands(
 
 @contextmanager
 def _serving(name: str, words: tuple[str, ...]) -> Iterator[tuple[str, float]]:
-    """Starts a server; where it is, and how long its first byte took. Raises BenchError."""
+    """Start a server, and yield its URI and the seconds to its first byte. Raise BenchError."""
     with tempfile.TemporaryDirectory(prefix="vfloppy-") as folder:
         path = os.path.join(folder, "socket")
         started = time.perf_counter()
@@ -175,7 +175,7 @@ def _answers(uri: str) -> bool:
 
 
 def _measured(uri: str, case: _Case, seconds: float) -> str:
-    """The line of a case: reads a second, megabytes a second, percentiles in milliseconds."""
+    """Return a case's line: reads a second, megabytes a second, percentiles in milliseconds."""
     with Client(uri) as client:
         took = array("d")
         started = time.perf_counter()
@@ -191,7 +191,7 @@ def _measured(uri: str, case: _Case, seconds: float) -> str:
 
 
 def _warm(uri: str) -> None:
-    """Reads the disk once, for some seconds at most, so that all find the same files in memory."""
+    """Read the disk once, for some seconds at most, so that all find the same files in memory."""
     deadline = time.perf_counter() + _WARM_S
     with Client(uri) as client:
         for offset in range(0, client.size, _WARM_BYTES):
@@ -201,7 +201,7 @@ def _warm(uri: str) -> None:
 
 
 def _read(client: Client, case: _Case, deadline: float, took: array[float]) -> None:
-    """Reads until the deadline, and notes how long each read took, in seconds."""
+    """Read until the deadline, and note how long each read took, in seconds."""
     places = (client.size - case.length) // case.length + 1
     if places < 1:
         return

@@ -81,7 +81,7 @@ def command(
 
 
 def _is_special(out: str, force: bool) -> bool:
-    """Whether OUT is there and no regular file. Raises UsageError unless that is wanted."""
+    """Return whether OUT is there and no regular file. Raise UsageError unless that is wanted."""
     try:
         mode = os.stat(out).st_mode
     except OSError:

@@ -42,7 +42,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], as_json: bool) -
 
 
 def _print_json(disk: Disk) -> None:
-    """One document, written region by region: a disk may have a million."""
+    """Print one document, region by region: a disk may have a million."""
     head = {"format": disk.title, "size": disk.size}
     click.echo(json.dumps(head)[:-1] + ', "regions": [')
     separator = ""

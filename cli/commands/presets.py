@@ -17,7 +17,7 @@ def command() -> None:
 
 
 def _spell(name: str, value: object) -> str:
-    """An option as one would type it."""
+    """Return an option as one would type it."""
     if isinstance(value, tuple):  # a size
         value = value[1]
     text = str(value)

@@ -105,7 +105,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
 
 @contextlib.contextmanager
 def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
-    """Listens, as who started us, and then becomes `--user`; closes all at the end."""
+    """Listen, as who started us, then become `--user`; close all at the end."""
     needs_no_rights = serving.single or serving.unix == "-"
     if serving.user and needs_no_rights:
         become(serving.user)  # before: a private directory is that user's, too
@@ -135,7 +135,7 @@ def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool
 
 
 def _what(sources: Sources) -> str:
-    """All disks in one line."""
+    """Return all disks in one line."""
     return ", ".join(
         f"{each.name}: {each.description}" if each.name else each.description
         for each in sources.each
@@ -143,7 +143,7 @@ def _what(sources: Sources) -> str:
 
 
 def _tell(text: str, serving: ServeOptions) -> None:
-    """A line for people, or a line of the log where that is for programs."""
+    """Print a line for people, or log it where the log is for programs."""
     if serving.log_format == "json":
         log.info("%s", text)
     else:
@@ -151,12 +151,12 @@ def _tell(text: str, serving: ServeOptions) -> None:
 
 
 def _confinement(sources: Sources) -> str:
-    """What is in force against a client that takes a connection's process over."""
+    """Return what is in force against a client that takes a connection's process over."""
     return f"sandbox: {sources.sandbox.summary if sources.sandbox else 'none (--no-sandbox)'}"
 
 
 def _security(serving: ServeOptions) -> Security:
-    """What TLS needs. Raises TlsError."""
+    """Return what TLS needs. Raise TlsError."""
     if serving.tls == "off":
         return Security()
     from ...process.tls import certificate_context, key_context  # noqa: PLC0415  slow, and seldom needed
@@ -169,7 +169,7 @@ def _security(serving: ServeOptions) -> Security:
 
 
 def _standard_connection() -> Any:
-    """Standard input and output as the connection; inetd gives one socket for both."""
+    """Return standard input and output as a connection; inetd gives one socket for both."""
     if sys.stdin is None or sys.stdout is None:
         raise click.UsageError("--single needs standard input and output")
     status = os.fstat(0)
@@ -182,8 +182,9 @@ def _standard_connection() -> Any:
 
 @contextlib.contextmanager
 def _pidfile(path: str | None) -> Iterator[Any]:
-    """What to call when the number of this process is to be in a file; it goes away at the end, if
-    it is still the one that was made.
+    """Yield what writes the number of this process to a file, when it is called.
+
+    The file is removed at the end, if it is still the one that was made.
     """
     if path is None:
         yield lambda: None
@@ -200,7 +201,7 @@ def _pidfile(path: str | None) -> Iterator[Any]:
 
 
 def _announce(disk: Disk, what: str, uri: str) -> None:
-    """What is served and where, and lines to paste."""
+    """Print what is served and where, and lines to paste."""
     device = disk.format.drive(disk.layout)
     drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
     lines = [f"serving {what} at {uri}"]

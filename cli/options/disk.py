@@ -17,7 +17,7 @@ Command = Callable[..., Any]
 
 
 class DiskOptions(NamedTuple):
-    """What the user has chosen of a disk; all else is the library's to decide."""
+    """The options of a disk that the user has chosen; all else is the library's to decide."""
 
     given: Mapping[str, Any]
     """Values by the names of the library's options."""
@@ -58,7 +58,7 @@ def disk_options(command: Command) -> Command:
 
 @functools.cache
 def _declared() -> Mapping[str, Option]:
-    """The options of disks that the command line has."""
+    """Return the options of disks that the command line has."""
     return {name: option for name, (option, _) in all_options().items() if not option.is_for_python}
 
 
@@ -91,7 +91,7 @@ def _bound(option: Option) -> Callable[[Command], Command]:
 
 
 def _type(option: Option) -> Any:
-    """What completes and describes the values."""
+    """Return click's type, which completes and describes the values."""
     if option.choices:
         return click.Choice(option.choices, case_sensitive=False)
     if option.is_path:
@@ -101,7 +101,7 @@ def _type(option: Option) -> Any:
 
 
 def _checked(option: Option, _ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
-    """The value as it was given, if it is one."""
+    """Return the value as it was given. Raise BadParameter for one that the option can't have."""
     if value is not None:
         try:
             option.value_of(value)

@@ -33,7 +33,7 @@ class _Seconds(click.FloatRange):
 
 
 class ServeOptions(NamedTuple):
-    """How and where to serve."""
+    """The options of `vfloppy serve` that are not about the disk."""
 
     unix: str | None
     socket_mode: str | None
@@ -65,7 +65,7 @@ class ServeOptions(NamedTuple):
 
     @property
     def names_a_socket(self) -> bool:
-        """Whether the user says where to listen."""
+        """Return whether the user says where to listen."""
         by_port = self.port is not None or self.vsock is not None
         return by_port or bool(self.unix or self.ip)
 
@@ -77,8 +77,10 @@ _OPTIONS = (
         metavar="PATH",
         help="Listen on a Unix socket; `-` makes one in a private directory.",
     ),
-    click.option("--socket-mode", metavar="MODE", help="The permissions of that socket: 660."),
-    click.option("--socket-owner", metavar="USER[:GROUP]", help="Whose that socket is."),
+    click.option(
+        "--socket-mode", metavar="MODE", help="The permissions of the Unix socket, such as 660."
+    ),
+    click.option("--socket-owner", metavar="USER[:GROUP]", help="The owner of the Unix socket."),
     click.option(
         "-p",
         "--port",
@@ -90,25 +92,29 @@ _OPTIONS = (
         "--ip",
         metavar="ADDRESS",
         multiple=True,
-        help="Listen there. Repeatable.  [default: 127.0.0.1]",
+        help="The TCP address to listen at. Repeatable.  [default: 127.0.0.1]",
     ),
     click.option(
         "--vsock",
         type=click.IntRange(0, (1 << 32) - 2),
         metavar="PORT",
-        help="Listen for the guests of this machine.",
+        help="Listen on a vsock port, for the virtual machines of this computer.",
     ),
     click.option(
         "--insecure", is_flag=True, help="Let other computers in although --tls isn't required."
     ),
     click.option("--single", is_flag=True, help="Serve one client on standard input and output."),
     click.option("-e", "--export-name", default="", metavar="NAME", help="The name of the export."),
-    click.option("--default-export", metavar="NAME", help="Which of several; else the first."),
+    click.option(
+        "--default-export",
+        metavar="NAME",
+        help="The export for clients that ask for none; else the first of several.",
+    ),
     click.option(
         "--config",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Exports with options of their own: docs/serving.md.",
+        help="Take exports, each with its options, from a TOML file: docs/serving.md.",
     ),
     click.option(
         "--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status."
@@ -118,22 +124,24 @@ _OPTIONS = (
         type=click.Choice(["off", "on", "require"]),
         default="off",
         show_default=True,
-        help="Whether clients may or must speak TLS.",
+        help="on: clients may speak TLS; require: they must.",
     ),
     click.option(
         "--tls-cert-dir",
         type=click.Path(exists=True, file_okay=False),
         metavar="DIR",
-        help="Where ca-cert.pem, server-cert.pem and server-key.pem are.",
+        help="The directory with ca-cert.pem, server-cert.pem and server-key.pem.",
     ),
     click.option(
-        "--tls-verify-peer", is_flag=True, help="Let only clients in whose certificate is good."
+        "--tls-verify-peer",
+        is_flag=True,
+        help="Refuse clients whose certificate is not one of ca-cert.pem's.",
     ),
     click.option(
         "--tls-psk",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
-        help="Pre-shared keys, a line NAME:HEX each (Python 3.13 and later).",
+        help="Pre-shared keys for TLS, a line NAME:HEX each (Python 3.13 and later).",
     ),
     click.option(
         "--user",
@@ -150,7 +158,10 @@ _OPTIONS = (
         "--no-rescan", is_flag=True, help="Serve the directory as it was at the start, for ever."
     ),
     click.option(
-        "--max-connections", type=click.IntRange(1), metavar="N", help="Others wait until one ends."
+        "--max-connections",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Serve N connections at a time; others wait until one ends.",
     ),
     click.option(
         "--handshake-timeout",
@@ -158,13 +169,13 @@ _OPTIONS = (
         default=30.0,
         show_default=True,
         metavar="SECONDS",
-        help="How long each thing may take that a client says before it has chosen an export.",
+        help="The time for each message of a client until it has chosen an export.",
     ),
     click.option(
         "--idle-exit",
         type=_Seconds(0),
         metavar="SECONDS",
-        help="End when nobody was connected for so long.",
+        help="End when nobody was connected for so many seconds.",
     ),
     click.option("--exit-with-parent", is_flag=True, help="End when the starting process does."),
     click.option("--pidfile", metavar="FILE", help="Write the process's number when it is ready."),
@@ -173,17 +184,21 @@ _OPTIONS = (
         type=click.Choice(LEVELS),
         default="warning",
         show_default=True,
-        help="info: connections and rescans, too.",
+        help="The least level that is logged; info tells of connections and rescans, too.",
     ),
     click.option(
-        "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="json: one document a line, for programs.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
 )
 
 
 def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options; the command gets them as one argument, `serving`."""
+    """Add the options; the command gets them as one argument, `serving`."""
 
     @functools.wraps(command)
     def with_options(**given: Any) -> Any:
@@ -199,7 +214,7 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check(serving: ServeOptions) -> None:
-    """Raises UsageError for options that contradict each other."""
+    """Raise UsageError for options that contradict each other."""
     if serving.unix == "":
         raise click.UsageError("--unix is empty; a path, or `-`, is expected")
     if serving.unix is not None and (serving.port is not None or serving.ip):

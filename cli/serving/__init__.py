@@ -1,1 +1,1 @@
-"""What `vfloppy serve` needs beside its options: exports, listeners, logs."""
+"""The parts of `vfloppy serve` beside its options: exports, listeners, logs."""

@@ -1,4 +1,4 @@
-"""What a server offers, from the command line's words or from a configuration file."""
+"""The exports of a server, from the command line's words or from a configuration file."""
 
 from __future__ import annotations
 

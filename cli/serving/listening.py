@@ -1,4 +1,4 @@
-"""Where a server listens, from its options."""
+"""Listening where a server's options say."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ..options.serve import ServeOptions
 
 
 def listeners(serving: ServeOptions, found: list[Listener]) -> None:
-    """Opens what was asked for, and adds it to `found`, of which the caller closes all, whatever
-    happens. Raises UsageError and ListenError.
+    """Open what was asked for, and add it to `found`, of which the caller closes all in any case.
+
+    Raise UsageError and ListenError.
     """
     inherited = listen_inherited(os.environ)
     if inherited:
@@ -41,7 +42,7 @@ def listeners(serving: ServeOptions, found: list[Listener]) -> None:
 
 
 def _add_tcp(serving: ServeOptions, found: list[Listener]) -> None:
-    """One port at all addresses. Raises as `listeners` does."""
+    """Listen on one port at all addresses. Raise as `listeners` does."""
     port = NBD_DEFAULT_PORT if serving.port is None else serving.port
     for address in serving.ip or ("127.0.0.1",):
         found.append(listen_tcp(address, port))

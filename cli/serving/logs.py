@@ -57,7 +57,7 @@ class _Patient(logging.Handler):
         self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the line, as much of it as there is room for, unless an earlier one waits."""
+        """Write the line, as much of it as there is room for, unless an earlier one waits."""
         try:
             if not self._go_on():
                 self._lost += 1
@@ -68,12 +68,12 @@ class _Patient(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Writes what waits, as far as there is room."""
+        """Write what waits, as far as there is room."""
         with suppress(OSError, ValueError):
             self._go_on()
 
     def _go_on(self) -> bool:
-        """Whether nothing waits any more, and there is room for more."""
+        """Return whether nothing waits any more, and there is room for more."""
         self._write()
         if self._lost and not self._rest and self._has_room():
             text = f"{self._lost} lines were lost before: nobody read them"
@@ -110,8 +110,9 @@ class _Patient(logging.Handler):
 
 
 def log_to_stderr(level: str, style: str) -> None:
-    """Sends what the server has to say to standard error. With the style "json", all else that is
-    said there from now on is said in the same way.
+    """Send what the server has to say to standard error.
+
+    With the style "json", all else that is said there from now on is said in the same way.
     """
     if sys.stderr is None:
         logging.basicConfig(level=level.upper(), handlers=[logging.NullHandler()], force=True)

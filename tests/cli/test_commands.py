@@ -263,7 +263,7 @@ def test_an_interrupted_build_leaves_nothing_half_made(tmp_path, number):
     (tree / "data").write_bytes(b"data")
     stop_in_the_middle = (
         "import sys, time, os\n"
-        "from vfloppy.synth import write\n"
+        "from vfloppy.synth.output import writer as write\n"
         "def wait(*_):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"
