@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from .library.disk import Disk
     from .library.file import DiskFile
     from .library.serving import serve, serve_forever
+    from .library.types import Finding, Region, Renamed
     from .library.verify import Difference
-    from .synth.findings import Finding
-    from .synth.formats import Renamed
-    from .synth.image.section import Region
 
 # Imported when they are first asked for: the command line needs few of them to say `--help`.
 _HOMES = {
@@ -36,13 +34,13 @@ _HOMES = {
     "DiskFile": "library.file",
     "DiskOptions": "library.api",
     "Export": "export",
-    "Finding": "synth.findings",
+    "Finding": "library.types",
     "HostReadError": "export",
     "OptionError": "errors",
     "PlanError": "errors",
     "Reader": "export",
-    "Region": "synth.image.section",
-    "Renamed": "synth.formats",
+    "Region": "library.types",
+    "Renamed": "library.types",
     "ScanError": "errors",
     "VfloppyError": "errors",
     "WriteError": "errors",

@@ -109,3 +109,8 @@ assert "click" not in sys.modules
         words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_all_names_are_there():
+    missing = [name for name in vfloppy.__all__ if not hasattr(vfloppy, name)]
+    assert not missing
