@@ -17,9 +17,12 @@ _FIGURES: Counter[str] = Counter()
 _ORDER = (
     "tests/test_",
     "tests/synth/",
+    "tests/process/",
     "tests/nbd/",
+    "tests/library/",
     "tests/properties/",
     "tests/cli/",
+    "tests/library/test_outside.py",
     "tests/nbd/test_tools.py",
     "tests/interop/",
     "tests/interop/test_boot.py",

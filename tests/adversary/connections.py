@@ -7,11 +7,11 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
+from fakes import Client, Reply, assemble, request
 from vfloppy.nbd import client as plain
 from vfloppy.nbd.errors import ClientError
 from vfloppy.nbd.protocol import wire
 
-from ..nbd.fakes import Client, Reply, assemble, request
 from .served import Served
 
 Read: TypeAlias = tuple[int, int]

@@ -9,13 +9,12 @@ import threading
 
 import pytest
 from compare import assert_same
+from fakes import FakeExport, pattern
 from tools import need_tool, output
 from vfloppy.nbd import listen_tcp, listen_unix
 from vfloppy.nbd.client import Client, ExportFile, is_uri
 from vfloppy.nbd.errors import ClientError
 from vfloppy.nbd.uris import uri_of
-
-from .fakes import FakeExport, pattern
 
 DATA = pattern(3_000_000, 4)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from compare import assert_same
 from disks import files_of
+from fakes import Client, answers, pattern, request
 from vfloppy.export import FileSlice
 from vfloppy.nbd import listen_unix
 from vfloppy.nbd.protocol import reading, session, wire
@@ -25,8 +26,6 @@ from vfloppy.synth.fat.plan import plan
 from vfloppy.synth.host import batch as host_batch
 from vfloppy.synth.host import files as host
 from vfloppy.synth.scanning.scan import scan
-
-from .fakes import Client, answers, pattern, request
 
 CONTENT = pattern(300_000, 1)
 FAULTS = [

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from compare import assert_same
 from disks import disk_of, files_of
+from fakes import Client, answers, parked, pattern
 from tools import output, run
 from vfloppy.export import FileSlice
 from vfloppy.nbd import Limits, Sandbox, listen_unix
@@ -20,8 +21,6 @@ from vfloppy.process import reports
 from vfloppy.synth.host import files as host
 from vfloppy.synth.host.leases import has_leases as grants_leases
 from vfloppy.synth.scanning.scan import scan
-
-from .fakes import Client, answers, parked, pattern
 
 CONTENT = pattern(100_000, 1)
 OTHER = pattern(50_000, 2)

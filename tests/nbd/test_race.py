@@ -11,6 +11,7 @@ import time
 
 import pytest
 from disks import disk_of, files_of
+from fakes import Client, request
 from vfloppy.errors import VfloppyError
 from vfloppy.export import FileSlice, HostReadError
 from vfloppy.nbd import listen_unix
@@ -18,8 +19,6 @@ from vfloppy.nbd.protocol import wire
 from vfloppy.process import children as processes
 from vfloppy.synth.output.writer import write_file
 from vfloppy.synth.scanning.scan import scan
-
-from .fakes import Client, request
 
 SECRET = b"SECRET! " * 5000
 SECONDS = float(os.environ.get("RACE_SECONDS", "30"))

@@ -9,12 +9,11 @@ import time
 
 import pytest
 from compare import assert_same
+from fakes import FakeExport, FakeFiles, pattern
 from tools import missing_dependency, need_tool, output, run
 from vfloppy.export import Hole
 from vfloppy.nbd import listen_tcp, listen_unix
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import FakeExport, FakeFiles, pattern
 
 MIB = 1 << 20
 

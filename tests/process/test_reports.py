@@ -7,11 +7,10 @@ import os
 import tracemalloc
 
 import pytest
+from fakes import Client, FakeExport, pattern, request
 from vfloppy.nbd import listen_unix
 from vfloppy.nbd.protocol import wire
 from vfloppy.process.reports import MOST_REPORTS, REPORTS_A_TURN, Reporter, Reports, log
-
-from .fakes import Client, FakeExport, pattern, request
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tools import ENVIRONMENT
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "library.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "library.md"
 EXAMPLES = re.findall(
     r"^## (.*?)$.*?^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL
 )

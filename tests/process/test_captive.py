@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from fakes import Client, FakeExport, pattern
 from vfloppy.nbd import (
     CaptiveError,
     Server,
@@ -17,8 +18,6 @@ from vfloppy.nbd.uris import uri_of
 from vfloppy.process import captive
 from vfloppy.process import children as processes
 from vfloppy.process.captive import script
-
-from .fakes import Client, FakeExport, pattern
 
 EXPORT = FakeExport([pattern(100_000)])
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from fakes import FakeExport
 from vfloppy.export import Hole
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import negotiate
 from vfloppy.nbd.protocol.session import Session
 
 from . import vectors
-from .fakes import FakeExport
 from .vectors import Vector
 
 DISK = FakeExport(

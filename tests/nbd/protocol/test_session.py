@@ -7,6 +7,18 @@ import tracemalloc
 
 import pytest
 from compare import assert_same
+from fakes import (
+    FakeColumns,
+    FakeExport,
+    FakeFiles,
+    assemble,
+    chunks,
+    content,
+    pattern,
+    request,
+    take_chunk,
+    take_simple,
+)
 from vfloppy.export import Extent, Hole, HostReadError, Kind
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.protocol import wire
@@ -20,19 +32,6 @@ from vfloppy.nbd.protocol.block_status import (
 from vfloppy.nbd.protocol.reading import BATCH_BYTES, Transfer
 from vfloppy.nbd.protocol.session import Session
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import (
-    FakeColumns,
-    FakeExport,
-    FakeFiles,
-    assemble,
-    chunks,
-    content,
-    pattern,
-    request,
-    take_chunk,
-    take_simple,
-)
 
 READ, WRITE, STATUS = wire.NBD_CMD_READ, wire.NBD_CMD_WRITE, wire.NBD_CMD_BLOCK_STATUS
 DATA, HOLE = wire.NBD_REPLY_TYPE_OFFSET_DATA, wire.NBD_REPLY_TYPE_OFFSET_HOLE

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 
 import pytest
+from fakes import contexts, info, string
 from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.replies import ExtendedReplies, Replies, SimpleReplies
-
-from .fakes import contexts, info, string
 
 COOKIE = 0x0102030405060708
 

@@ -10,11 +10,10 @@ import time
 
 import pytest
 from compare import assert_same
+from fakes import FakeFiles, pattern
 from vfloppy.nbd.protocol.reading import Lent
 from vfloppy.nbd.server.sending import Sender
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import FakeFiles, pattern
 
 SIZE = 3 << 20
 

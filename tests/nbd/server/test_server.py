@@ -1,22 +1,18 @@
-"""Real sockets and processes: listening, serving, crashing, ending."""
+"""Real sockets and processes: serving, crashing, ending."""
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import socket
 import stat
 
 import pytest
 from compare import assert_same
+from fakes import Client, FakeExport, FakeFiles, option, pattern, request
 from vfloppy.export import Hole
-from vfloppy.nbd import Limits, ListenError, listen_private, listen_tcp, listen_unix
+from vfloppy.nbd import Limits, listen_private, listen_tcp, listen_unix
 from vfloppy.nbd.protocol import wire
-from vfloppy.nbd.uris import uri_of
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import Client, FakeExport, FakeFiles, option, pattern, request
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
@@ -195,9 +191,6 @@ def test_ended_connections_leave_no_zombies(serve, tmp_path, export):
             client.read(0, 1)
 
 
-# --- listening ---
-
-
 def test_a_private_socket_leaves_nothing_behind(serve, export):
     listener = listen_private()
     directory = os.path.dirname(listener.path)
@@ -207,112 +200,3 @@ def test_a_private_socket_leaves_nothing_behind(serve, export):
         client.go()
     running.stop()
     assert not os.path.exists(directory)
-
-
-def test_a_long_temporary_directory_does_not_matter(tmp_path, monkeypatch):
-    deep = tmp_path / ("d" * 100)
-    deep.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(deep))
-    listener = listen_private()
-    listener.close()
-    assert list(deep.iterdir()) == []
-
-
-def test_a_socket_path_that_is_too_long(tmp_path):
-    with pytest.raises(ListenError, match=r"has \d+ bytes, and a socket's path can have 107"):
-        listen_unix(tmp_path / ("s" * 108))
-
-
-def test_a_stale_socket_is_replaced_and_a_live_one_is_not(tmp_path):
-    path = tmp_path / "socket"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-    listener = listen_unix(path)
-    with pytest.raises(ListenError, match="a running server listens there"):
-        listen_unix(path)
-    listener.close()
-    listener.close()
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_nothing_but_a_stale_socket_is_removed(tmp_path, kind):
-    path = tmp_path / "socket"
-    if kind == "file":
-        path.write_text("precious")
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        path.symlink_to("nowhere")
-    with pytest.raises(ListenError, match="is not a socket"):
-        listen_unix(path)
-    assert os.path.lexists(path)
-
-
-def test_another_server_s_socket_is_not_removed_at_the_end(tmp_path):
-    path = tmp_path / "socket"
-    first = listen_unix(path)
-    path.unlink()
-    second = listen_unix(path)
-    first.close()
-    assert path.exists()
-    second.close()
-    assert not path.exists()
-
-
-def test_a_socket_that_cannot_be_given_to_its_owner_is_not_left_behind(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "chown", refuse)
-    with pytest.raises(ListenError, match="Operation not permitted"):
-        listen_unix(tmp_path / "socket", owner=(0, 0))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_directory(tmp_path):
-    with pytest.raises(ListenError, match=r"missing/socket: No such file or directory\.$"):
-        listen_unix(tmp_path / "missing" / "socket")
-
-
-def test_a_port_in_use():
-    listener = listen_tcp("127.0.0.1", 0)
-    with pytest.raises(ListenError, match=f"port {listener.port}: another program listens there"):
-        listen_tcp("127.0.0.1", listener.port)
-    listener.close()
-
-
-def test_an_address_of_another_computer():
-    with pytest.raises(ListenError, match="does not have that address"):
-        listen_tcp("192.0.2.1", 0)
-
-
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "a" * 70])
-def test_a_host_without_an_address(host):
-    with pytest.raises(ListenError, match="Cannot find the address"):
-        listen_tcp(host, 0)
-
-
-@pytest.mark.parametrize(
-    ("host", "uri_host"),
-    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("", "localhost")],
-)
-def test_tcp_uris(host, uri_host):
-    listener = listen_tcp(host, 0)
-    assert uri_of(listener, "a b/ü") == f"nbd://{uri_host}:{listener.port}/a%20b%2F%C3%BC"
-    listener.close()
-
-
-def test_ipv6_uris_have_brackets():
-    try:
-        listener = listen_tcp("::1", 0)
-    except ListenError:
-        pytest.skip("this computer has no IPv6")
-    assert uri_of(listener) == f"nbd://[::1]:{listener.port}/"
-    listener.close()
-
-
-def test_unix_uris_are_percent_encoded(tmp_path):
-    listener = listen_unix(tmp_path / "a b&c#?%")
-    assert uri_of(listener, "x&y") == f"nbd+unix:///x%26y?socket={tmp_path}/a%20b%26c%23%3F%25"
-    listener.close()

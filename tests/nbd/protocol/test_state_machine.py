@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compare import assert_same
+from fakes import FakeExport, contexts, info, option, request, take_chunk
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -12,8 +13,6 @@ from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import UPGRADE, negotiate
 from vfloppy.nbd.protocol.session import Session
-
-from .fakes import FakeExport, contexts, info, option, request, take_chunk
 
 EXPORT = FakeExport([bytes(range(256)) * 8, Hole(60_000), b"x" * 1000])
 NAMES = st.sampled_from(["", "disk", "other", "é" * 10])

@@ -13,19 +13,7 @@ import time
 
 import pytest
 from compare import assert_same
-from hypothesis import given
-from hypothesis import strategies as st
-from vfloppy.export import MOST_DESCRIPTORS, MOST_STATE_BYTES, Detached
-from vfloppy.nbd import Limits, listen_tcp, listen_unix
-from vfloppy.nbd.protocol import wire
-from vfloppy.nbd.protocol.block_status import CONTEXT_IDS
-from vfloppy.nbd.protocol.exports import ExportTable
-from vfloppy.nbd.protocol.handshake import Agreement
-from vfloppy.nbd.server.connection import serve_connection
-from vfloppy.nbd.server.parking import Parked, hand_over, take_over
-from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import (
+from fakes import (
     PATIENCE_S,
     Client,
     FakeColumns,
@@ -39,6 +27,17 @@ from .fakes import (
     request,
     until,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from vfloppy.export import MOST_DESCRIPTORS, MOST_STATE_BYTES, Detached
+from vfloppy.nbd import Limits, listen_tcp, listen_unix
+from vfloppy.nbd.protocol import wire
+from vfloppy.nbd.protocol.block_status import CONTEXT_IDS
+from vfloppy.nbd.protocol.exports import ExportTable
+from vfloppy.nbd.protocol.handshake import Agreement
+from vfloppy.nbd.server.connection import serve_connection
+from vfloppy.nbd.server.parking import Parked, hand_over, take_over
+from vfloppy.synth.host.batch import HostSlice
 
 SOON = Limits(park_after_s=0.05)
 

@@ -8,14 +8,13 @@ import os
 
 import pytest
 from compare import assert_same
+from fakes import FakeColumns, FakeFiles, FakeReader, chunks, pattern, request
 from vfloppy.export import Batch, HostReadError
 from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.reading import Lent
 from vfloppy.nbd.protocol.session import Session
 from vfloppy.nbd.server.sending import IOV_MAX
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import FakeColumns, FakeFiles, FakeReader, chunks, pattern, request
 
 READ = wire.NBD_CMD_READ
 PLACES = [(1100, 70), (0, 40), (1000, 90), (6000, 30), (1200, 50)]  # the second is computed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fakes import FakeExport, contexts, info, option, string
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.exports import ExportTable
@@ -13,8 +14,6 @@ from vfloppy.nbd.protocol.handshake import (
     UPGRADE,
     negotiate,
 )
-
-from .fakes import FakeExport, contexts, info, option, string
 
 SIZE = 12345
 FLAGS = 0x507  # HAS_FLAGS READ_ONLY SEND_FLUSH CAN_MULTI_CONN SEND_CACHE

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fakes import Client, FakeExport, FakeFiles, pattern, request, until
 from vfloppy.nbd import Limits, Server, listen_private, listen_tcp, listen_unix
 from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.protocol import wire
@@ -23,8 +24,6 @@ from vfloppy.process import loop
 from vfloppy.process.children import EndedError, SignalWatch
 from vfloppy.synth.forks import Forked
 from vfloppy.synth.host.batch import HostSlice
-
-from .fakes import Client, FakeExport, FakeFiles, pattern, request, until
 
 EXPORT = FakeExport([pattern(100_000)])
 

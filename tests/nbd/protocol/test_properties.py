@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compare import assert_same
+from fakes import FakeExport, assemble, chunks, contexts, info, option, pattern, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vfloppy.export import Hole
@@ -11,8 +12,6 @@ from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import MAXIMUM_OPTION_BYTES, negotiate
 from vfloppy.nbd.protocol.session import Session
-
-from .fakes import FakeExport, assemble, chunks, contexts, info, option, pattern, request
 
 EXPORT = FakeExport([pattern(3000), Hole(9000), pattern(100, 5), Hole(50), pattern(5000, 6)])
 NAMES = st.sampled_from(["", "disk", "other"])

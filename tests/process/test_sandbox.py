@@ -9,11 +9,10 @@ import sys
 
 import pytest
 from exports import SelfReading
+from fakes import Client
 from tools import output
 from vfloppy.nbd import Sandbox, listen_unix
 from vfloppy.process import sandbox
-
-from .fakes import Client
 
 landlock = pytest.mark.skipif(
     not sandbox._landlock_abi() and "CI" not in os.environ, reason="this kernel has no Landlock"
