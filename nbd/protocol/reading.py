@@ -23,12 +23,12 @@ HOLE_MIN_BYTES = 4 << 10  # a shorter hole costs more in chunk headers than in z
 _DONE = wire.NBD_REPLY_FLAG_DONE
 _ZEROS = memoryview(bytes(64 << 10))
 
-Item: TypeAlias = "list[Buffer] | Lent | Transfer"
+Item: TypeAlias = "list[Buffer] | LentBuffers | Transfer"
 """Buffers to be sent, all of them; or what its class says."""
 Reading: TypeAlias = Generator[Item, None, int]
 
 
-class Lent:
+class LentBuffers:
     """Buffers of which some are views of mapped files: as many bytes as go out without waiting.
 
     Only the kernel may look at them. Whoever sends them leaves in `sent` how many bytes went.

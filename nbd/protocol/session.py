@@ -1,9 +1,9 @@
 """The transmission phase, sans I/O: requests in, batches of outgoing buffers out.
 
 The caller receives into `space()`, tells how much came with `received(count)`, and sends what
-that yields, in order: a list of buffers, Lent ones that only the kernel may look at, or a Transfer
-whose bytes should go straight from a file to the socket. No socket is touched here; the export is
-read.
+that yields, in order: a list of buffers; LentBuffers, which only the kernel may look at; or a
+Transfer, whose bytes should go straight from a file to the socket. No socket is touched here; the
+export is read. Requests other than reads are answered by `answers`.
 Doc: "Transmission phase", "Request types", "Structured reply types". Rules kept here:
 
 - Small reads, which are nearly all requests, are read and answered many at once.
@@ -23,11 +23,11 @@ from typing import TypeAlias, cast
 from ...export import Batch, Buffer, FileSlice, HostReadError, Piece, Range, Reader
 from ..errors import ProtocolError
 from . import wire
-from .block_status import MAXIMUM_EXTENTS, statuses
+from .answers import Answers
 from .reading import (
     BATCH_BYTES,
     Item,
-    Lent,
+    LentBuffers,
     ReadFailedError,
     Reading,
     Transfer,
@@ -36,7 +36,7 @@ from .reading import (
     read_whole,
 )
 from .replies import ExtendedReplies, Replies, SimpleReplies
-from .validation import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, check, payload_bytes
+from .validation import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, payload_bytes
 
 RECEIVE_BYTES = 64 << 10
 BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
@@ -48,7 +48,7 @@ _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
 
 
 class Session:
-    """One connection after its handshake."""
+    """One connection after its handshake: carries out requests, and makes the replies."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Session:
         lends: bool = False,
         report: Callable[[str], None] = lambda _message: None,
     ) -> None:
-        """`contexts` has the ids of those metadata contexts that the client selected.
+        """`contexts` maps the metadata contexts that the client selected to their ids.
 
-        Slices from `transfer_min_bytes` up come out as a Transfer, where the protocol allows it.
-        With `lends`, batches may come out as Lent.
-        `report` is told of each failure of the host once.
+        Slices of files from `transfer_min_bytes` up come out as a Transfer, where the protocol
+        allows it. With `lends`, batches may come out as LentBuffers. `report` is called with the
+        message of each failure of the host, once a message.
         """
         self.closed = False
         self._reader = reader
@@ -75,14 +75,19 @@ class Session:
         self._replies = (
             ExtendedReplies() if extended else Replies() if structured else SimpleReplies()
         )
+        self._answers = Answers(
+            reader,
+            self._replies,
+            structured=structured,
+            extended=extended,
+            contexts=contexts,
+            report=report,
+        )
         # Head, cookie, offset and length of a request, whichever its layout.
         self._request = wire.EXTENDED_REQUEST if extended else wire.HEADED_REQUEST
         self._magic = wire.NBD_EXTENDED_REQUEST_MAGIC if extended else wire.NBD_REQUEST_MAGIC
         self._read_head = wire.EXTENDED_READ_HEAD if extended else wire.READ_HEAD
-        self._contexts = contexts
         self._transfer_min_bytes = transfer_min_bytes
-        self._report = report
-        self._reported: set[str] = set()
         self._view = memoryview(bytearray(RECEIVE_BYTES))
         self._filled = 0  # bytes of an incomplete request at the start of the view
         self._payload = 0  # bytes behind a request that are still to come
@@ -91,18 +96,19 @@ class Session:
         self._out: list[Buffer] = []  # replies that may go out
 
     @property
-    def at_rest(self) -> bool:
-        """Whether every request that has begun to come has been answered."""
+    def is_idle(self) -> bool:
+        """True when every request that has begun to come has been answered."""
         return not self._filled and not self._payload
 
     def space(self) -> memoryview:
-        """Where the next bytes from the client belong; never empty."""
+        """Return the memory that the client's next bytes are to be received into; never empty."""
         return self._view[self._filled :]
 
     def received(self, count: int) -> Batches:
-        """Carries out what `count` more bytes complete; each list is valid until the next item.
+        """Carry out the requests that `count` more bytes in `space()` complete; yield what to send.
 
-        Raises ProtocolError, after everything that came before it, for a bad request magic.
+        Each list is valid until the next item. Raise ProtocolError for a bad request magic, after
+        all that came before it was yielded.
         """
         end = self._filled + count
         start = 0
@@ -122,7 +128,14 @@ class Session:
         self._view[: self._filled] = self._view[start:end]
 
     def _carry_out(self, requests: Iterator[wire.Headed]) -> Batches:
-        """Carries out every request until a WRITE with payload or a disconnection."""
+        """Carry out requests up to one with a payload behind it, or a disconnection."""
+        # This loop runs once a request, so it tells small reads from the rest by one comparison:
+        # a head is magic, flags and command as one number, and a plain read has a single value.
+        #     heads      READ     READ     BLOCK_STATUS   READ      (all four arrived at once)
+        #     replies   [0: one batch  ]  [1: by _other] [2: the next batch]
+        # A batch is read before what follows it, so replies keep the order of requests. That order
+        # is not demanded by the protocol; memory is bounded by it, since a batch ends at
+        # BATCH_BYTES of data or BATCH_BUFFERS of headers and data (two for each read).
         read_head, size, limit = self._read_head, self._reader.size, self._transfer_min_bytes
         reads: list[wire.Headed] = []  # small ones, whose replies go out together
         ranges: list[Range] = []
@@ -150,7 +163,7 @@ class Session:
             yield from self._read_batch(reads, ranges)
 
     def _read_batch(self, reads: list[wire.Headed], ranges: list[Range]) -> Batches:
-        """Reads many small ranges at once, and replies to all of them."""
+        """Read many small ranges at once, and reply to all of them."""
         out, first = self._out, len(self._out)
         if len(reads) == 1:  # a client that waits for each: a batch costs more than it saves
             [(_, cookie, offset, length)] = reads
@@ -164,17 +177,19 @@ class Session:
         left = reads
         if batch.commit():
             replied, left = reads, []
-            buffers = cast(list[Buffer], batch.buffers)
-            if None in buffers:
+            buffers = cast("list[Buffer]", batch.buffers)
+            if None in buffers:  # a hole, or what fails: read by pieces, behind the others
                 left = [each for each, data in zip(reads, buffers, strict=True) if data is None]
                 replied = [
                     each for each, data in zip(reads, buffers, strict=True) if data is not None
                 ]
                 buffers = [data for data in buffers if data is not None]
-            # Headers and data in turn; slices with a step do so at half the price of a loop.
+            # Headers and data in turn, as sendmsg takes them. For three reads, with one buffer
+            # waiting (first = 1):  out = [reply, header, data, header, data, header, data]
+            # Slices with a step put them there at half the price of a loop.
             out += [b""] * (2 * len(replied))
             out[first::2] = self._data_headers(replied)
-            out[first + 1 :: 2] = cast("list[Buffer]", buffers)  # there is no None any more
+            out[first + 1 :: 2] = buffers
             if batch.is_lent:
                 yield from self._lend(batch, replied, first)
             else:
@@ -185,24 +200,38 @@ class Session:
             yield from self._other(request)
 
     def _lend(self, batch: Batch, reads: list[wire.Headed], first: int) -> Batches:
-        """Lets the batch go, with views among its replies, which start at buffer `first`."""
+        """Send what the kernel takes at once of a batch with views; copy the rest of it.
+
+        The replies to `reads` start at buffer `first` of those that wait to go out.
+        """
         out = self._out
-        lent = Lent(out)
+        lent = LentBuffers(out)
         try:
             yield lent
             if lent.sent < sum(map(len, out)):
-                self._take_back(reads, first, lent.sent)
+                self._copy_unsent(reads, first, lent.sent)
         finally:
             batch.release()
         out[:] = _behind(out, lent.sent)
         yield from self._flush()
 
-    def _take_back(self, reads: list[wire.Headed], first: int, sent: int) -> None:
-        """Replaces views that were not sent to their ends by copies, while they are still good.
+    def _copy_unsent(self, reads: list[wire.Headed], first: int, sent: int) -> None:
+        """Replace views that were not sent to their ends by copies, while they are still good.
 
-        Raises OSError when a reply that is half sent can't be completed: then the connection can't
+        Raise OSError when a reply that is half sent can't be completed: then the connection can't
         go on.
         """
+        # A view is good until `release`, and a slow client would keep a writer of the file waiting
+        # until then. So what the kernel has not taken is read again. Three replies of 100 bytes of
+        # data behind a header of 28 each, of which it has taken 150 bytes:
+        #
+        #     bytes    0 ... 127    128 ... 255                 256 ... 383
+        #              all sent     half sent, up to 150        not begun
+        #     do       nothing      read the same bytes again,  read with a check: bytes, or an
+        #                           unchecked (read_pinned)     error reply in place of both
+        #
+        # The second can't become an error any more, since its header has told of 100 good bytes;
+        # the file is pinned until `release`, so its bytes can't have changed either.
         out = self._out
         end = sum(map(len, out[:first]))
         for position, request in zip(range(first, len(out), 2), reads, strict=True):
@@ -210,7 +239,7 @@ class Session:
             if end <= sent:
                 continue
             _, cookie, offset, length = request
-            if start < sent:  # it can't become an error any more; until `release` its bytes stay
+            if start < sent:
                 data = read_pinned(self._reader, offset, length)
                 if len(data) < length:
                     raise HostReadError("a file failed when half of a reply had been sent")
@@ -219,10 +248,11 @@ class Session:
             try:
                 out[position + 1] = self._reader.read(offset, length)
             except OSError as error:
-                out[position : position + 2] = b"", self._failed(cookie, offset, error)
+                failed = self._answers.failed(cookie, offset, error)
+                out[position : position + 2] = b"", failed
 
     def _data_headers(self, reads: list[wire.Headed]) -> list[bytes]:
-        """What precedes the data of reads that are answered by one chunk each."""
+        """Return the headers before the data of reads that are answered by one chunk each."""
         if self._structured and not self._extended:  # nearly all, so a call each is saved
             pack, head = wire.HEADED_DATA.pack, wire.DATA_HEAD
             return [pack(head, cookie, length + 8, offset) for _, cookie, offset, length in reads]
@@ -232,7 +262,7 @@ class Session:
         ]
 
     def _other(self, request: wire.Headed) -> Reading:
-        """A request that is not one of many small reads. Returns how many bytes that added."""
+        """Reply to a request that is not one of many small reads. Return the bytes it added."""
         head, cookie, offset, length = request
         magic, flags, command = head >> 32, head >> 16 & 0xFFFF, head & 0xFFFF
         if magic != self._magic:
@@ -243,7 +273,7 @@ class Session:
         try:
             pieces = list(self._reader.pieces(offset, length))
         except OSError as error:
-            self._out.append(self._failed(cookie, offset, error))
+            self._out.append(self._answers.failed(cookie, offset, error))
             return 0
         piece = pieces[0]
         is_large = length >= self._transfer_min_bytes
@@ -253,14 +283,14 @@ class Session:
         return (yield from self._read(0, cookie, offset, length, pieces))
 
     def _flush(self, *behind: Buffer) -> Batches:
-        """Lets go of the batch, with some more behind it."""
+        """Yield the buffers that wait to go out, with more of them behind."""
         self._out += behind
         if self._out:
             yield self._out
             self._out.clear()
 
     def _transfer(self, cookie: int, offset: int, piece: FileSlice) -> Batches:
-        """The reply to a read of one large slice; what follows it tells whether it was good."""
+        """Reply to a read of one large slice, and then tell if its bytes were good."""
         # Nothing may come between the header and the bytes.
         yield from self._flush(self._replies.data_header(0, cookie, offset, offset, piece.length))
         transfer = Transfer(piece)
@@ -268,15 +298,15 @@ class Session:
         if transfer.error is None:
             self._out.append(self._replies.done(cookie, offset))
         else:
-            self._out.append(self._failed(cookie, offset, transfer.error))
+            self._out.append(self._answers.failed(cookie, offset, transfer.error))
 
     def _drop(self, reason: str) -> Batches:
-        """The stream is out of step, and nothing after this point can be trusted."""
+        """Send what is ready, and raise ProtocolError: nothing behind this can be made sense of."""
         yield from self._flush()
         raise ProtocolError(reason)
 
     def _pass_payload(self, start: int, end: int) -> int:
-        """Lets what follows a request go by; the count of its bytes that were here."""
+        """Consume a request's payload from bytes `start` to `end` of the view; return the count."""
         passed = min(self._payload, end - start)
         self._payload -= passed
         if self._kept_payload is not None:
@@ -287,7 +317,7 @@ class Session:
         return passed
 
     def _unusual(self, request: Request) -> Reading:
-        """Everything that isn't a plain read within bounds. Returns the bytes it added."""
+        """Reply to anything but a plain read within bounds. Return the bytes it added."""
         _, flags, command, cookie, offset, length = request
         if command == wire.NBD_CMD_DISC:
             self.closed = True
@@ -296,58 +326,28 @@ class Session:
             if payload > _MOST_PAYLOAD_BYTES:
                 yield from self._drop(f"a request with {payload} bytes behind it")
             self._payload = payload
-            self._after_payload = partial(self._answer, request)
+            self._after_payload = partial(self._answers.answer, request)
             if command == wire.NBD_CMD_BLOCK_STATUS and payload <= MOST_STATUS_PAYLOAD_BYTES:
                 self._kept_payload = bytearray()
             return 0
         if command == wire.NBD_CMD_READ and length:
             try:
-                check(
-                    request,
-                    self._reader.size,
-                    structured=self._structured,
-                    extended=self._extended,
-                )
+                self._answers.check(request)
                 pieces = self._reader.pieces(offset, length)
                 return (yield from self._read(flags, cookie, offset, length, pieces))
             except RefusedError as error:
-                reply = self._replies.error(cookie, offset, error.number, str(error))
+                reply = self._answers.refused(cookie, offset, error)
             except OSError as error:
-                reply = self._failed(cookie, offset, error)
+                reply = self._answers.failed(cookie, offset, error)
         else:
-            reply = self._answer(request)
+            reply = self._answers.answer(request)
         self._out.append(reply)
         return len(reply)
-
-    def _answer(self, request: Request, payload: bytes = b"") -> bytes:
-        """The reply to anything but a read of some bytes."""
-        magic, flags, command, cookie, offset, length = request
-        try:
-            wanted: tuple[int, ...] | None = None
-            if command == wire.NBD_CMD_BLOCK_STATUS and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN:
-                if length > MOST_STATUS_PAYLOAD_BYTES:
-                    text = f"a payload of {length} bytes, and {MOST_STATUS_PAYLOAD_BYTES} is most"
-                    raise RefusedError(wire.NBD_EINVAL, text)
-                length, wanted = wire.unpack_status_payload(payload)
-            checked = (magic, flags, command, cookie, offset, length)
-            size = self._reader.size
-            check(checked, size, structured=self._structured, extended=self._extended)
-            if command == wire.NBD_CMD_BLOCK_STATUS:
-                return self._block_status(flags, cookie, offset, length, wanted)
-            if command == wire.NBD_CMD_CACHE and length:
-                self._reader.prefetch(offset, length)
-            return self._replies.done(cookie, offset)
-        except RefusedError as error:
-            return self._replies.error(cookie, offset, error.number, str(error))
-        except wire.MalformedError as error:
-            return self._replies.error(cookie, offset, wire.NBD_EINVAL, str(error))
-        except OSError as error:
-            return self._failed(cookie, offset, error)
 
     def _read(
         self, flags: int, cookie: int, offset: int, length: int, pieces: Iterable[Piece]
     ) -> Reading:
-        """A read of any shape. Returns the bytes it left in the batch."""
+        """Reply to a read of any shape. Return the bytes it left in the batch."""
         out, replies = self._out, self._replies
         try:
             if self._structured and not flags & wire.NBD_CMD_FLAG_DF:
@@ -359,43 +359,12 @@ class Session:
                 )
             return read_whole(out, cookie, offset, length, pieces, replies)
         except ReadFailedError as failure:
-            out.append(self._failed(cookie, offset, failure.error, failure.offset))
+            out.append(self._answers.failed(cookie, offset, failure.error, failure.offset))
             return 0
-
-    def _block_status(
-        self, flags: int, cookie: int, offset: int, length: int, wanted: tuple[int, ...] | None
-    ) -> bytes:
-        """One chunk a context, those `wanted` or all. Raises RefusedError and OSError."""
-        contexts = {context_id: name for name, context_id in self._contexts.items()}
-        if not contexts:
-            raise RefusedError(wire.NBD_EINVAL, "no metadata context was negotiated")
-        if not length:
-            raise RefusedError(wire.NBD_EINVAL, "block status of no bytes was asked for")
-        ids = tuple(contexts) if wanted is None else wanted
-        if not ids or not contexts.keys() >= set(ids):
-            raise RefusedError(wire.NBD_EINVAL, "a metadata context that was not negotiated")
-        if len(set(ids)) < len(ids):
-            raise RefusedError(wire.NBD_EINVAL, "a metadata context was asked for twice")
-        most = 1 if flags & wire.NBD_CMD_FLAG_REQ_ONE else MAXIMUM_EXTENTS // len(ids)
-        chunks = []
-        for context_id in ids:
-            found = statuses(contexts[context_id], self._reader, offset, length, most=most)
-            done = _DONE if context_id == ids[-1] else 0
-            chunks.append(self._replies.status(done, cookie, offset, context_id, found))
-        return b"".join(chunks)
-
-    def _failed(self, cookie: int, at: int, error: OSError, offset: int | None = None) -> bytes:
-        """The reply to a request that the host let down at `offset`; reported once per message."""
-        text = str(error)
-        if text not in self._reported:
-            self._reported.add(text)
-            self._report(text)
-        failed_at = at if offset is None else offset
-        return self._replies.error_at(cookie, at, wire.error_number(error), text, failed_at)
 
 
 def _behind(buffers: list[Buffer], sent: int) -> list[Buffer]:
-    """What is left of buffers after `sent` bytes."""
+    """Return buffers without their first `sent` bytes."""
     rest: list[Buffer] = []
     for buffer in buffers:
         if sent < len(buffer):

@@ -17,7 +17,7 @@ from ...process.wakeup import RequestTimeoutError, SignalAlerts, Waiting, woken_
 from ..errors import ProtocolError
 from ..protocol.exports import ExportTable
 from ..protocol.handshake import Agreement, Talk, Tls, Upgrade, negotiate
-from ..protocol.reading import Lent
+from ..protocol.reading import LentBuffers
 from ..protocol.session import Session
 from .parking import Parked
 from .sending import Sender
@@ -219,7 +219,7 @@ def _transmit(
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
     has_begun = False  # a request, of which more is to come
     while not session.closed and not ending.asked:
-        if not session.at_rest:
+        if not session.is_idle:
             has_begun = True
             wait.expect_rest()
         elif has_begun:
@@ -228,7 +228,7 @@ def _transmit(
         try:
             count = receive(connection, space(), wait)
         except BlockingIOError:
-            if not ending.asked and session.at_rest and (detached := detach()) is not None:
+            if not ending.asked and session.is_idle and (detached := detach()) is not None:
                 return detached
             continue
         if not count:
@@ -239,7 +239,7 @@ def _transmit(
                 wait.expect_all()
             if isinstance(item, list):
                 send_buffers(item)
-            elif isinstance(item, Lent):
+            elif isinstance(item, LentBuffers):
                 send_lent(item)
             else:
                 item.error = send_slice(item.slice)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 from ...export import Buffer, FileSlice, HostReadError
 from ...process.stdio import StdioConnection
-from ..protocol.reading import Lent
+from ..protocol.reading import LentBuffers
 
 IOV_MAX = 1024
 SENDFILE_MIN_BYTES = 32 << 10
@@ -59,7 +59,7 @@ class Sender:
             if sent < sum(map(len, batch)):  # a signal came between
                 self._connection.sendall(b"".join(batch)[sent:])
 
-    def send_lent(self, lent: Lent) -> None:
+    def send_lent(self, lent: LentBuffers) -> None:
         """What the kernel takes at once. It looks at the bytes, and nobody else."""
         assert isinstance(self._connection, socket.socket)
         try:

@@ -11,7 +11,7 @@ from compare import assert_same
 from fakes import FakeColumns, FakeFiles, FakeReader, chunks, pattern, request
 from vfloppy.export import Batch, HostReadError
 from vfloppy.nbd.protocol import wire
-from vfloppy.nbd.protocol.reading import Lent
+from vfloppy.nbd.protocol.reading import LentBuffers
 from vfloppy.nbd.protocol.session import Session
 from vfloppy.nbd.server.sending import IOV_MAX
 from vfloppy.synth.host.batch import HostSlice
@@ -50,7 +50,7 @@ def talk(
     session.space()[: len(stream)] = stream
     received, lent = [], 0
     for item in session.received(len(stream)):
-        if isinstance(item, Lent):
+        if isinstance(item, LentBuffers):
             assert export.files.pinned
             whole = b"".join(item.buffers)
             item.sent = len(whole) if sent is None else min(sent, len(whole))
@@ -207,11 +207,11 @@ def test_a_batch_of_many_small_reads_is_no_more_than_one_call_takes(export, lend
     session.space()[: len(stream)] = stream
     buffers, received = [], b""
     for item in session.received(len(stream)):
-        found = item.buffers if isinstance(item, Lent) else item
-        assert isinstance(item, Lent) == lends
+        found = item.buffers if isinstance(item, LentBuffers) else item
+        assert isinstance(item, LentBuffers) == lends
         buffers.append(len(found))
         received += b"".join(found)
-        if isinstance(item, Lent):
+        if isinstance(item, LentBuffers):
             item.sent = sum(map(len, found))
     assert max(buffers) <= IOV_MAX
     assert len(buffers) <= 5

@@ -492,7 +492,7 @@ def test_the_status_of_very_many_extents_takes_little_memory(extended):
     tracemalloc.start()
     try:
         ask = (wire.NBD_REQUEST_MAGIC, 0, wire.NBD_CMD_BLOCK_STATUS, 7, 0, many.size)
-        reply = session._answer(ask)
+        reply = session._answers.answer(ask)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -11,7 +11,7 @@ import time
 import pytest
 from compare import assert_same
 from fakes import FakeFiles, pattern
-from vfloppy.nbd.protocol.reading import Lent
+from vfloppy.nbd.protocol.reading import LentBuffers
 from vfloppy.nbd.server.sending import Sender
 from vfloppy.synth.host.batch import HostSlice
 
@@ -51,7 +51,7 @@ def received(far, count):
 
 def test_of_very_many_lent_buffers_go_as_many_as_the_kernel_takes_in_one_call(pair, files):
     sender, far = pair
-    lent = Lent([files.mapped[0][2 * each : 2 * each + 2] for each in range(1500)])
+    lent = LentBuffers([files.mapped[0][2 * each : 2 * each + 2] for each in range(1500)])
     sender.send_lent(lent)
     assert lent.sent == 2 * 1024
     assert_same(received(far, lent.sent), pattern(SIZE, 1)[: lent.sent])
@@ -61,7 +61,7 @@ def test_what_is_lent_goes_as_far_as_there_is_room_and_then_waits_for_nobody(pai
     sender, far = pair
     expected, arrived = pattern(SIZE, 1) * 10, 0
     for _ in range(10):
-        lent = Lent([files.mapped[0][: SIZE // 2], files.mapped[0][SIZE // 2 :]])
+        lent = LentBuffers([files.mapped[0][: SIZE // 2], files.mapped[0][SIZE // 2 :]])
         sender.send_lent(lent)
         arrived += lent.sent
         if lent.sent < SIZE:
@@ -73,13 +73,13 @@ def test_what_is_lent_goes_as_far_as_there_is_room_and_then_waits_for_nobody(pai
 def test_a_page_that_is_gone_is_not_sent_and_ends_nothing(pair, files):
     sender, far = pair
     os.truncate(f"/proc/self/fd/{files.descriptors[0]}", 8192)
-    lent = Lent([b"head", files.mapped[0][4096:8192], b"next", files.mapped[0][8192:12288]])
+    lent = LentBuffers([b"head", files.mapped[0][4096:8192], b"next", files.mapped[0][8192:12288]])
     sender.send_lent(lent)
     assert lent.sent <= 4 + 4096 + 4
     assert_same(
         received(far, lent.sent), (b"head" + pattern(SIZE, 1)[4096:8192] + b"next")[: lent.sent]
     )
-    nothing = Lent([files.mapped[0][8192:12288]])
+    nothing = LentBuffers([files.mapped[0][8192:12288]])
     sender.send_lent(nothing)
     assert nothing.sent == 0
 
@@ -90,7 +90,7 @@ def test_who_has_left_is_told_apart(pair, files):
 
     def send():
         for _ in range(10):  # TCP finds out a little later
-            sender.send_lent(Lent([files.mapped[0][:100_000]]))
+            sender.send_lent(LentBuffers([files.mapped[0][:100_000]]))
             time.sleep(0.05)
 
     with pytest.raises(ConnectionError):
