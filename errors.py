@@ -1,4 +1,4 @@
-"""Failures that the user can do something about: each is one line, whoever words it.
+"""Failures that the user can do something about; each message is one line.
 
 A message that speaks of an option names it by `option_named`, so that Python's users read
 `skip_large=True` and those of the command line `--skip-large`.
@@ -39,7 +39,7 @@ def worded(text: str, spelling: Spelling = in_python) -> str:
 
 
 class VfloppyError(Exception):
-    """What was found, what was expected, which file or option, what to do: in one sentence."""
+    """A failure in one sentence: what was found and expected, the file or option, what to do."""
 
     def __str__(self) -> str:
         return self.worded(in_python)
@@ -66,12 +66,12 @@ class OptionError(VfloppyError):
 
 
 class ScanError(VfloppyError):
-    """A directory can't be offered as it is."""
+    """A directory that can't be offered as it is."""
 
 
 class PlanError(VfloppyError):
-    """A tree or an option doesn't fit the format."""
+    """A tree or an option that doesn't fit the format."""
 
 
 class WriteError(VfloppyError):
-    """An image could not be written."""
+    """An image that could not be written."""

@@ -28,13 +28,13 @@ from typing import NamedTuple, Protocol, Self, TypeAlias
 from .errors import VfloppyError
 
 MOST_DESCRIPTORS = 250
-"""How many descriptors a detached reader may keep: the kernel takes 253 with one message."""
+"""Descriptors that a detached reader may keep: the kernel takes 253 with one message."""
 MOST_STATE_BYTES = 16 << 10
-"""How long the state of a detached reader may be, so that it goes with them."""
+"""Bytes that the state of a detached reader may have, so that it fits into the same message."""
 
 
 class HostReadError(VfloppyError, OSError):
-    """A file no longer gives the bytes that the scan saw; the message says which and why.
+    """A file that no longer gives the bytes that the scan saw; the message says which and why.
 
     `errno` is EIO; `str()` is one sentence with the file's path, fit for a log or an error reply.
     """
@@ -44,7 +44,7 @@ class HostReadError(VfloppyError, OSError):
 
     @property
     def marked(self) -> str:
-        """See `VfloppyError.marked`."""
+        """The sentence with its marks of options, to be part of another."""
         return str(self.strerror)
 
     def __reduce__(self) -> tuple[type[HostReadError], tuple[str]]:
@@ -121,7 +121,7 @@ Range: TypeAlias = tuple[int, int]
 
 
 class Kind(StrEnum):
-    """What a run of an export is for."""
+    """The purpose of a run of an export."""
 
     PARTITION_TABLE = "partition table"
     RESERVED = "reserved"
@@ -147,7 +147,7 @@ class FileRun(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What an export can do, and what it needs of the process that reads it."""
+    """Abilities of an export, and its needs of the process that reads it."""
 
     writable: bool = False
     multi_conn: bool = True
@@ -159,7 +159,7 @@ class Features(NamedTuple):
 
 
 class Alerts(Protocol):
-    """Tells readers of signals, by which the kernel announces who wants to change a file."""
+    """Tells readers of signals, by which the kernel announces writers of a leased file."""
 
     def listen(self, callback: Callable[[int], None], numbers: Iterable[int]) -> bool:
         """Have the bound method `callback` called in the main thread with the number of a signal.
@@ -170,21 +170,26 @@ class Alerts(Protocol):
 
 
 class Detached(NamedTuple):
-    """What a parked connection keeps of its reader, for another process to adopt."""
+    """The rest of a reader whose connection is parked, for a reader of another process to adopt."""
 
     state: bytes = b""
     """Known to the reader alone."""
     descriptors: tuple[int, ...] = ()
-    """Open descriptors, in the reader's order; whoever has this closes them."""
+    """Open descriptors, in the reader's order; the holder of this closes them."""
 
 
 class Batch:
     """The data of some ranges, read at once.
 
     `buffers` has an item for each range: its bytes, or None where it must be read by `pieces`
-    (holes, what fails). They are good when `commit` has returned True, and views among them
-    (`is_lent`) until `release`: send them in between, without waiting. What does not go at once can
-    be read again by `Reader.read` before `release`.
+    (holes, and ranges that fail). They are good when `commit` has returned True. Some may be lent:
+    views of mapped files, good until `release`. Send them in between, without waiting for a client;
+    a range that does not go at once can be read again by `Reader.read` before `release`.
+
+        batch = reader.read_batch(ranges, lends=True)
+        if batch.commit():                          # all buffers are right
+            connection.sendmsg(batch.buffers, (), MSG_DONTWAIT)
+        batch.release()                             # a writer may go on
     """
 
     is_lent = False
@@ -196,7 +201,7 @@ class Batch:
     def commit(self) -> bool:
         """Return whether all buffers are right, and keep those that are lent so until `release`.
 
-        After False none may be used: read each range again, which tells the good from the bad.
+        After False none may be used: read each range again, to tell the good from the bad.
         """
         return True
 
@@ -233,7 +238,7 @@ class Reader(ABC):
             yield Extent(length, False, Kind.FILE)
 
     def files(self, offset: int, length: int) -> Iterator[FileRun]:
-        """Yield which file each part of the range belongs to; lengths add up to `length`.
+        """Yield the files that the parts of the range belong to; lengths add up to `length`.
 
         Raise ValueError as `pieces` does.
         """
@@ -254,39 +259,39 @@ class Reader(ABC):
         return Batch([self.read_simple(offset, length) for offset, length in ranges])
 
     def read_simple(self, offset: int, length: int) -> bytes | None:
-        """Return the bytes of one small range, checked; None where only `pieces` tells all.
+        """Return the bytes of one small range, checked; None for a hole, or if the read fails.
 
-        That is so of holes, and of what fails.
+        `pieces` then tells which, and why.
         """
         try:
             pieces = list(self.pieces(offset, length))
             return None if all(isinstance(each, Hole) for each in pieces) else joined(pieces)
-        except OSError:  # whoever reads it again will hear why
+        except OSError:  # raised again, with its reason, by `pieces`
             return None
 
     def prefetch(self, offset: int, length: int) -> None:  # noqa: B027  most have nothing to do
-        """Have what will soon be read fetched into memory, where that is possible.
+        """Have a range that will soon be read fetched into memory, where that is possible.
 
         Raise as `pieces` does.
         """
 
     def detach(self) -> Detached | None:
-        """Return what another process needs to go on reading; None if that can't be done.
+        """Return all that another process needs to go on reading; None if that can't be done.
 
-        Unless it is None, this reader may only be closed afterwards, once the descriptors were
-        handed over.
+        After anything but None, this reader may only be closed, and not before its descriptors were
+        sent.
         """
         return Detached()
 
     def adopt(self, detached: Detached) -> None:  # noqa: B027  most have nothing to do
-        """Take over what another reader of the same export left; nothing may have been read yet."""
+        """Go on from what another reader of this export left, before anything is read here."""
 
     def close(self) -> None:  # noqa: B027  most have nothing to do
         """Give up open files. May be called twice."""
 
 
 class Export(ABC):
-    """Anything that can be served, written, mapped, or wrapped by a filter. Immutable."""
+    """A disk that can be served, written, mapped, or wrapped by a filter. Immutable."""
 
     @property
     @abstractmethod
@@ -295,16 +300,16 @@ class Export(ABC):
 
     @property
     def identity(self) -> bytes:
-        """Tells exports apart: two with one identity hold the same bytes.
+        """A digest that tells exports apart: two with one identity hold the same bytes.
 
-        It is derived from names, sizes, times in nanoseconds and options; empty where nothing of
-        that is known.
+        It is derived from names, sizes, times in nanoseconds and options; empty where none of them
+        is known.
         """
         return b""
 
     @property
     def features(self) -> Features:
-        """What it can do and what it needs."""
+        """Its abilities and needs."""
         return Features()
 
     @abstractmethod

@@ -1,8 +1,8 @@
-"""Options of disks, each declared once: its name, default and help, and what its values mean.
+"""Options of disks, each declared once: its name, default and help, and the meaning of its values.
 
 The command line, configuration files and Python's callers all take them from these declarations.
-`convert` gets a text from the first two and any object from the last; it raises ValueError with
-what was expected.
+`convert` is called with a text by the first two and with any object by the last; it raises
+ValueError, whose message says what was expected.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Option:
     default: Any = None
     """A converted value."""
     convert: Convert | None = None
-    """Turns a value into what it means; None takes a text as it is."""
+    """Turns a given value into one of the type that is worked with; None takes a text as it is."""
     choices: tuple[str, ...] = ()
     """The texts that it takes, if only these; numbers are taken for their digits."""
     metavar: str | None = None
-    """What stands for a value in help."""
+    """The word for a value in help, such as SIZE."""
     shown_default: str | None = None
     """The default in words, where `default` doesn't say it by itself."""
     is_switch: bool = False
     """Takes True and False, and no value on the command line."""
     off: str | None = None
-    """What switches it off on the command line, without dashes; None: nothing does."""
+    """The option that switches it off on the command line, without dashes; None: there is none."""
     is_repeatable: bool = False
     """Takes several values; its value is a tuple."""
     short: str | None = None
@@ -53,14 +53,14 @@ class Option:
     spelled: str | None = None
     """Its name on the command line, where that is another."""
     is_for_python: bool = False
-    """The command line has no such option: it sets it by itself."""
+    """The command line has no such option: it sets the value by itself."""
     most_bytes: int = 0
-    """It names a file whose contents are what counts, at most so many bytes; 0: it doesn't."""
+    """It names a file of at most so many bytes, and stands for its contents; 0: it doesn't."""
     is_path: bool = False
     """Names something on the host; bytes and os.PathLike are taken, too."""
 
     def value_of(self, given: Any) -> Any:
-        """Return what a given value means. Raise OptionError."""
+        """Return a given value converted, several as a tuple. Raise OptionError."""
         try:
             if self.is_repeatable:
                 return tuple(map(self._one, _several(given)))
@@ -99,7 +99,10 @@ def _chosen(given: Any, choices: Sequence[str]) -> str:
 
 
 def size(given: Any) -> tuple[bool, int]:
-    """`64M`, `1.5G`, `+100M`, bytes as a number: whether it is room to leave free, and bytes."""
+    """Return True if a size is of room to leave free (`+100M`), and its bytes. Raise ValueError.
+
+    Taken are texts like `64M` and `1.5G`, with units of 1024, and bytes as a number.
+    """
     if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
         return False, given
     match = _SIZE.fullmatch(given) if isinstance(given, str) else None
@@ -111,7 +114,7 @@ def size(given: Any) -> tuple[bool, int]:
 
 
 def byte_count(given: Any) -> int:
-    """`64M`, or bytes as a number."""
+    """Return the bytes that `64M`, or a number of bytes, stands for. Raise ValueError."""
     try:
         is_free, count = size(given)
     except ValueError:
@@ -122,7 +125,7 @@ def byte_count(given: Any) -> int:
 
 
 def number(least: int, most: int) -> Convert:
-    """Take whole numbers from `least` to `most`."""
+    """Return a `convert` that takes whole numbers from `least` to `most`, as numbers or texts."""
 
     def convert(given: Any) -> int:
         text = str(given)
@@ -134,7 +137,11 @@ def number(least: int, most: int) -> Convert:
 
 
 def moment(given: Any) -> int:
-    """`2026-11-23` or `2026-11-23T10:00:00`, in UTC; a date or datetime: nanoseconds since 1970."""
+    """Return a moment in nanoseconds since 1970. Raise ValueError.
+
+    Taken are `2026-11-23` and `2026-11-23T10:00:00`, in UTC, and a date or datetime, in UTC unless
+    it says another zone.
+    """
     if isinstance(given, date):
         if not isinstance(given, datetime):
             given = datetime(given.year, given.month, given.day)
