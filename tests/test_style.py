@@ -214,7 +214,8 @@ def test_a_module_says_what_it_is_for_in_its_first_line(path):
 def documented(path: Path) -> Iterator[tuple[int, str]]:
     """Lines and texts of docstrings, those of attributes and constants included."""
     for node in ast.walk(parsed(path)):
-        for each in getattr(node, "body", ()) if not isinstance(node, ast.Lambda) else ():
+        body = getattr(node, "body", ())
+        for each in body if isinstance(body, list) else ():  # that of a lambda is none
             if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant):
                 text = each.value.value
                 if isinstance(text, str):
