@@ -1,4 +1,4 @@
-"""Serves any export over the NBD protocol; knows nothing of filesystems.
+"""NBD: serves any export over the protocol, and knows nothing of file systems.
 
     from vfloppy.nbd import Server, listen_private, listen_tcp, listen_unix
 

@@ -17,14 +17,14 @@ from .errors import ClientError
 from .protocol import wire
 
 _TIMEOUT_S = 60.0
-_MOST_REPLY_BYTES = 1 << 16  # of option haggling
+_MOST_REPLY_BYTES = 1 << 16  # of the handshake
 _READ_BYTES = 1 << 20
 
 
 class Client:
     """A connection to the export that a URI names; `size` is in bytes.
 
-    Raises ClientError when nobody is there, when there is no such export, or for a bad URI.
+    Raise ClientError when nobody is there, when there is no such export, or for a bad URI.
     """
 
     def __init__(self, uri: str) -> None:
@@ -50,7 +50,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Says good-bye."""
+        """Tell the server, and close the connection."""
         try:
             self._socket.sendall(
                 wire.REQUEST.pack(wire.NBD_REQUEST_MAGIC, 0, wire.NBD_CMD_DISC, 0, 0, 0)
@@ -62,9 +62,9 @@ class Client:
             self._socket.close()
 
     def ask(self, reads: Iterable[tuple[int, int, int]]) -> None:
-        """Sends reads, each with its cookie, offset and length; `answer` gives what comes of them.
+        """Send reads, each with its cookie, offset and length; `answer` returns the replies.
 
-        Raises ClientError.
+        Raise ClientError.
         """
         pack, head = wire.HEADED_REQUEST.pack, wire.READ_HEAD
         try:
@@ -73,9 +73,9 @@ class Client:
             raise ClientError(f"{self._uri}: {error}") from error
 
     def answer(self, lengths: dict[int, int]) -> tuple[int, bytes]:
-        """Cookie and data of the next reply, whose length is that by its cookie in `lengths`.
+        """Return cookie and data of the next reply; `lengths` maps cookies to lengths of data.
 
-        Raises ClientError, also when the server could not read.
+        Raise ClientError, also when the server could not read.
         """
         try:
             magic, error, cookie = wire.SIMPLE_REPLY.unpack(self._take(wire.SIMPLE_REPLY.size))
@@ -88,7 +88,7 @@ class Client:
             raise ClientError(f"{self._uri}: {failure}") from failure
 
     def read(self, offset: int, length: int) -> bytes:
-        """Raises ClientError."""
+        """Return the bytes of a range, once they have come. Raise ClientError."""
         self.ask([(0, offset, length)])
         return self.answer({0: length})[1]
 
@@ -125,7 +125,7 @@ class Client:
 
 
 class ExportFile(io.RawIOBase):
-    """An export as a file that can be read and searched. Reading raises ClientError."""
+    """An export as a binary file that can be read and searched. Reading raises ClientError."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -152,19 +152,19 @@ class ExportFile(io.RawIOBase):
         return length
 
     def close(self) -> None:
-        """Ends the connection, too."""
+        """Close the file, and the connection with it."""
         if not self.closed:
             self._client.close()
         super().close()
 
 
 def is_uri(text: str) -> bool:
-    """Whether it is meant as the URI of an export and not as a path."""
+    """Return True for a text that is meant as the URI of an export, and not as a path."""
     return text.startswith(("nbd:", "nbd+unix:", "nbds:", "nbds+unix:"))
 
 
 def _connected(uri: str) -> tuple[socket.socket, str]:
-    """A socket, and the name of the export. Raises ClientError and OSError. Doc: uri.md."""
+    """Return a socket, and the name of the export. Raise ClientError and OSError. Doc: uri.md."""
     try:
         parts = urlsplit(uri)
         address = (parts.hostname or "localhost", parts.port or wire.NBD_DEFAULT_PORT)

@@ -1,4 +1,4 @@
-"""What can go wrong here, by whose fault it is; every message is one sentence for a human."""
+"""Failures of NBD, by whose fault they are; every message is one sentence for a human."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from ..errors import VfloppyError
 
 
 class NbdError(VfloppyError):
-    """Anything that this package reports to its caller."""
+    """Any failure that this package raises by itself."""
 
 
 class ProtocolError(NbdError):
-    """A client left the protocol, and its connection can only be dropped."""
+    """A client that left the protocol: its connection can only be dropped."""
 
 
 class ClientError(NbdError):
-    """A server can't be reached, refuses an export, or fails to read."""
+    """A server that can't be reached, refuses an export, or fails to read."""

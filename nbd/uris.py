@@ -9,7 +9,7 @@ from ..process.listeners import Listener
 
 
 def uri_of(listener: Listener, name: str = "", *, secure: bool = False) -> str:
-    """Return where clients find the export `name`; with `secure`, by TLS."""
+    """Return the URI of the export `name` at `listener`; with `secure`, by TLS."""
     export, scheme = quote(name, safe=""), "nbds" if secure else "nbd"
     if listener.path is not None:
         return f"{scheme}+unix:///{export}?socket={quote(os.fsencode(listener.path), safe='/')}"
@@ -19,6 +19,6 @@ def uri_of(listener: Listener, name: str = "", *, secure: bool = False) -> str:
 
 
 def _host(host: str) -> str:
-    """Return what a client on this computer calls `host`."""
+    """Return the name by which a client on this computer reaches `host`."""
     host = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{host}]" if ":" in host else host

@@ -1,1 +1,1 @@
-"""What any server needs of the system: listeners, children, sandbox, signals, reports."""
+"""The system's side of any server: listeners, children, sandbox, signals, reports."""

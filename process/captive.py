@@ -1,9 +1,9 @@
-"""Captive mode: a command runs while the server does, and knows it by shell variables.
+"""Captive mode: a command runs while the server does, and finds it by shell variables.
 
 The server is a child in a process group of its own, so that Ctrl-C, which reaches the command,
-doesn't take the server away from under it. It holds the reading end of a pipe whose writing end
-only this process has: whatever becomes of this process, the server ends with it. A signal says the
-same, since a server that scans looks at no pipe; one that has barely begun ignores it.
+doesn't end the server under it. It holds the reading end of a pipe whose writing end only this
+process has: however this process ends, the server ends with it. A signal tells it the same, since a
+server that scans looks at no pipe; one that has barely begun ignores it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LEFT_TO_COMMAND = (signal.SIGINT, signal.SIGQUIT)
 
 
 def script(command: str, variables: Mapping[str, str]) -> str:
-    """`command` behind assignments that are not exported, whatever the environment has."""
+    """Return `command` behind assignments that are not exported, even if they were before."""
     lines = [f"unset {' '.join(variables)}"]
     lines += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
     return "\n".join([*lines, command])
@@ -38,10 +38,11 @@ def run(
     serve: Callable[[int], None],
     forget: Callable[[], None],
 ) -> int:
-    """The exit status of `command`, 128 + N for signal N, while `serve` runs in a child.
+    """Run `command` while `serve` runs in a child; return its exit status, 128 + N for signal N.
 
-    `serve` gets a descriptor that becomes readable when it should end; `forget` closes what only
-    the server needs. Raises CaptiveError when the server ended first, or failed.
+    `serve` is called with a descriptor that becomes readable when it should end. `forget` is called
+    in this process, to close what only the server needs. Raise CaptiveError when the server ended
+    first, or failed.
     """
     lifeline, held = os.pipe()
     own_id = os.getpid()
@@ -78,7 +79,7 @@ def _serve(serve: Callable[[int], None], starter: int, lifeline: int, held: int)
 
 
 def _run_shell(text: str) -> int:
-    """Waits for the shell as system(3) does; a SIGTERM or SIGHUP to us is passed on to it."""
+    """Run a shell to its end, and return its exit status; pass SIGTERM and SIGHUP on to it."""
     early: list[int] = []
     shell: subprocess.Popen[bytes] | None = None
 
@@ -88,12 +89,12 @@ def _run_shell(text: str) -> int:
         else:
             shell.send_signal(number)
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        """The terminal has sent it to the command as well."""
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        """Do nothing: the terminal has sent the signal to the command as well."""
 
     # Handlers, not SIG_IGN: that would be inherited by the command.
     old = {number: signal.signal(number, forward) for number in _FORWARDED}
-    old |= {number: signal.signal(number, leave) for number in _LEFT_TO_COMMAND}
+    old |= {number: signal.signal(number, ignore) for number in _LEFT_TO_COMMAND}
     try:
         shell = subprocess.Popen(["/bin/sh", "-c", text])
         for number in early:

@@ -19,19 +19,20 @@ _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
 ENDING = frozenset({signal.SIGINT, signal.SIGTERM})
-"""What asks a server to end."""
+"""The signals that ask a server to end."""
 
 
 class EndedError(BaseException):
-    """A signal asked for the end while work was under way that is of no use any more.
+    """A signal that asks for the end, while work is under way that is of no use any more.
 
-    It is no Exception, so that nobody takes it for a failure of that work.
+    It is no Exception, so that no handler takes it for a failure of that work.
     """
 
 
 class SignalWatch:
-    """While entered, SIGINT, SIGTERM, SIGHUP and SIGCHLD make `receiver` readable, and `seen` tells
-    which it was: bytes that somebody else writes there mean nothing.
+    """A context in which SIGINT, SIGTERM, SIGHUP and SIGCHLD make the socket `receiver` readable.
+
+    `seen` returns which have come; bytes that somebody else writes there mean nothing.
     """
 
     def __enter__(self) -> Self:
@@ -51,12 +52,12 @@ class SignalWatch:
         self.forget()
 
     def forget(self) -> None:
-        """Closes this process's copies only: for a forked child."""
+        """Close this process's copies of the sockets only: for a forked child."""
         self.receiver.close()
         self._sender.close()
 
     def seen(self) -> set[int]:
-        """The signals that came since the last call."""
+        """Return the signals that came since the last call."""
         with contextlib.suppress(BlockingIOError):
             while self.receiver.recv(4096):
                 pass
@@ -65,10 +66,10 @@ class SignalWatch:
 
     @contextlib.contextmanager
     def abandoning(self) -> Iterator[None]:
-        """Within, SIGINT or SIGTERM raises EndedError out of whatever is under way, a system call
-        too; also one that has come before. `seen` tells of it afterwards, should it be swallowed.
+        """Have SIGINT or SIGTERM raise EndedError out of the block, a system call included.
 
-        Only the first does: a second one shall not disturb those who clean up behind the first.
+        So does one that has come before. Only the first does: a second one shall not disturb those
+        who clean up behind the first. `seen` returns it afterwards, should it have been swallowed.
         """
         self._is_abandoning = True
         try:
@@ -79,7 +80,7 @@ class SignalWatch:
             self._is_abandoning = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        """The wakeup descriptor wakes the loop up."""
+        """Note a signal; the loop is woken by the wakeup descriptor, which Python writes to."""
         self._noted.add(number)
         if self._is_abandoning and number in ENDING:
             self._is_abandoning = False
@@ -87,9 +88,10 @@ class SignalWatch:
 
 
 def fork(work: Callable[[], int], *, ignore: Iterable[int] = ()) -> int:
-    """Runs `work` in a child with default signals, and makes what it returns its exit status.
+    """Run `work` in a child; return its process id. The result of `work` is its exit status.
 
-    Returns the child's process id. Raises OSError when the system allows no more processes.
+    Signals have their default actions there, but for those to `ignore`. Raise OSError when the
+    system allows no more processes.
     """
     # A signal between fork and the child's own handlers would run the parent's in the child.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -116,13 +118,13 @@ def _run_child(work: Callable[[], int], ignore: Iterable[int]) -> NoReturn:
 
 
 def ended(process_id: int) -> int | None:
-    """The exit status of a child that has ended, -N for signal N; None while it runs."""
+    """Return the exit status of a child that has ended, -N for signal N; None while it runs."""
     found, status = os.waitpid(process_id, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else None
 
 
 def end_all(process_ids: Iterable[int], grace_s: float = GRACE_S) -> dict[int, int]:
-    """Asks with SIGTERM, insists with SIGKILL after `grace_s`; their exit statuses."""
+    """End children by SIGTERM, and by SIGKILL after `grace_s`; return exit statuses by id."""
     running = set(process_ids)
     statuses: dict[int, int] = {}
     _signal_all(running, signal.SIGTERM)
@@ -147,9 +149,11 @@ def _signal_all(process_ids: Iterable[int], number: int) -> None:
             os.kill(process_id, number)
 
 
-def leave_streams() -> None:
-    """Has the standard streams lead nowhere: they are the parent's, such as a terminal that takes
-    orders from whoever holds it, or a pipe whose reader waits for the last writer to end.
+def discard_streams() -> None:
+    """Have the standard streams lead to /dev/null.
+
+    They are the parent's: a terminal, say, which takes orders from any process that holds it, or a
+    pipe whose reader waits for the last writer to end.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for number, name in enumerate(("stdin", "stdout", "stderr")):

@@ -1,8 +1,8 @@
-"""The end of a connection: what was begun is finished, in bounded time, and the client hears of it.
+"""The end of a connection: replies that have begun are finished, in bounded time; then it closes.
 
-Closing a TCP socket while there is something in it that nobody has read resets the connection, and
-what was still on its way to the client is thrown away. So the sending side is closed first, and
-what a client still says is read and forgotten for a moment.
+Closing a TCP socket that holds unread bytes resets the connection, and bytes that are still on
+their way to the client are thrown away. So the sending side is closed first, and for a moment all
+that a client still says is read and forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FORGOTTEN_BYTES = 64 << 10
 
 
 class Ending:
-    """Whether this process was asked to end."""
+    """A note that this process was `asked` to end."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -31,10 +31,11 @@ class Ending:
 
 @contextmanager
 def finishing() -> Iterator[Ending]:
-    """Within, SIGTERM asks, and the process ends by itself when the replies that have begun are
-    out; or by SIGALRM after `GRACE_S`, whatever it is about: a client may never read. Behind it,
-    the handler that was there before hears of the signal. Outside of the main thread nobody is
-    asked.
+    """Have SIGTERM noted within the block, which should finish the replies that have begun.
+
+    A block that has not ended `GRACE_S` after it is killed by SIGALRM, with the process: a client
+    may never read. The handler that was there before is called behind the block. Outside of the
+    main thread, nothing is changed, and nothing noted.
     """
     ending = Ending()
 
@@ -59,9 +60,11 @@ def finishing() -> Iterator[Ending]:
             before(signal.SIGTERM, None)
 
 
-def part_from(connection: socket.socket | StdioConnection) -> None:
-    """Sees to it that the client gets all that was sent; returns within `LINGER_S`. The end of the
-    process closes the connection, and of a client that waits for that nothing is left here then.
+def close_gracefully(connection: socket.socket | StdioConnection) -> None:
+    """Close the sending side, and wait until the client has closed its own, for `LINGER_S` at most.
+
+    Then the socket holds nothing unread, and the client gets all that was sent when it is closed,
+    by the end of the process for one.
     """
     if not isinstance(connection, socket.socket):
         return

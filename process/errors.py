@@ -1,4 +1,4 @@
-"""What the system may deny a server; every message is one sentence for a human."""
+"""Failures of a server's surroundings; every message is one sentence for a human."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ..errors import VfloppyError
 
 
 class ListenError(VfloppyError, OSError):
-    """An address can't be listened on: in use, not available, too long, not ours to replace."""
+    """An address that can't be listened on: in use, not there, too long, not ours to replace."""
 
 
 class TlsError(VfloppyError):
@@ -14,4 +14,4 @@ class TlsError(VfloppyError):
 
 
 class CaptiveError(VfloppyError):
-    """The server did not live as long as the command that it was started for."""
+    """A server that ended before the command that it was started for, or failed."""

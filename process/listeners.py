@@ -14,9 +14,9 @@ from .errors import ListenError
 from .system import uninterrupted
 
 BACKLOG = 4096
-"""As many as the kernel allows (somaxconn): all wait there while a directory is scanned."""
+"""As many as the kernel allows (somaxconn): all clients wait there during a scan."""
 PORT_ATTEMPTS = 8
-# To look at a file and no more; macOS can't.
+# Opens a file without a right to read it, so as to hold and identify it; macOS can't.
 _LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else None
 _FIRST_INHERITED, _MOST_INHERITED = 3, 16
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL; 103 on macOS, where bind says so itself
@@ -26,7 +26,7 @@ _Address: TypeAlias = tuple[int, int, int, str, Any]  # one item of getaddrinfo'
 
 
 class Listener:
-    """Sockets that listen under one name. Close it, and nothing of it stays behind."""
+    """Sockets that listen under one name, with a file to be removed by `close` if they have one."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Listener:
 
     @property
     def is_vsock(self) -> bool:
-        """Whether guests of this machine reach it by AF_VSOCK."""
+        """True if guests of this machine reach it by AF_VSOCK."""
         family = getattr(socket, "AF_VSOCK", None)
         return family is not None and any(each.family == family for each in self.sockets)
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether other computers can reach it."""
+        """True if other computers can reach it, unless a firewall is in between."""
         addresses = [
             str(each.getsockname()[0])
             for each in self.sockets
@@ -64,7 +64,7 @@ class Listener:
         return not all(ip_address(each.partition("%")[0]).is_loopback for each in addresses)
 
     def close(self) -> None:
-        """Stops listening and removes the socket file. May be called twice."""
+        """Stop listening, and remove the socket file. May be called twice."""
         for each in self.sockets:
             each.close()
         with uninterrupted():
@@ -72,13 +72,13 @@ class Listener:
             cleanup()
 
     def forget(self) -> None:
-        """Closes this process's copies only: for a forked child."""
+        """Close this process's copies of the sockets only, and leave the file: for a fork."""
         for each in self.sockets:
             each.close()
 
 
 def listen_tcp(host: str, port: int) -> Listener:
-    """Every address of `host`; port 0 lets the system choose. Raises ListenError."""
+    """Listen at every address of `host`; port 0: at a free one. Raise ListenError."""
     try:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -98,7 +98,7 @@ def listen_tcp(host: str, port: int) -> Listener:
 
 
 def listen_vsock(port: int) -> Listener:
-    """A port for the guests of this machine. Raises ListenError."""
+    """Listen at a port for the guests of this machine. Raise ListenError."""
     family = getattr(socket, "AF_VSOCK", None)
     if family is None:
         raise ListenError("Cannot listen on vsock: this system has none.")
@@ -115,9 +115,9 @@ def listen_vsock(port: int) -> Listener:
 
 
 def listen_inherited(environment: Mapping[str, str]) -> Listener | None:
-    """The sockets that systemd or the like opened for us (sd_listen_fds(3)), None without any.
+    """Return the sockets that systemd or the like opened for us, None without any.
 
-    Raises ListenError.
+    See sd_listen_fds(3). Raise ListenError for descriptors that are no listening sockets.
     """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return None
@@ -146,10 +146,10 @@ def listen_inherited(environment: Mapping[str, str]) -> Listener | None:
 def listen_unix(
     path: str | os.PathLike[str], *, mode: int | None = None, owner: tuple[int, int] | None = None
 ) -> Listener:
-    """A socket file at `path`, with permissions, and user and group, if given. Raises ListenError.
+    """Listen on a socket file at `path`, with permissions, and user and group, if given.
 
     A socket file that no server listens on any more is replaced; nothing else is ever removed, nor
-    given away.
+    given away. Raise ListenError.
     """
     name = os.fspath(path)
     _check_length(name)
@@ -171,7 +171,7 @@ def listen_unix(
 
 
 def _bind_unix(listening: socket.socket, name: str | bytes, mode: int | None) -> None:
-    """Makes the socket file, with its permissions from the start. Raises OSError."""
+    """Make the socket file, with its permissions from the start. Raise OSError."""
     if mode is None:
         listening.bind(name)
         return
@@ -183,10 +183,10 @@ def _bind_unix(listening: socket.socket, name: str | bytes, mode: int | None) ->
 
 
 class _SocketFile:
-    """A socket file that was bound a moment ago. Raises OSError if it is not there any more.
+    """A socket file that was bound a moment ago. Raise OSError if it is not there any more.
 
-    It is held, so that no other file gets its inode, and that what is done to it is done to nothing
-    that somebody has put in its place.
+    It is held open, so that no other file gets its inode, and nothing that somebody has put in its
+    place is given away or removed.
     """
 
     def __init__(self, name: str | bytes) -> None:
@@ -202,14 +202,14 @@ class _SocketFile:
             raise OSError(errno.ESTALE, "it was replaced in this moment")
 
     def give(self, user: int, group: int) -> None:
-        """Makes it somebody's; -1 leaves user or group as they are. Raises OSError."""
+        """Change its user and group; -1 leaves one as it is. Raise OSError."""
         if self._held is None:
             os.chown(self._name, user, group, follow_symlinks=False)
         else:
             os.chown(f"/proc/self/fd/{self._held}", user, group)
 
     def remove(self) -> None:
-        """Removes it if it is still there, and lets go of it."""
+        """Remove it if it is still there, and close it."""
         with contextlib.suppress(OSError):
             if os.path.samestat(os.lstat(self._name), self._status):
                 os.unlink(self._name)
@@ -222,7 +222,10 @@ class _SocketFile:
 
 
 def listen_private() -> Listener:
-    """A Unix socket in a new directory that only this user can enter. Raises ListenError."""
+    """Listen on a socket file in a new directory that only this user can enter.
+
+    Raise ListenError.
+    """
     import tempfile  # noqa: PLC0415  slow to import, and seldom needed
 
     try:
@@ -250,9 +253,9 @@ def listen_private() -> Listener:
 
 
 def _bind_every(found: Iterable[_Address], port: int) -> list[socket.socket]:
-    """One port at each address; an address that this host doesn't have is left out.
+    """Return sockets that listen at one port of each address; those not of this host are left out.
 
-    Raises OSError when none is left, or when the port is taken at one of them.
+    Raise OSError when none is left, or when the port is taken at one of them.
     """
     sockets: list[socket.socket] = []
     missing: OSError | None = None
@@ -298,7 +301,7 @@ def _check_length(path: str) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Makes room at `path` if a server that is gone left its socket. Raises ListenError."""
+    """Remove a socket file that a server which is gone left at `path`. Raise ListenError."""
     try:
         found = os.lstat(path)
     except OSError:

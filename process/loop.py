@@ -1,8 +1,8 @@
 """The parent's loop: it accepts, forks a process for each client, and reaps.
 
-It has one thread and only waits: for clients, for signals, for what its children report. A child
-serves its client with blocking calls and ends; a crash there harms nobody else. The client of one
-that ended out of boredom is parked, and gets another child when it goes on.
+It has one thread and only waits: for clients, for signals, for reports of its children. A child
+serves its client with blocking calls and ends; a crash there harms nobody else. A child whose
+client is silent ends too: the client is parked, and gets another child when it goes on.
 """
 
 from __future__ import annotations
@@ -14,53 +14,41 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol
 
 from . import children
 from .children import EndedError, SignalWatch
+from .clients import Client, ParkedT
 from .listeners import Listener
 from .reports import Reporter, Reports, log
 from .system import end_with_parent
 
-_PAUSE_S = 0.1
-_ACCEPTED_A_TURN = 16  # whoever else waits does so until signals and reports had their turn
+_PAUSE_S = 0.1  # when the system is short of something
+_ACCEPTED_A_TURN = 16  # then signals and reports have their turn
 
 
 class LoopLimits(NamedTuple):
-    """How long, how many."""
+    """The limits that a loop keeps to."""
 
     connections: int | None = None
-    """At a time; whoever comes then waits."""
+    """Clients at a time; more wait until one has left. None: any number."""
     idle_exit_s: float | None = None
-    """The server ends when nobody was connected for so long."""
+    """The loop ends when nobody was connected for so long; None: never."""
     may_park: bool = True
-    """A connection may be left by its process and go on in another."""
-
-
-class Parked(Protocol):
-    """A connection that its process has left."""
-
-    @property
-    def descriptors(self) -> Sequence[int]:
-        """What is open on its account in the parent, which closes it."""
-        ...
-
-
-ParkedT = TypeVar("ParkedT", bound=Parked)
+    """A silent connection may give up its process, and go on in another."""
 
 
 class Service(Protocol[ParkedT]):
-    """What the processes of a loop do for their clients."""
+    """The work of a loop's processes for their clients."""
 
     @property
     def rescans(self) -> bool:
-        """Whether `refresh` ever does anything."""
+        """True if `refresh` ever does anything."""
         ...
 
     def refresh(self, *, asked: bool) -> None:
-        """Look for something newer to offer; `asked`: because of SIGHUP. Nobody is served then."""
+        """Look for something newer to offer, while nobody is served; `asked`: by SIGHUP."""
         ...
 
     def serve_client(
@@ -72,56 +60,23 @@ class Service(Protocol[ParkedT]):
         resumed: ParkedT | None,
         channel: socket.socket | None,
     ) -> int:
-        """In a child, serve one connection to its end, or until it is left by way of `channel`.
+        """In a child, serve one connection to its end, or until it is parked by `channel`.
 
         `tell` gets a level of `logging` and a text. Return the exit status of the process.
         """
         ...
 
-    def take_over(self, channel: socket.socket) -> ParkedT | None:
-        """In the parent, return what a child has left; None when its connection has ended."""
+    def receive_parked(self, channel: socket.socket) -> ParkedT | None:
+        """In the parent, return a connection that a child has parked; None if it has ended."""
         ...
 
     def without_descriptors(self, parked: ParkedT) -> ParkedT:
-        """Return the same without what is open, which was closed."""
+        """Return the same without its open files, which the caller has closed."""
         ...
 
 
-@dataclass(eq=False)
-class _Client(Generic[ParkedT]):
-    """A connection, and what the parent has of it: a copy of its socket, where it may be parked."""
-
-    label: str
-    connection: socket.socket
-    reporter: Reporter
-    channel: socket.socket | None = None  # to its process
-    parked: ParkedT | None = None  # what the next process will go on with
-
-    @property
-    def descriptors(self) -> list[int]:
-        """All that are open here on its account."""
-        sockets = (self.connection, self.channel, self.reporter.receiver)
-        own = [each.fileno() for each in sockets if each]
-        files = self.parked.descriptors if self.parked else ()
-        return [each for each in (*own, *files) if each >= 0]
-
-    def close_files(self) -> None:
-        """Closes what was handed over with a parked connection."""
-        for each in self.parked.descriptors if self.parked else ():
-            os.close(each)
-
-    def close(self) -> None:
-        """Closes all that is open here. May be called twice."""
-        self.close_files()
-        self.parked = None
-        self.connection.close()
-        self.reporter.close()
-        if self.channel:
-            self.channel.close()
-
-
 class Loop(Generic[ParkedT]):
-    """One life of a server: until SIGINT or SIGTERM, or until `lifeline` is readable."""
+    """The life of a server: until SIGINT or SIGTERM, or until `lifeline` is readable."""
 
     def __init__(
         self,
@@ -137,8 +92,8 @@ class Loop(Generic[ParkedT]):
         self._signals = signals
         self._reports = Reports()
         self._lifeline = lifeline
-        self._clients: set[_Client[ParkedT]] = set()  # all that are connected
-        self._children: dict[int, _Client[ParkedT]] = {}  # those with a process, by its id
+        self._clients: set[Client[ParkedT]] = set()  # all that are connected
+        self._children: dict[int, Client[ParkedT]] = {}  # those with a process, by its id
         self._count = 0
         self._stopping = False
         self._refresh_asked = False
@@ -150,21 +105,21 @@ class Loop(Generic[ParkedT]):
         self._most_held = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
     def run(self) -> None:
-        """Returns when all children have been waited for."""
+        """Serve until the end; return when all children have been waited for."""
         with self._selector as selector:
             self._register(selector)
             try:
                 while not self._stopping:
-                    events = selector.select(self._patience())
+                    events = selector.select(self._idle_left_s())
                     for key, _events in events:
                         key.data()
-                    if not events and self._patience() == 0:
+                    if not events and self._idle_left_s() == 0:
                         log.info("nobody came for %s seconds", self._limits.idle_exit_s)
                         self._stop()
             finally:
                 children.end_all(self._children)
                 for client in self._clients:
-                    self._hear_out(client)
+                    self._end_reports(client)
                     client.close()
 
     def _register(self, selector: selectors.BaseSelector) -> None:
@@ -176,7 +131,7 @@ class Loop(Generic[ParkedT]):
         self._admit()
 
     def _admit(self) -> None:
-        """Listens while there are fewer connections than there may be."""
+        """Listen while there are fewer connections than there may be, and else not."""
         most = self._limits.connections
         is_full = most is not None and len(self._clients) >= most
         if is_full != self._is_full:
@@ -188,8 +143,8 @@ class Loop(Generic[ParkedT]):
                     accept = partial(self._accept, each)
                     self._selector.register(each, selectors.EVENT_READ, accept)
 
-    def _patience(self) -> float | None:
-        """How long nothing may happen."""
+    def _idle_left_s(self) -> float | None:
+        """Return the time after which the loop ends if nobody comes; None: never."""
         idle_exit_s = self._limits.idle_exit_s
         if idle_exit_s is None or self._clients:
             return None
@@ -224,25 +179,25 @@ class Loop(Generic[ParkedT]):
             if status is None:
                 continue
             del self._children[process_id]
-            self._hear_out(client)
+            self._end_reports(client)
             if client.channel:
-                client.parked = self._service.take_over(client.channel)
+                client.parked = self._service.receive_parked(client.channel)
                 client.channel.close()
             if client.parked:
                 self._park(client)
                 continue
             if status < 0:
                 log.error("%s was ended by %s", client.label, signal.Signals(-status).name)
-            self._leave(client)
+            self._disconnect(client)
 
-    def _hear(self, client: _Client[ParkedT]) -> None:
-        """Logs what its process tells."""
+    def _log_reports(self, client: Client[ParkedT]) -> None:
+        """Log what the client's process has reported, up to a bound."""
         client.reporter.drain()
         if client.reporter.is_exhausted:
-            self._hear_out(client)
+            self._end_reports(client)
 
-    def _hear_out(self, client: _Client[ParkedT]) -> None:
-        """Its process has ended, or is listened to no more."""
+    def _end_reports(self, client: Client[ParkedT]) -> None:
+        """Log what is left to be read, and close the channel of reports."""
         if client.reporter.receiver:
             while client.reporter.drain():
                 continue
@@ -251,12 +206,12 @@ class Loop(Generic[ParkedT]):
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_ACCEPTED_A_TURN):
-            # Somebody may have come in at another address, in the same moment.
+            # Another client may have come in at another address, in the same turn.
             if self._is_full or self._stopping or not self._accept_one(listening):
                 return
 
     def _accept_one(self, listening: socket.socket) -> bool:
-        """False when nobody waits any more, or nobody can be let in."""
+        """Let one client in. Return False when none waits any more, or none can be let in."""
         try:
             connected, _address = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -271,16 +226,16 @@ class Loop(Generic[ParkedT]):
                 return False
         self._count += 1
         label = f"connection {self._count}"
-        client: _Client[ParkedT] = _Client(label, connected, Reporter(self._reports, label))
+        client: Client[ParkedT] = Client(label, connected, Reporter(self._reports, label))
         self._clients.add(client)
         if not self._start(client):
-            self._leave(client)
+            self._disconnect(client)
             return False
         self._admit()
         return True
 
     def _refresh(self) -> None:
-        """Looks at what is served, unless it is asked to end, before or meanwhile."""
+        """Have the service look for something newer, unless the end is asked for first."""
         self._on_signal()  # a hangup may have come in the same moment
         asked, self._refresh_asked = self._refresh_asked, False
         try:
@@ -290,8 +245,8 @@ class Loop(Generic[ParkedT]):
             self._stop()
         self._on_signal()
 
-    def _start(self, client: _Client[ParkedT]) -> bool:
-        """Gives it a process; False when there is none to be had."""
+    def _start(self, client: Client[ParkedT]) -> bool:
+        """Fork a process for a client. Return False when the system allows none."""
         may_park = self._limits.may_park and len(self._descriptors(but=client)) < self._most_held
         try:
             client.channel, theirs = socket.socketpair()
@@ -309,8 +264,8 @@ class Loop(Generic[ParkedT]):
         self._children[process_id] = client
         client.reporter.close_sender()
         if client.reporter.receiver:
-            hear = partial(self._hear, client)
-            self._selector.register(client.reporter.receiver, selectors.EVENT_READ, hear)
+            log_reports = partial(self._log_reports, client)
+            self._selector.register(client.reporter.receiver, selectors.EVENT_READ, log_reports)
         client.close_files()
         client.parked = None
         if not may_park:
@@ -318,12 +273,12 @@ class Loop(Generic[ParkedT]):
             client.channel.close()
         return True
 
-    def _serve(self, client: _Client[ParkedT], parent: int, channel: socket.socket | None) -> int:
-        """In the child, which must not live longer than `parent`."""
+    def _serve(self, client: Client[ParkedT], parent: int, channel: socket.socket | None) -> int:
+        """Serve a client, in the child, which must not outlive `parent`. Return the exit status."""
         end_with_parent(parent)
-        self._leave_to_parent(client)
+        self._close_parents(client)
         client.connection.setblocking(True)
-        client.reporter.take_over()
+        client.reporter.send_log()
         return self._service.serve_client(
             client.connection,
             client.reporter.send,
@@ -332,10 +287,11 @@ class Loop(Generic[ParkedT]):
             channel=channel,
         )
 
-    def _leave_to_parent(self, client: _Client[ParkedT]) -> None:
-        """In the child: closes all that the parent waits for or holds for others. Whoever takes
-        this process over shall not end the server or speak for anybody else; and a copy of another
-        client's connection would keep it open.
+    def _close_parents(self, client: Client[ParkedT]) -> None:
+        """Close, in the child, all that the parent waits for or holds for other clients.
+
+        A client that takes this process over shall not end the server, nor speak for others; and a
+        copy of another client's connection would keep it open.
         """
         for key in tuple(self._selector.get_map().values()):
             if isinstance(key.fileobj, socket.socket):
@@ -351,16 +307,16 @@ class Loop(Generic[ParkedT]):
                 other.close()
         if client.channel:
             client.channel.close()
-        children.leave_streams()
+        children.discard_streams()
 
-    def _descriptors(self, *, but: _Client[ParkedT]) -> list[int]:
-        """What is open here on account of all other clients."""
+    def _descriptors(self, *, but: Client[ParkedT]) -> list[int]:
+        """Return the descriptors that are open in the parent on account of all other clients."""
         return [
             each for client in self._clients if client is not but for each in client.descriptors
         ]
 
-    def _park(self, client: _Client[ParkedT]) -> None:
-        """Waits for what it says next."""
+    def _park(self, client: Client[ParkedT]) -> None:
+        """Have a client without a process resumed when it says something."""
         parked = client.parked
         files = parked.descriptors if parked else ()
         if parked and files and len(self._descriptors(but=client)) + len(files) > self._most_held:
@@ -369,8 +325,8 @@ class Loop(Generic[ParkedT]):
         resume = partial(self._resume, client)
         self._selector.register(client.connection, selectors.EVENT_READ, resume)
 
-    def _resume(self, client: _Client[ParkedT]) -> None:
-        """A parked client goes on, or has gone."""
+    def _resume(self, client: Client[ParkedT]) -> None:
+        """Give a parked client a process, or forget it if it has closed the connection."""
         try:
             beginning = client.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -383,19 +339,19 @@ class Loop(Generic[ParkedT]):
                 log.info("%s closed", client.label)
         self._selector.unregister(client.connection)
         if not beginning:
-            self._leave(client)
+            self._disconnect(client)
         elif not self._start(client):
             self._park(client)
 
-    def _leave(self, client: _Client[ParkedT]) -> None:
-        """It is connected no longer."""
-        self._hear_out(client)
+    def _disconnect(self, client: Client[ParkedT]) -> None:
+        """Forget a client whose connection has ended, and close all of it."""
+        self._end_reports(client)
         client.close()
         self._clients.discard(client)
         self._idle_since = time.monotonic()
         self._admit()
 
     def _pause(self, message: str) -> None:
-        """The system is short of something: trying again at once would only burn what is left."""
+        """Log that the system is short of something, and wait: hurry would use up the rest."""
         log.error("%s", message)
         time.sleep(_PAUSE_S)

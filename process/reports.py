@@ -1,8 +1,8 @@
-"""What the processes of connections tell their parent: short texts, one datagram each.
+"""Reports of the processes of connections to their parent: short texts, one datagram each.
 
-A process that talks to a client may be the client's by now. So each has a channel of its own, on
-which it can neither silence nor overhear the others; what it says is bounded in length and number,
-and is escaped before it is logged.
+A client may have taken over the process that talks to it. So each has a channel of its own, on
+which it can neither silence nor overhear the others; reports are bounded in length and number, and
+escaped before they are logged.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections import OrderedDict
 
 REPORT_MAX_BYTES = 8 << 10
 MOST_REPORTS = 10_000
-"""Of one connection, which may fail on as many files."""
+"""Reports of one connection that are logged at most; each may be of another file."""
 REPORTS_A_TURN = 64
-"""More of them wait until the others had their turn."""
+"""Reports of one connection that are logged before the others have their turn."""
 MOST_REMEMBERED = 4096
 
 _LEVELS = frozenset({logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR})
@@ -24,22 +24,23 @@ log = logging.getLogger("vfloppy.nbd")
 
 
 def escaped(text: str) -> str:
-    """The text without what a terminal would obey."""
+    """Return the text with escapes for all that a terminal would obey."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class Reports:
-    """What was told. Only the parent logs, so that each failure is told once for all connections;
-    one that is told again after `MOST_REMEMBERED` others is logged again.
+    """The log of the parent, which has each failure once for all connections.
+
+    The latest `MOST_REMEMBERED` are remembered: an older one is logged again.
     """
 
     def __init__(self) -> None:
         self._told: OrderedDict[int, None] = OrderedDict()  # by their hashes, the latest last
 
     def tell(self, level: int, text: str) -> None:
-        """Logs a text, from the level of a warning up only if it is new."""
+        """Log a text, escaped; from the level of a warning up, only if it is new."""
         text = escaped(text)
         if level >= logging.WARNING:
             key = hash(text)
@@ -54,7 +55,7 @@ class Reports:
 
 
 class _Sending(logging.Handler):
-    """Hands records over instead of writing them."""
+    """A handler that sends the records of a child's log to the parent."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
@@ -65,8 +66,9 @@ class _Sending(logging.Handler):
 
 
 class Reporter:
-    """The channel of one connection: opened before each fork for it, and closed when that process
-    has ended.
+    """The channel of reports of one connection.
+
+    It is opened before each fork for the connection, and closed when that process has ended.
     """
 
     def __init__(self, reports: Reports, label: str) -> None:
@@ -77,26 +79,26 @@ class Reporter:
         self.sender: socket.socket | None = None
 
     def open(self) -> None:
-        """Raises OSError."""
+        """Make the pair of sockets. Raise OSError."""
         self.receiver, self.sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.receiver.setblocking(False)
         self.sender.setblocking(False)
 
     def close(self) -> None:
-        """Closes this process's ends. May be called twice."""
+        """Close this process's ends. May be called twice."""
         self.close_sender()
         if self.receiver:
             self.receiver.close()
             self.receiver = None
 
     def close_sender(self) -> None:
-        """In the parent, behind the fork."""
+        """Close the child's end, in the parent, after the fork."""
         if self.sender:
             self.sender.close()
             self.sender = None
 
-    def take_over(self) -> None:
-        """In the child: what is logged here, the parent logs."""
+    def send_log(self) -> None:
+        """Send to the parent, from now on, all that is logged in this process, the child."""
         if self.receiver:
             self.receiver.close()
             self.receiver = None
@@ -104,7 +106,7 @@ class Reporter:
         log.propagate = False
 
     def send(self, level: int, text: str) -> None:
-        """From the child. A parent that is too busy to listen loses it: serving goes first."""
+        """Send a report from the child; drop it if the parent is too busy: serving goes first."""
         data = text.encode(errors="backslashreplace")[:REPORT_MAX_BYTES]
         try:
             if self.sender:
@@ -113,9 +115,9 @@ class Reporter:
             return
 
     def drain(self, most: int = REPORTS_A_TURN) -> bool:
-        """In the parent: logs what has come, up to so many; whether there may be more.
+        """Log up to `most` reports that have come, in the parent; return True if more may wait.
 
-        Who has told too much is not listened to any more.
+        None is logged of a connection that has sent more than `MOST_REPORTS`.
         """
         for _ in range(most):
             if not self.receiver or self._left < 0:
@@ -138,5 +140,5 @@ class Reporter:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether nothing that still comes is logged."""
+        """True when nothing more of this connection is logged."""
         return self._left < 0

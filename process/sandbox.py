@@ -1,9 +1,9 @@
-"""What a connection's process gives up before it hears its client, by Landlock.
+"""The sandbox of a connection's process, entered before it hears its client; by Landlock.
 
-A client talks to Python code of ours; were it to take that process over, the process could still
-read beneath the given folders and nothing else, write nowhere, and neither listen nor connect by
-TCP. See landlock(7); each right is asked for where the kernel's Landlock knows it (its ABI), and a
-kernel without Landlock serves as before, which `Sandbox.summary` says.
+Should a client take over the process that talks to it, this process can still read beneath the
+given folders and nothing else, write nowhere, and neither listen nor connect by TCP. See
+landlock(7); each right is asked for where the kernel's Landlock knows it (its ABI). Without
+Landlock the process is not confined, and serves all the same: `Sandbox.summary` tells.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _PathBeneathAttr(ctypes.Structure):
 class Sandbox:
     """The folders that a process may read beneath, held open so that renaming changes nothing.
 
-    They are given as paths, or as descriptors, which stay the caller's. Raises OSError for a folder
+    They are given as paths, or as descriptors, which stay the caller's. Raise OSError for a folder
     that can't be opened.
     """
 
@@ -59,7 +59,7 @@ class Sandbox:
 
     @property
     def summary(self) -> str:
-        """What will be in force, in one line."""
+        """The restrictions that will be in force, in one line."""
         if sys.platform != "linux":
             return "none, which only Linux has here"
         if not self._abi:
@@ -68,7 +68,7 @@ class Sandbox:
         return f"Landlock (ABI {self._abi}): read-only beneath the directories{network}"
 
     def replace(self, folders: Iterable[str | bytes | int]) -> None:
-        """Has other folders from now on. Raises OSError, and then keeps those it has."""
+        """Replace the folders by others. Raise OSError, and then keep those there are."""
         if not self._abi:
             return
         opened: list[int] = []
@@ -83,13 +83,13 @@ class Sandbox:
         self._folders = opened
 
     def close(self) -> None:
-        """Closes the folders; what is in force stays."""
+        """Close the folders. A sandbox that was entered stays in force."""
         for each in self._folders:
             os.close(each)
         self._folders = []
 
     def enter(self) -> None:
-        """Confines the calling process for good. Raises OSError where the kernel refuses."""
+        """Confine the calling process for good. Raise OSError where the kernel refuses."""
         if sys.platform != "linux":
             return
         libc = ctypes.CDLL(None, use_errno=True)
@@ -137,7 +137,10 @@ def _allow(libc: ctypes.CDLL, ruleset: int, descriptor: int, rights: int) -> Non
 
 
 def _landlock_abi() -> int:
-    """0 where the kernel, its configuration or a container's filter leaves no Landlock."""
+    """Return the kernel's version of Landlock.
+
+    It is 0 where the kernel, its configuration or a container's filter leaves none.
+    """
     if sys.platform != "linux":
         return 0
     try:

@@ -11,7 +11,7 @@ from ..export import Buffer
 
 
 class StdioConnection:
-    """What `serve_connection` needs of a socket, on a pair of pipes."""
+    """A connection on a pair of pipes, with those methods of a socket that servers use."""
 
     family = socket.AF_UNSPEC
 
@@ -21,14 +21,14 @@ class StdioConnection:
         self._timeout_s: float | None = None
 
     def settimeout(self, seconds: float | None) -> None:
-        """How long `recv` may take."""
+        """Bound the time that `recv` may take; None: no bound."""
         self._timeout_s = seconds
 
     def setsockopt(self, *_option: object) -> None:
-        """There are no options."""
+        """Do nothing: there are no options."""
 
     def recv(self, count: int) -> bytes:
-        """Up to `count` bytes; none at the end. Raises TimeoutError."""
+        """Return up to `count` bytes; none at the end. Raise TimeoutError."""
         if self._timeout_s is not None:
             ready, _, _ = select.select([self._source], [], [], self._timeout_s)
             if not ready:
@@ -36,23 +36,23 @@ class StdioConnection:
         return os.read(self._source, count)
 
     def recv_into(self, space: memoryview, _count: int = 0, _flags: int = 0) -> int:
-        """As many bytes as have come, up to what there is space for."""
+        """Wait for bytes, receive as many as there is space for, and return their number."""
         return os.readv(self._source, [space])
 
     def sendall(self, data: Buffer) -> None:
-        """All of the bytes."""
+        """Send all of the bytes."""
         view = memoryview(data)
         while view:
             view = view[os.write(self._target, view) :]
 
     def send(self, data: Buffer) -> int:
-        """Some of the bytes, and how many."""
+        """Send some of the bytes, and return their number."""
         return os.write(self._target, data)
 
     def sendmsg(self, buffers: Sequence[Buffer] | Iterable[Buffer]) -> int:
-        """Some of the buffers' bytes, and how many."""
+        """Send some of the bytes of the buffers, and return their number."""
         return os.writev(self._target, list(buffers))
 
     def fileno(self) -> int:
-        """Where bytes come from."""
+        """Return the descriptor that bytes come from."""
         return self._source

@@ -1,4 +1,4 @@
-"""What the system around a server wants to know, and what it tells: readiness, a parent's end."""
+"""Signals at the right moment, readiness for systemd, and the end of a parent process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Signals that end a process wait until the block has ended, and are answered there."""
+    """Have signals that end a process wait until the block has ended."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
@@ -26,9 +26,9 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def afterwards(undo: Callable[[], None]) -> Iterator[None]:
-    """Has `undo`, which may be called twice, called at the end of the block.
+    """Have `undo`, which may be called twice, called at the end of the block.
 
-    A signal that comes when that has begun, and raises, doesn't keep it from being done.
+    It is done even if a signal comes when it has begun, and raises.
     """
 
     def undisturbed() -> None:
@@ -45,7 +45,7 @@ def afterwards(undo: Callable[[], None]) -> Iterator[None]:
 
 
 def notify(message: str, environment: Mapping[str, str]) -> None:
-    """Tells systemd, if it asked, as sd_notify(3) does; nobody else misses it."""
+    """Tell systemd, if it started us and asked for it, as sd_notify(3) does."""
     address = environment.get("NOTIFY_SOCKET", "")
     if not address:
         return
@@ -59,7 +59,10 @@ def notify(message: str, environment: Mapping[str, str]) -> None:
 
 
 def end_with_parent(parent: int) -> bool:
-    """Has this process get SIGTERM when `parent`, which started it, ends; False if it can not."""
+    """Have this process get SIGTERM when `parent`, which started it, ends.
+
+    Return False where the system can't do that.
+    """
     if sys.platform != "linux":
         return False
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):

@@ -16,7 +16,10 @@ CA, CERTIFICATE, KEY = "ca-cert.pem", "server-cert.pem", "server-key.pem"
 
 
 def certificate_context(directory: str, *, verify_peer: bool = False) -> ssl.SSLContext:
-    """What a server with X.509 certificates needs. Raises TlsError."""
+    """Return the context of a server with X.509 certificates. Raise TlsError.
+
+    With `verify_peer`, clients must show a certificate that the authority in `directory` signed.
+    """
     context = _context()
     certificate, key, authority = (os.path.join(directory, n) for n in (CERTIFICATE, KEY, CA))
     for path in (certificate, key, *([authority] if verify_peer else [])):
@@ -33,7 +36,10 @@ def certificate_context(directory: str, *, verify_peer: bool = False) -> ssl.SSL
 
 
 def key_context(path: str) -> ssl.SSLContext:
-    """What a server with pre-shared keys needs, a line `name:hex` each. Raises TlsError."""
+    """Return the context of a server with the pre-shared keys of a file. Raise TlsError.
+
+    The file has a line `name:hex` for each key.
+    """
     context: Any = _context()
     if not hasattr(context, "set_psk_server_callback"):
         raise TlsError("pre-shared keys need Python 3.13 or later; use --tls-cert-dir")

@@ -10,9 +10,9 @@ import click
 
 
 def owner_ids(option: str, text: str) -> tuple[int, int]:
-    """`USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 for what is left out.
+    """Return the ids of `USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 for a part left out.
 
-    Raises UsageError for one that is not there.
+    Raise UsageError for a name that this system doesn't have.
     """
     user, _, group = text.partition(":")
     try:
@@ -26,9 +26,9 @@ def owner_ids(option: str, text: str) -> tuple[int, int]:
 
 
 def become(text: str) -> None:
-    """Has this process run as `USER[:GROUP]` from now on, with that user's groups and no way back.
+    """Have this process run as `USER[:GROUP]` from now on, with that user's groups and no way back.
 
-    Raises UsageError for a user who is not there, ClickException where the system refuses.
+    Raise UsageError for a user who is not there, ClickException where the system refuses.
     """
     user_id, group_id = owner_ids("--user", text)
     try:

@@ -1,8 +1,19 @@
 """Waiting for a client so that a signal is heard at once, also one that comes a moment too early.
 
-Python runs a signal's handler between its own steps. A signal that comes just before a system call
-begins to sleep is heard when that ends: with a lease wanted back, a writer would wait as long. So
-the system call that sleeps here also watches a pipe that the signal has written to.
+Python runs a signal's handler between its own steps, not when the signal comes: the C handler only
+notes it. A signal that comes after Python has looked for notes, and before the system call begins
+to sleep, would be heard when that ends: with a lease wanted back, a writer would wait as long.
+
+So the C handler also writes a byte to a pipe (`signal.set_wakeup_fd`), and the system call that
+sleeps watches its other end beside the client:
+
+    Python looks for noted signals: none
+        <- the kernel breaks a lease, SIGRTMIN + 3: it is noted, and the pipe gets a byte
+    poll(client, pipe)     returns at once, since the pipe is readable
+    the pipe is emptied
+    Python looks again, and runs the handler: the lease is given up
+
+`poll` alone would sleep here until the client says something, for hours perhaps.
 """
 
 from __future__ import annotations
@@ -20,23 +31,27 @@ from .ending import Ending
 
 
 class RequestTimeoutError(Exception):
-    """A request began to come, and its rest did not."""
+    """A request of which a part has come, and not the rest in time."""
 
 
-class Waiting:
-    """Waits until a descriptor has something to read."""
+class ClientWatch:
+    """Waits for a client to say something, for a signal, or for the end, with time limits."""
 
     def __init__(
         self,
         descriptor: int,
         wakeup: int | None,
-        patience_s: float | None,
+        silence_s: float | None,
         ending: Ending,
         *,
         request_timeout_s: float,
         lifeline: int | None = None,
     ) -> None:
-        """`lifeline` is a socket whose other end is closed when this process is asked to end."""
+        """Watch `descriptor` for the client, and `wakeup`, of `woken_by_signals`, for signals.
+
+        `silence_s` is the time after which a silent client is given up on; None: never.
+        `lifeline` is a socket whose other end is closed when this process is asked to end.
+        """
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
         self._wakeup = wakeup
@@ -45,23 +60,25 @@ class Waiting:
         self._lifeline = lifeline
         if lifeline is not None:
             self._poll.register(lifeline, 0)  # a hangup is always told
-        self._patience_s = patience_s
+        self._silence_s = silence_s
         self._ending = ending
         self._request_timeout_s = request_timeout_s
         self._deadline: float | None = None  # for the rest of what has begun to come
 
-    def __call__(self) -> None:
-        """Returns when there is something, or there was a signal. Raises BlockingIOError after
-        silence and at the end, and RequestTimeoutError when half a request is all that comes.
+    def wait(self) -> None:
+        """Return when the client has said something, or a signal has come.
+
+        Raise BlockingIOError after silence, and when this process is asked to end;
+        RequestTimeoutError at the deadline of a request.
         """
-        patience_s = self._patience_s
+        left_s = self._silence_s
         if self._deadline is not None:
-            patience_s = max(self._deadline - time.monotonic(), 0)
-        patience_ms = None if patience_s is None else patience_s * 1000
-        ready = () if self._ending.asked else self._poll.poll(patience_ms)
+            left_s = max(self._deadline - time.monotonic(), 0)
+        left_ms = None if left_s is None else left_s * 1000
+        ready = () if self._ending.asked else self._poll.poll(left_ms)
         if not ready:
             if self._deadline is not None and not self._ending.asked:
-                self.expect_rest()
+                self.check_deadline()
             raise BlockingIOError
         for descriptor, _ in ready:
             if descriptor == self._wakeup:
@@ -71,9 +88,10 @@ class Waiting:
                 self._ending.asked = True
                 raise BlockingIOError
 
-    def expect_rest(self) -> None:
-        """Something has begun to come: from the first call on until `expect_all`, the time for it
-        runs. Raises RequestTimeoutError when it is over.
+    def check_deadline(self) -> None:
+        """Note that a part of a request has come: its time runs from the first such call on.
+
+        Raise RequestTimeoutError when the time is over.
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + self._request_timeout_s
@@ -82,14 +100,17 @@ class Waiting:
                 f"half a request came, and not the rest in {self._request_timeout_s:g} s"
             )
 
-    def expect_all(self) -> None:
-        """Nothing has begun to come."""
+    def clear_deadline(self) -> None:
+        """Note that the request is whole: no time runs."""
         self._deadline = None
 
 
 @contextmanager
 def woken_by_signals() -> Iterator[int | None]:
-    """A descriptor that can be read once a signal has come; None outside of the main thread."""
+    """Provide a descriptor that is readable once a signal has come.
+
+    It is None outside of the main thread, which alone hears signals.
+    """
     reader, writer = os.pipe()
     try:
         os.set_blocking(reader, False)
@@ -109,10 +130,10 @@ def woken_by_signals() -> Iterator[int | None]:
 
 
 class SignalAlerts:
-    """Hears signals for the readers of this process; see `Alerts`.
+    """Passes signals of this process on to readers; an `Alerts` of `export`.
 
-    A reader that answers lets a writer go on, to the next file perhaps, and so there may be another
-    signal before all were called. It is noted, and then they are called once more.
+    A reader that gives up a lease lets a writer go on, to another file perhaps, and so the next
+    signal may come before all readers were called. It is noted; then they are called once more.
     """
 
     def __init__(self) -> None:
@@ -121,7 +142,10 @@ class SignalAlerts:
         self._is_busy = False
 
     def listen(self, callback: Callable[[int], None], numbers: Iterable[int]) -> bool:
-        """See `Alerts.listen`."""
+        """Have `callback` called in the main thread with the number of a signal.
+
+        Return False in any other thread, where signals can't be heard.
+        """
         try:
             for number in numbers:
                 signal.signal(number, self._handle)

@@ -1,8 +1,8 @@
-"""What NBD_CMD_BLOCK_STATUS answers: the extents of an export as metadata contexts see them.
+"""Answers to NBD_CMD_BLOCK_STATUS: the extents of an export as metadata contexts see them.
 
 Doc: "Metadata querying", "The `base:allocation` metadata context". Two contexts are our own:
 
-    x-vfloppy:kind    what a range is for, one of `KIND_NUMBERS`
+    x-vfloppy:kind    the purpose of a range, one of `KIND_NUMBERS`
     x-vfloppy:file    the number of the file that a range holds, 0 where there is none; `vfloppy
                       build --manifest` lists the numbers
 """
@@ -29,17 +29,18 @@ KIND_NUMBERS: Mapping[str, int] = {
     Kind.RESERVED: 4,
     Kind.PARTITION_TABLE: 5,
 }
-# An answer has no more of them, all contexts together; the client asks again from where it ended.
-# A megabyte at most: as many as its maker holds at a time, and as go out before anybody else's.
+# Of one answer, all contexts together; the client asks again from its end. That bounds a reply to
+# 512 KiB, or 1 MiB with extended headers: the memory of a connection, and the time that a reply
+# keeps those behind it waiting.
 MAXIMUM_EXTENTS = 1 << 16
 HOLE_AND_ZERO = NBD_STATE_HOLE | NBD_STATE_ZERO
 
 Status = tuple[int, int]
-"""A length, and status flags."""
+"""A length in bytes, and status flags."""
 
 
 class Statuses:
-    """Some of them in a row, as columns: a tuple each would take ten times as much memory."""
+    """A row of statuses, in columns: a tuple for each would take ten times as much memory."""
 
     def __init__(self, found: Iterable[Status] = ()) -> None:
         self._lengths = array("Q")
@@ -56,7 +57,7 @@ class Statuses:
 
 
 def matching_contexts(query: str) -> Iterator[str]:
-    """The contexts that a query of NBD_OPT_LIST_META_CONTEXT asks for: one, or a namespace."""
+    """Yield the contexts that a query asks for: one by its name, or a namespace's by `base:`."""
     for name in CONTEXT_IDS:
         if query == name or (query.endswith(":") and name.startswith(query)):
             yield name
@@ -65,7 +66,10 @@ def matching_contexts(query: str) -> Iterator[str]:
 def statuses(
     context: str, reader: Reader, offset: int, length: int, *, most: int = MAXIMUM_EXTENTS
 ) -> Statuses:
-    """What a context says of a range, equal neighbours merged: the first `most` of it, or all."""
+    """Return the statuses of a range in a context, equal neighbours merged; `most` at most.
+
+    Raise OSError.
+    """
     return Statuses(islice(_merged(_SOURCES[context](reader, offset, length)), most))
 
 

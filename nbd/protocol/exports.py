@@ -10,7 +10,7 @@ from .wire import unpack_string
 
 
 class Offer(NamedTuple):
-    """One export as clients see it."""
+    """An export, with the name and description that clients see."""
 
     name: str
     export: Export
@@ -18,10 +18,10 @@ class Offer(NamedTuple):
 
 
 class ExportTable:
-    """Offers by name. To "" answers the export of that name, the one called the default, or a lone
-    one.
+    """All offers of a server by name, one of them the default, which answers to "".
 
-    Raises ValueError for a name that the protocol can't carry.
+    That is the export named `default_name` (by default: ""), or else the only one there is. Raise
+    ValueError for a name that the protocol can't carry.
     """
 
     def __init__(
@@ -53,5 +53,5 @@ class ExportTable:
         return self._default.name if self._default else ""
 
     def find(self, name: str) -> Offer | None:
-        """The offer that a client means by `name`."""
+        """Return the offer that a client means by `name`; None if there is none."""
         return self._offers.get(name) if name else self._default

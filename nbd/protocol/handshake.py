@@ -1,8 +1,8 @@
 """The handshake, sans I/O: a generator that reads like blocking code and agrees on an export.
 
 It yields a number when it needs exactly that many bytes (send them in), bytes when they are to go
-out, and UPGRADE when both sides are about to speak TLS. It returns what was agreed, or None when
-the client ended the talk politely.
+out, and UPGRADE when both sides are about to speak TLS. It returns the agreement, or None when the
+client ended the talk by NBD_OPT_ABORT.
 Doc: "Fixed newstyle negotiation", "Option types", "Metadata querying". Rules kept here:
 
 - Every option is read whole, known or not, so that the stream stays in step.
@@ -22,10 +22,12 @@ from .block_status import CONTEXT_IDS, matching_contexts
 from .exports import ExportTable, Offer
 
 MAXIMUM_OPTION_BYTES = 64 << 10
-# All that a client may send, instead of a number of options: somebody who tries things by hand
+# All that a client may send. Bytes are bounded and not options: somebody who tries things by hand
 # sends many, and a byte costs the same in any of them. Time is the caller's to bound.
 MAXIMUM_TALK_BYTES = 1 << 20
-TALK_BYTES_AN_EXPORT = 20 << 10  # and these: who lists all exports may ask four things about each
+# On top of them, for each export: a client that lists all may ask four things about each, with a
+# name of up to 4 KiB every time.
+TALK_BYTES_AN_EXPORT = 20 << 10
 
 
 class Upgrade:
@@ -40,7 +42,10 @@ Step: TypeAlias = Generator[Wish, bytes, None]
 
 
 class Agreement(NamedTuple):
-    """What the transmission phase will speak; `contexts` maps names to the ids in replies."""
+    """The export and the features that a client has chosen for the transmission phase.
+
+    `contexts` maps the names of metadata contexts to their ids in replies.
+    """
 
     offer: Offer
     structured: bool
@@ -49,10 +54,12 @@ class Agreement(NamedTuple):
 
 
 def transmission_flags(
-    structured: bool, status_payload: bool = False, *, has_company: bool = True
+    structured: bool, status_payload: bool = False, *, multi_conn: bool = True
 ) -> int:
-    """Doc: "Transmission flags". Every connection sees one snapshot, hence CAN_MULTI_CONN, unless
-    there is one connection only: a client would wait for a second one for ever.
+    """Return the transmission flags of an export. Doc: "Transmission flags".
+
+    All connections see the same bytes, hence CAN_MULTI_CONN; not so without `multi_conn`, where one
+    connection at a time is served: a client would wait for its second one for ever.
     """
     flags = (
         wire.NBD_FLAG_HAS_FLAGS
@@ -60,24 +67,28 @@ def transmission_flags(
         | wire.NBD_FLAG_SEND_FLUSH
         | wire.NBD_FLAG_SEND_CACHE
     )
-    if has_company:
+    if multi_conn:
         flags |= wire.NBD_FLAG_CAN_MULTI_CONN
     if structured:
         flags |= wire.NBD_FLAG_SEND_DF
     return flags | wire.NBD_FLAG_BLOCK_STATUS_PAYLOAD if status_payload else flags
 
 
-def negotiate(exports: ExportTable, tls: Tls = "off", *, has_company: bool = True) -> Talk:
-    """The whole handshake. Raises ProtocolError when the connection must be dropped."""
-    return (yield from _Negotiation(exports, tls, has_company).run())
+def negotiate(exports: ExportTable, tls: Tls = "off", *, multi_conn: bool = True) -> Talk:
+    """Drive the whole handshake, and return the Agreement.
+
+    With `multi_conn`, clients are told that they may connect several times. Raise ProtocolError
+    when the connection must be dropped.
+    """
+    return (yield from _Negotiation(exports, tls, multi_conn).run())
 
 
 class _Negotiation:
-    """One client's haggling: what it has asked for so far."""
+    """The state of one handshake: what the client has chosen so far."""
 
-    def __init__(self, exports: ExportTable, tls: Tls, has_company: bool) -> None:
+    def __init__(self, exports: ExportTable, tls: Tls, multi_conn: bool) -> None:
         self._exports = exports
-        self._has_company = has_company
+        self._multi_conn = multi_conn
         self._tls = tls
         self._is_secure = False
         self._no_zeroes = False
@@ -134,7 +145,7 @@ class _Negotiation:
         self._is_fixed = bool(flags & wire.NBD_FLAG_C_FIXED_NEWSTYLE)
 
     def _answer(self, option: int, length: int) -> Step:
-        """Any option that can be refused with words."""
+        """Answer an option that can be refused with words, by words if it must be."""
         answer = self._answers.get(option)
         if self._needs_tls and option != wire.NBD_OPT_STARTTLS:
             yield from _skip(length)
@@ -159,7 +170,7 @@ class _Negotiation:
         return self._tls == "require" and not self._is_secure
 
     def _start_tls(self, option: int, data: bytes) -> Step:
-        """What was agreed on in the clear is forgotten: anybody could have said it."""
+        """Start TLS, and forget what was agreed on in the clear: anybody could have said it."""
         if not self._is_fixed:  # a refusal with words is for those who know fixed newstyle
             raise ProtocolError("TLS was asked for without the flag NBD_FLAG_C_FIXED_NEWSTYLE")
         _expect_no_data(data)
@@ -179,7 +190,7 @@ class _Negotiation:
         self._agreed = Agreement(offer, self._structured, self._extended, contexts)
 
     def _export_name(self, length: int) -> Step:
-        """No error can be told here: an unknown name drops the connection."""
+        """Answer NBD_OPT_EXPORT_NAME, which has no error reply: an unknown name ends the talk."""
         if self._needs_tls:
             raise ProtocolError("an export was asked for without TLS")
         if length > wire.MAXIMUM_STRING_BYTES:
@@ -213,7 +224,7 @@ class _Negotiation:
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
     def _extended_headers(self, option: int, data: bytes) -> Step:
-        """They include structured replies, whichever is asked for first."""
+        """Agree on extended headers, which include structured replies, asked for or not."""
         _expect_no_data(data)
         if self._extended:
             raise wire.MalformedError("extended headers were agreed on already")
@@ -227,11 +238,11 @@ class _Negotiation:
         """
         chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
         return transmission_flags(
-            self._structured, self._extended and chosen, has_company=self._has_company
+            self._structured, self._extended and chosen, multi_conn=self._multi_conn
         )
 
     def _info(self, option: int, data: bytes) -> Step:
-        """`NBD_OPT_INFO` and `NBD_OPT_GO`, which differ only in what follows."""
+        """Answer NBD_OPT_INFO and NBD_OPT_GO; the second also ends the handshake."""
         request = wire.unpack_info_request(data)
         offer = self._exports.find(request.name)
         if offer is None:
@@ -246,7 +257,7 @@ class _Negotiation:
             self._agree(offer)
 
     def _facts(self, option: int, offer: Offer) -> dict[int, bytes]:
-        """Doc: `NBD_REP_INFO`."""
+        """Return the data of the information replies by type. Doc: `NBD_REP_INFO`."""
         facts = {
             wire.NBD_INFO_EXPORT: wire.INFO_EXPORT.pack(
                 wire.NBD_INFO_EXPORT, offer.export.size, self._flags(option, offer)
@@ -265,7 +276,7 @@ class _Negotiation:
         return facts
 
     def _list_meta_context(self, option: int, data: bytes) -> Step:
-        """No query at all asks for every context, and `base:` for those of its namespace."""
+        """List the contexts that queries ask for; without a query, all of them."""
         request = wire.unpack_context_query(data)
         if self._exports.find(request.name) is None:
             yield _unknown_export(option, request.name)
@@ -276,7 +287,7 @@ class _Negotiation:
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
     def _set_meta_context(self, option: int, data: bytes) -> Step:
-        """What was set before is forgotten, even when this request fails."""
+        """Select contexts by name. Those selected before are forgotten, even when this fails."""
         self._contexts, self._contexts_of = {}, None
         if not self._structured:
             raise wire.MalformedError("metadata contexts need structured replies first")
@@ -312,7 +323,7 @@ def _meta_context(option: int, name: str, context_id: int) -> bytes:
 
 
 def _skip(length: int) -> Step:
-    """Reads `length` bytes and forgets them, a bounded part at a time."""
+    """Read `length` bytes and forget them, a bounded part at a time."""
     while length:
         part = min(length, MAXIMUM_OPTION_BYTES)
         yield part

@@ -24,14 +24,15 @@ _DONE = wire.NBD_REPLY_FLAG_DONE
 _ZEROS = memoryview(bytes(64 << 10))
 
 Item: TypeAlias = "list[Buffer] | LentBuffers | Transfer"
-"""Buffers to be sent, all of them; or what its class says."""
+"""Buffers to be sent, all of them; or one of the two kinds that are sent in another way."""
 Reading: TypeAlias = Generator[Item, None, int]
 
 
 class LentBuffers:
-    """Buffers of which some are views of mapped files: as many bytes as go out without waiting.
+    """Buffers of which some are views of mapped files, to be sent as far as goes without waiting.
 
-    Only the kernel may look at them. Whoever sends them leaves in `sent` how many bytes went.
+    Only the kernel may look at them: a page that can't be had ends a process that looks. Whoever
+    sends them leaves the number of bytes that went in `sent`.
     """
 
     __slots__ = ("buffers", "sent")
@@ -42,9 +43,10 @@ class LentBuffers:
 
 
 class Transfer:
-    """A slice to be sent without passing through here; exactly `slice.length` bytes must go out.
+    """A slice of a file to be sent straight from there; exactly `slice.length` bytes must go out.
 
-    Whoever sends it leaves in `error` why the bytes, padded with zeros if need be, are not good.
+    Whoever sends it pads with zeros if need be, and leaves in `error` the reason if the bytes are
+    not good.
     """
 
     __slots__ = ("error", "slice")
@@ -55,7 +57,7 @@ class Transfer:
 
 
 class ReadFailedError(Exception):
-    """The host let the read down at `offset`, counted in the export."""
+    """A read that failed on the host at `offset`, in bytes from the start of the export."""
 
     def __init__(self, offset: int, error: OSError) -> None:
         super().__init__(str(error))
@@ -64,9 +66,9 @@ class ReadFailedError(Exception):
 
 
 def read_pinned(reader: Reader, offset: int, length: int) -> bytes:
-    """Return a range of a committed batch without another check, or less if there is no more.
+    """Return the bytes of a range of a committed batch, unchecked, or fewer if the file ends.
 
-    Raises OSError.
+    Raise OSError.
     """
     return b"".join(
         piece.copy(0, piece.length) if isinstance(piece, FileSlice) else piece_bytes(piece)
@@ -82,9 +84,9 @@ def read_whole(
     pieces: Iterable[Piece],
     replies: Replies,
 ) -> int:
-    """One reply with all the data, all of it read before any is sent.
+    """Add one reply with all the data to `out`, all of it read before any is sent.
 
-    Adds to `out`, and returns how many bytes. Raises ReadFailedError and then adds nothing.
+    Return the number of bytes added. Raise ReadFailedError, and then add nothing.
     """
     parts: list[Buffer] = []
     position = offset
@@ -107,10 +109,10 @@ def read_chunks(
     *,
     transfer_min_bytes: int,
 ) -> Reading:
-    """A structured reply, fragmented where that saves work.
+    """Add a structured reply to `out`, fragmented where that saves work; yield `out` when full.
 
-    Adds to `out` and yields it when it is full. Returns how many bytes it left there. Raises
-    ReadFailedError when it must be followed by an error chunk that is DONE.
+    Return the number of bytes left there. Raise ReadFailedError when an error chunk with DONE must
+    follow what was added.
     """
     chunks = _Chunks(out, cookie, offset, offset + length, replies)
     try:
@@ -152,13 +154,13 @@ class _Chunks:
         self._start = offset  # from here to `position`
 
     def gather(self, piece: Piece) -> None:
-        """Raises OSError, and then the position is where the piece starts."""
+        """Read a piece for the next data chunk. Raise OSError, with `position` at its start."""
         self.position += _append(self._parts, piece)
         if self.position - self._start >= BATCH_BYTES:
             self.close()
 
     def close(self) -> None:
-        """Makes a chunk of what was gathered."""
+        """Make a data chunk of what was gathered, if anything was."""
         length = self.position - self._start
         if self._parts:
             done = _DONE if self.position == self._end else 0
@@ -169,6 +171,7 @@ class _Chunks:
         self._start = self.position
 
     def add_hole(self, length: int) -> None:
+        """Add a chunk that stands for zeros."""
         self.close()
         done = _DONE if self.position + length == self._end else 0
         hole = self._replies.hole(done, self._cookie, self._at, self.position, length)
@@ -176,13 +179,14 @@ class _Chunks:
         self._advance(length)
 
     def begin_transfer(self, piece: FileSlice) -> Transfer:
+        """Add the header of a data chunk, and return the transfer that must go out behind it."""
         self.close()
         header = self._replies.data_header(0, self._cookie, self._at, self.position, piece.length)
         self._out.append(header)
         return Transfer(piece)
 
     def end_transfer(self, transfer: Transfer) -> None:
-        """Raises OSError when the bytes that went out are not good."""
+        """Go on behind a transfer. Raise OSError when the bytes that went out are not good."""
         self.pending = 0
         if transfer.error is not None:
             raise transfer.error
@@ -196,7 +200,7 @@ class _Chunks:
 
 
 def _append(parts: list[Buffer], piece: Piece) -> int:
-    """Adds the bytes of a piece, and returns how many. Raises OSError."""
+    """Add the bytes of a piece, and return their number. Raise OSError."""
     if isinstance(piece, bytes):
         parts.append(piece)
         return len(piece)

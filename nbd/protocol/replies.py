@@ -14,7 +14,7 @@ from . import wire
 
 
 class Descriptors(Protocol):
-    """Length and status flags of each extent."""
+    """The length in bytes and the status flags of each of several extents."""
 
     def __len__(self) -> int: ...
 
@@ -25,32 +25,32 @@ class Replies:
     """Structured replies, with compact headers."""
 
     def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:  # noqa: ARG002
-        """A whole chunk."""
+        """Return a whole chunk of a reply."""
         magic = wire.NBD_STRUCTURED_REPLY_MAGIC
         return wire.CHUNK.pack(magic, flags, kind, cookie, len(payload)) + payload
 
     def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:  # noqa: ARG002
-        """What stands before `length` bytes of data from `offset`."""
+        """Return the header that goes before `length` bytes of data from `offset`."""
         head = wire.NBD_STRUCTURED_REPLY_MAGIC << 32 | flags << 16 | wire.NBD_REPLY_TYPE_OFFSET_DATA
         return wire.HEADED_DATA.pack(head, cookie, length + 8, offset)
 
     def hole(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:
-        """Zeros that are not sent."""
+        """Return a chunk that stands for `length` zeros at `offset`, which are not sent."""
         payload = wire.HOLE.pack(offset, length)
         return self.chunk(flags, wire.NBD_REPLY_TYPE_OFFSET_HOLE, cookie, at, payload)
 
     def done(self, cookie: int, at: int) -> bytes:
-        """The request was carried out; nothing, or nothing more, is to be said."""
+        """Return the end of a reply to a request that was carried out."""
         return self.chunk(wire.NBD_REPLY_FLAG_DONE, wire.NBD_REPLY_TYPE_NONE, cookie, at)
 
     def error(self, cookie: int, at: int, number: int, text: str) -> bytes:
-        """The whole request failed."""
+        """Return the reply to a request that failed as a whole, with an NBD error number."""
         message = wire.short_text(text)
         payload = wire.ERROR.pack(number, len(message)) + message
         return self.chunk(wire.NBD_REPLY_FLAG_DONE, wire.NBD_REPLY_TYPE_ERROR, cookie, at, payload)
 
     def error_at(self, cookie: int, at: int, number: int, text: str, offset: int) -> bytes:
-        """The request failed at `offset`, counted in the export."""
+        """Return the reply to a request that failed at `offset` of the export."""
         message = wire.short_text(text)
         payload = wire.ERROR.pack(number, len(message)) + message + offset.to_bytes(8, "big")
         kind = wire.NBD_REPLY_TYPE_ERROR_OFFSET
@@ -59,7 +59,7 @@ class Replies:
     def status(
         self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
     ) -> bytes:
-        """What one metadata context says."""
+        """Return the chunk of one metadata context, in reply to a block status."""
         payload = _packed(wire.UINT32.pack(context_id), wire.DESCRIPTOR, descriptors)
         return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS, cookie, at, payload)
 
@@ -107,7 +107,7 @@ class SimpleReplies(Replies):
 
 
 def _packed(head: bytes, layout: struct.Struct, descriptors: Descriptors) -> bytes:
-    """A head and all descriptors behind it, put where they belong one by one."""
+    """Return a head and all descriptors behind it. Peak memory is that of the result."""
     packed = bytearray(len(head) + layout.size * len(descriptors))
     packed[: len(head)] = head
     position = len(head)

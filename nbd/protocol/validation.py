@@ -1,4 +1,4 @@
-"""Which requests are carried out on a read-only export, and how the others are refused.
+"""Requests of a read-only export: those that are carried out, and the refusals of the others.
 
 Doc: "Command flags", "Error values", "Block size constraints".
 """
@@ -30,7 +30,7 @@ MOST_STATUS_PAYLOAD_BYTES = 8 + 4 * 64
 
 
 class RefusedError(Exception):
-    """The request can't be carried out: an NBD error number and a sentence."""
+    """A request that can't be carried out: an NBD error number and a sentence."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(text)
@@ -38,14 +38,14 @@ class RefusedError(Exception):
 
 
 def payload_bytes(request: Request, *, extended: bool) -> int:
-    """How many bytes follow a request; they belong to it even if it is refused."""
+    """Return the number of bytes that follow a request, which are its own even if it is refused."""
     _, flags, command, _, _, length = request
     has_payload = extended and flags & wire.NBD_CMD_FLAG_PAYLOAD_LEN
     return length if has_payload or command == wire.NBD_CMD_WRITE else 0
 
 
 def check(request: Request, size: int, *, structured: bool, extended: bool = False) -> None:
-    """Raises RefusedError unless an export of `size` bytes can carry `request` out."""
+    """Raise RefusedError unless an export of `size` bytes can carry `request` out."""
     _, flags, command, _, offset, length = request
     if command not in _VALID_FLAGS:
         raise RefusedError(wire.NBD_EINVAL, f"command {command} is unknown")

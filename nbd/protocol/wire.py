@@ -176,7 +176,7 @@ Headed: TypeAlias = tuple[int, int, int, int]  # as in HEADED_REQUEST
 
 
 class MalformedError(ValueError):
-    """An option's data does not follow its layout; the message says what was found."""
+    """Data of an option that doesn't follow its layout; the message says what was found."""
 
 
 class InfoRequest(NamedTuple):
@@ -194,29 +194,32 @@ class ContextQuery(NamedTuple):
 
 
 def error_number(error: OSError) -> int:
-    """The protocol's number for a failed read."""
+    """Return the protocol's number for a failed read."""
     return _ERRNO_TO_NBD.get(error.errno or 0, NBD_EIO)
 
 
 def short_text(text: str) -> bytes:
-    """UTF-8 of `text`, cut between characters to the protocol's longest string."""
+    """Return `text` in UTF-8, cut between characters to the protocol's longest string."""
     raw = text.encode("utf-8", "backslashreplace")
     return raw[:MAXIMUM_STRING_BYTES].decode("utf-8", "ignore").encode()
 
 
 def pack_option_reply(option: int, reply: int, data: bytes = b"") -> bytes:
-    """One reply of option haggling."""
+    """Return a reply to an option of the handshake."""
     return OPTION_REPLY.pack(NBD_REP_MAGIC, option, reply, len(data)) + data
 
 
 def pack_server(name: str, description: str) -> bytes:
-    """The data of `NBD_REP_SERVER`."""
+    """Return the data of `NBD_REP_SERVER`."""
     raw = name.encode()
     return UINT32.pack(len(raw)) + raw + short_text(description)
 
 
 def unpack_string(raw: bytes) -> str:
-    """A name or query: UTF-8, at most 4096 bytes, without NUL. Raises MalformedError."""
+    """Return a name or query as text. Raise MalformedError.
+
+    It must be UTF-8 of at most 4096 bytes, without NUL.
+    """
     if len(raw) > MAXIMUM_STRING_BYTES:
         raise MalformedError(f"a string has {len(raw)} bytes, and {MAXIMUM_STRING_BYTES} is most")
     try:
@@ -229,7 +232,7 @@ def unpack_string(raw: bytes) -> str:
 
 
 def unpack_info_request(data: bytes) -> InfoRequest:
-    """Raises MalformedError."""
+    """Unpack the data of `NBD_OPT_INFO` and `NBD_OPT_GO`. Raise MalformedError."""
     name, rest = _take_string(data)
     if len(rest) < UINT16.size:
         raise MalformedError("the data ends before the number of information requests")
@@ -241,7 +244,7 @@ def unpack_info_request(data: bytes) -> InfoRequest:
 
 
 def unpack_context_query(data: bytes) -> ContextQuery:
-    """Raises MalformedError."""
+    """Unpack the data of the options for metadata contexts. Raise MalformedError."""
     name, rest = _take_string(data)
     if len(rest) < UINT32.size:
         raise MalformedError("the data ends before the number of queries")
@@ -257,7 +260,7 @@ def unpack_context_query(data: bytes) -> ContextQuery:
 
 
 def unpack_status_payload(data: bytes) -> tuple[int, tuple[int, ...]]:
-    """Effect length and context ids of a BLOCK_STATUS with payload. Raises MalformedError."""
+    """Return effect length and context ids of a block status with payload. Raise MalformedError."""
     if len(data) < STATUS_PAYLOAD.size or (len(data) - STATUS_PAYLOAD.size) % UINT32.size:
         raise MalformedError(f"a block status payload of {len(data)} bytes")
     (length,) = STATUS_PAYLOAD.unpack_from(data)

@@ -1,4 +1,4 @@
-"""One client, from greeting to goodbye: the sans-I/O parts on a connected, blocking socket."""
+"""The service of one client from greeting to end: the sans-I/O parts on a blocking socket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ...export import Detached
-from ...process.ending import Ending, finishing, part_from
+from ...process.ending import Ending, close_gracefully, finishing
 from ...process.stdio import StdioConnection
-from ...process.wakeup import RequestTimeoutError, SignalAlerts, Waiting, woken_by_signals
+from ...process.wakeup import ClientWatch, RequestTimeoutError, SignalAlerts, woken_by_signals
 from ..errors import ProtocolError
 from ..protocol.exports import ExportTable
 from ..protocol.handshake import Agreement, Talk, Tls, Upgrade, negotiate
@@ -26,11 +26,11 @@ if TYPE_CHECKING:  # slow to import, and most servers need none
     import ssl
 
 HANDSHAKE_TIMEOUT_S = 30.0
-"""For each thing that a client says before it has chosen an export: for somebody who types."""
+"""For each message of the handshake: as long as somebody who types one by hand may take."""
 HANDSHAKE_TIMEOUTS = 20
-"""For all of them together, in such times: ten minutes, so that a slow drip doesn't last."""
+"""For the whole handshake, in such times: ten minutes, so that a slow drip doesn't last."""
 REQUEST_S = 60.0
-"""From the first byte of a request to its last: whoever takes longer has lost its network."""
+"""From the first byte of a request to its last: a client that takes longer has lost its network."""
 SPIN_S = 50e-6
 SEND_BUFFER_BYTES = 1 << 20
 HEAP_KEPT_BYTES = 16 << 20
@@ -41,85 +41,118 @@ _yield_processor = getattr(os, "sched_yield", lambda: None)  # macOS has none
 
 
 class Security(NamedTuple):
-    """Whether clients may or must speak TLS, and with what."""
+    """The use of TLS: off, allowed or demanded, and the context that it needs."""
 
     mode: Tls = "off"
     context: ssl.SSLContext | None = None
+
+
+class ConnectionLimits(NamedTuple):
+    """The times and numbers that a connection has to keep to."""
+
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
+    """For each message of the handshake."""
+    request_timeout_s: float = REQUEST_S
+    """From the first byte of a request to its last."""
+    park_after_s: float | None = None
+    """Silence between two requests after which the connection is parked; None: never."""
+    multi_conn: bool = True
+    """The client may connect again while it is connected."""
 
 
 def serve_connection(
     connection: Connection,
     exports: ExportTable,
     report: Callable[[int, str], None],
-    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     security: Security = Security(),  # noqa: B008  it is frozen
+    limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008  it is frozen
     *,
     resumed: Parked | None = None,
-    park_after_s: float | None = None,
-    has_company: bool = True,
-    leave: Callable[[Parked], None] | None = None,
-    request_timeout_s: float = REQUEST_S,
+    park: Callable[[Parked], None] | None = None,
     lifeline: int | None = None,
 ) -> bool:
-    """Returns False when the client is done, or this process was asked to end by SIGTERM or by a
-    hangup of `lifeline`. Raises ProtocolError, and OSError when the client is just gone.
+    """Serve a connection until it ends or is parked; return True if it was parked.
 
-    `report` gets a level of `logging` and a text. With `park_after_s`, a client that says nothing
-    for so long between two requests may be left: `leave` is called with what another call takes as
-    `resumed` to go on, and True is returned. With `has_company`, the client may connect again
-    beside itself.
+    It ends when the client is done, and when this process is asked to end, by SIGTERM or by a
+    hangup of the socket `lifeline`. Raise ProtocolError when the client left the protocol, and
+    OSError when it is just gone.
+
+    `report` is called with a level of `logging` and a text. When the client was silent for
+    `limits.park_after_s` between two requests, `park` is called with all that another process
+    needs to go on: it passes that as `resumed`, with the same connection.
     """
     agreement = resumed.agreement if resumed else None
     if agreement is None:
-        talk = negotiate(exports, security.mode, has_company=has_company)
-        connection, agreement = _shake_hands(connection, talk, handshake_timeout_s, security)
+        talk = negotiate(exports, security.mode, multi_conn=limits.multi_conn)
+        timeout_s = limits.handshake_timeout_s
+        connection, agreement = _shake_hands(connection, talk, timeout_s, security)
         if agreement is None:
-            part_from(connection)
+            close_gracefully(connection)
             return False
         report(logging.INFO, f"opened: {_describe(agreement, connection)}")
     _tune(connection)
+    if not _is_plain(connection):
+        park = None
+    return _serve_agreed(
+        connection, Parked(agreement, resumed.detached if resumed else Detached()), report, limits,
+        resumes=resumed is not None, park=park, lifeline=lifeline,
+    )  # fmt: skip
+
+
+def _serve_agreed(
+    connection: Connection,
+    start: Parked,
+    report: Callable[[int, str], None],
+    limits: ConnectionLimits,
+    *,
+    resumes: bool,
+    park: Callable[[Parked], None] | None,
+    lifeline: int | None,
+) -> bool:
+    """Serve requests from `start` on; otherwise as `serve_connection`."""
+    agreement = start.agreement
     sender = Sender(connection)
     with (
         agreement.offer.export.open(SignalAlerts()) as reader,
         woken_by_signals() as wakeup,
         finishing() as ending,
     ):
-        if resumed:
-            reader.adopt(resumed.detached)
+        if resumes:
+            reader.adopt(start.detached)
         session = Session(
             reader,
             structured=agreement.structured,
             extended=agreement.extended,
             contexts=agreement.contexts,
             transfer_min_bytes=sender.transfer_min_bytes,
-            lends=sender.borrows,
+            lends=sender.sends_lent,
             report=partial(report, logging.WARNING),
         )
-        wait = Waiting(
+        watch = ClientWatch(
             connection.fileno(),
             wakeup,
-            park_after_s if leave and _is_plain(connection) else None,
+            limits.park_after_s if park else None,
             ending,
-            request_timeout_s=request_timeout_s,
+            request_timeout_s=limits.request_timeout_s,
             lifeline=lifeline,
         )
         try:
-            detached = _transmit(connection, session, sender, wait, reader.detach, ending)
+            detached = _transmit(connection, session, sender, watch, reader.detach, ending)
         except RequestTimeoutError as error:
-            part_from(connection)
+            close_gracefully(connection)
             raise ProtocolError(str(error)) from error
         except BaseException:
-            part_from(connection)
+            close_gracefully(connection)
             raise
-        if leave and detached is not None:
-            leave(Parked(agreement, detached))
+        if park and detached is not None:
+            park(Parked(agreement, detached))  # before the reader is closed, see `Reader.detach`
             return True
-        part_from(connection)
+        close_gracefully(connection)
     return False
 
 
 def _describe(agreement: Agreement, connection: Connection) -> str:
-    """What was agreed on, for a log."""
+    """Return the facts of an opened connection, for a log."""
     words = {
         "export": repr(agreement.offer.name),
         "size": agreement.offer.export.size,
@@ -132,7 +165,7 @@ def _describe(agreement: Agreement, connection: Connection) -> str:
 
 
 def _tune(connection: Connection) -> None:
-    """What was measured to help; none of it is needed."""
+    """Set options of the socket that were measured to help; none of them is needed."""
     connection.settimeout(None)
     if connection.family == socket.AF_UNIX:
         # Half as much again for reads of 256 KiB. TCP does better when it sizes its own.
@@ -148,7 +181,10 @@ def _tune(connection: Connection) -> None:
 def _shake_hands(
     connection: Connection, talk: Talk, timeout_s: float, security: Security
 ) -> tuple[Connection, Agreement | None]:
-    """Drives the handshake. Raises ProtocolError, and OSError; then the client was told."""
+    """Drive the handshake; return the connection, which is another with TLS, and the agreement.
+
+    Raise ProtocolError and OSError, after closing the connection gracefully.
+    """
     last = time.monotonic() + HANDSHAKE_TIMEOUTS * timeout_s
     deadline = time.monotonic() + timeout_s
     answer: bytes | None = None
@@ -169,19 +205,21 @@ def _shake_hands(
             else:
                 answer = _receive_exactly(connection, wish, deadline)
     except TimeoutError as error:
-        part_from(connection)
+        close_gracefully(connection)
         text = f"no export was chosen, and nothing whole said for {timeout_s:g} s"
         if time.monotonic() >= last:
             text = f"no export was chosen within {HANDSHAKE_TIMEOUTS * timeout_s:g} s"
         raise ProtocolError(text) from error
     except BaseException:
-        part_from(connection)
+        close_gracefully(connection)
         raise
 
 
 def _start_tls(connection: Connection, security: Security) -> Connection:
-    """The same connection, now secret. Nothing that came in the clear is left to be read later:
-    whatever was sent too early is taken for a part of the TLS handshake, which then fails.
+    """Return the same connection by TLS. Raise ProtocolError, and OSError if the handshake fails.
+
+    Nothing that came in the clear is left to be read later: what was sent too early is taken for a
+    part of the TLS handshake, which then fails.
     """
     assert security.context is not None
     assert isinstance(connection, socket.socket)
@@ -192,7 +230,10 @@ def _start_tls(connection: Connection, security: Security) -> Connection:
 
 
 def _receive_exactly(connection: Connection, count: int, deadline: float) -> bytes:
-    """Never a byte more: what follows may belong to another phase."""
+    """Return `count` bytes from the client, and leave the rest: it may be of another phase.
+
+    Raise ProtocolError when the client leaves, TimeoutError at `deadline` (of `time.monotonic`).
+    """
     received = bytearray()
     while len(received) < count:
         connection.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -207,12 +248,14 @@ def _transmit(
     connection: Connection,
     session: Session,
     sender: Sender,
-    wait: Waiting,
+    watch: ClientWatch,
     detach: Callable[[], Detached | None],
     ending: Ending,
 ) -> Detached | None:
-    """Serves until the client is done, or this process is asked to end; or until the client is
-    silent for as long as `wait` waits and its reader can be detached, which is returned.
+    """Serve until the client is done or this process is asked to end, and return None.
+
+    Or until the client is silent for as long as `watch` waits, and the reader can be detached:
+    return what it left.
     """
     space, received = session.space, session.received
     receive = _receiver(connection)
@@ -221,12 +264,12 @@ def _transmit(
     while not session.closed and not ending.asked:
         if not session.is_idle:
             has_begun = True
-            wait.expect_rest()
+            watch.check_deadline()
         elif has_begun:
             has_begun = False
-            wait.expect_all()
+            watch.clear_deadline()
         try:
-            count = receive(connection, space(), wait)
+            count = receive(connection, space(), watch)
         except BlockingIOError:
             if not ending.asked and session.is_idle and (detached := detach()) is not None:
                 return detached
@@ -236,7 +279,7 @@ def _transmit(
         for item in received(count):
             if has_begun:  # it is whole now
                 has_begun = False
-                wait.expect_all()
+                watch.clear_deadline()
             if isinstance(item, list):
                 send_buffers(item)
             elif isinstance(item, LentBuffers):
@@ -246,42 +289,48 @@ def _transmit(
     return None
 
 
-def _receiver(connection: Connection) -> Callable[[Any, memoryview, Waiting], int]:
+def _receiver(connection: Connection) -> Callable[[Any, memoryview, ClientWatch], int]:
+    """Return the function that receives from this kind of connection, as fast as it allows."""
     if _is_plain(connection):
         return _receive
     return _receive_secret if hasattr(connection, "pending") else _receive_simply
 
 
 def _is_plain(connection: Connection) -> bool:
-    """Whether one can look without waiting, and stop waiting: a socket, and nothing around it."""
+    """Return True for a socket without TLS around it: the kernel alone knows what has come.
+
+    Only there can one look without waiting, and hand the connection to another process.
+    """
     return type(connection) is socket.socket
 
 
-def _receive_simply(connection: Connection, space: memoryview, wait: Waiting) -> int:
-    wait()
+def _receive_simply(connection: Connection, space: memoryview, watch: ClientWatch) -> int:
+    """Receive from pipes: wait, then read."""
+    watch.wait()
     return connection.recv_into(space)
 
 
-def _receive_secret(connection: ssl.SSLSocket, space: memoryview, wait: Waiting) -> int:
-    """By TLS, which gives nothing of a record before all of it has come."""
+def _receive_secret(connection: ssl.SSLSocket, space: memoryview, watch: ClientWatch) -> int:
+    """Receive by TLS, which gives nothing of a record before all of it has come."""
     from ssl import SSLWantReadError, SSLWantWriteError  # noqa: PLC0415  as above
 
     while True:
         if not connection.pending():  # TLS may have more than the socket shows
-            wait()
+            watch.wait()
         connection.settimeout(0)
         try:
             return connection.recv_into(space)
         except (SSLWantReadError, SSLWantWriteError):
-            wait.expect_rest()
+            watch.check_deadline()
         finally:
             connection.settimeout(None)
 
 
-def _receive(connection: Connection, space: memoryview, wait: Waiting) -> int:
-    """Looks for a moment before it sleeps: waking up takes longer than most clients do.
+def _receive(connection: Connection, space: memoryview, watch: ClientWatch) -> int:
+    """Receive from a socket: look for `SPIN_S` before sleeping. Raise BlockingIOError on silence.
 
-    With one read in flight, this doubles the reads a second. Raises BlockingIOError after silence.
+    Waking up takes longer than most clients take for their next request: with one read in flight,
+    looking for a moment doubles the reads a second.
     """
     deadline = time.monotonic() + SPIN_S
     while True:
@@ -289,6 +338,6 @@ def _receive(connection: Connection, space: memoryview, wait: Waiting) -> int:
             return connection.recv_into(space, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                wait()
+                watch.wait()
             else:
                 _yield_processor()

@@ -30,11 +30,10 @@ _ZEROS = bytes(64 << 10)
 
 
 class Sender:
-    """The sending side of a connected, blocking socket. Its methods raise OSError when the client
-    is gone.
+    """The sending side of a connected, blocking socket. Methods raise OSError when it is closed.
 
-    `transfer_min_bytes` is the shortest slice that should come to `send_slice`; with `borrows`,
-    `send_lent` may be called.
+    `transfer_min_bytes` is the length of the shortest slice that should come to `send_slice`; with
+    `sends_lent`, `send_lent` may be called.
     """
 
     def __init__(self, connection: socket.socket | StdioConnection) -> None:
@@ -42,7 +41,7 @@ class Sender:
         self._move: Callable[[FileSlice], Iterator[int]]
         is_plain = type(connection) in {socket.socket, StdioConnection}
         self._send_many = connection.sendmsg if is_plain else self._send_joined
-        self.borrows = type(connection) is socket.socket
+        self.sends_lent = type(connection) is socket.socket
         is_unix = type(connection) is socket.socket and connection.family == socket.AF_UNIX
         if is_unix and sys.platform == "linux":
             self.transfer_min_bytes = SENDFILE_MIN_BYTES
@@ -52,7 +51,7 @@ class Sender:
             self._move = self._copy
 
     def send_buffers(self, buffers: list[Buffer]) -> None:
-        """All of them, in order."""
+        """Send all of them, in order."""
         for first in range(0, len(buffers), IOV_MAX):
             batch = buffers[first : first + IOV_MAX]
             sent = self._send_many(batch)
@@ -60,7 +59,10 @@ class Sender:
                 self._connection.sendall(b"".join(batch)[sent:])
 
     def send_lent(self, lent: LentBuffers) -> None:
-        """What the kernel takes at once. It looks at the bytes, and nobody else."""
+        """Send what the kernel takes at once, and note it in `lent.sent`.
+
+        The kernel alone looks at the bytes.
+        """
         assert isinstance(self._connection, socket.socket)
         try:
             first = lent.buffers[:IOV_MAX]
@@ -71,17 +73,17 @@ class Sender:
                 raise
 
     def _send_joined(self, buffers: list[Buffer]) -> int:
-        """Where several buffers can't be sent at once, as with TLS."""
+        """Send buffers as one, where several can't be sent at once, as with TLS."""
         data = b"".join(buffers)
         self._connection.sendall(data)
         return len(data)
 
     def send_slice(self, piece: FileSlice) -> OSError | None:
-        """Exactly `piece.length` bytes, zeros where the file gives none; what is wrong with them.
+        """Send exactly `piece.length` bytes, zeros where the file gives none.
 
-        The check comes after the bytes have left the file. With sendfile, pages that the file
-        shares with the socket may still change until the client receives them: the window that
-        every sendfile server has.
+        Return the reason if they are not the right ones. The check comes after the bytes have left
+        the file. With sendfile, pages that the file shares with the socket may still change until
+        the client receives them, as with every server that uses it.
         """
         moved = 0
         failure: OSError | None = None
@@ -97,6 +99,7 @@ class Sender:
         return failure
 
     def _sendfile(self, piece: FileSlice) -> Iterator[int]:
+        """Have the kernel send a slice; yield the length of each part. Raise OSError."""
         target, source = self._connection.fileno(), piece.descriptor()
         moved = 0
         while moved < piece.length:
@@ -116,9 +119,10 @@ class Sender:
             yield sent
 
     def _copy(self, piece: FileSlice) -> Iterator[int]:
+        """Send a slice in parts, from a mapping if it has one; yield the length of each part."""
         moved = 0
         while moved < piece.length:
-            view = piece.lend() if self.borrows else None
+            view = piece.lend() if self.sends_lent else None
             if view:
                 count = self._send_view(view[moved:])
             else:
@@ -131,7 +135,7 @@ class Sender:
             yield count
 
     def _send_view(self, view: memoryview) -> int:
-        """Sends some of a mapped file. Raises HostReadError for a page that can't be had."""
+        """Send some of a mapped file. Raise HostReadError for a page that can't be had."""
         try:
             return self._connection.send(view)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The server: what it offers where and how, and what the process of one connection does."""
+"""The server of a process of its own: exports, listeners and limits, and the work of a child."""
 
 from __future__ import annotations
 
@@ -18,36 +18,42 @@ from ..errors import ProtocolError
 from ..protocol.exports import ExportTable
 from ..uris import uri_of
 from . import parking
-from .connection import HANDSHAKE_TIMEOUT_S, REQUEST_S, Connection, Security, serve_connection
+from .connection import (
+    HANDSHAKE_TIMEOUT_S,
+    REQUEST_S,
+    Connection,
+    ConnectionLimits,
+    Security,
+    serve_connection,
+)
 from .parking import Parked
 
 Refresh: TypeAlias = Callable[[bool], "tuple[Mapping[str, Export], Mapping[str, str]] | None"]
 
 
 class Limits(NamedTuple):
-    """How much, how long, how many."""
+    """The limits of a server: times in seconds, and numbers of connections."""
 
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
-    """For each thing that a client says before it has chosen an export."""
+    """For each message of a client before it has chosen an export."""
     request_timeout_s: float = REQUEST_S
     """For each request, from its first byte to its last."""
     connections: int | None = None
-    """At a time; whoever comes then waits."""
+    """At a time; more clients wait until one has left. None: any number."""
     idle_exit_s: float | None = None
-    """The server ends when nobody was connected for so long."""
+    """The server ends when nobody was connected for so long; None: never."""
     park_after_s: float | None = parking.PARK_AFTER_S
-    """A connection that was silent for so long costs no process until the client goes on."""
+    """A connection that was silent for so long has no process until the client goes on."""
 
 
 class Server:
-    """Offers `exports` by name at `listeners`, and closes those in the end.
+    """A server of `exports` by name at `listeners`, which it closes in the end.
 
-    A lone export is also the default one, "", or else the one that is named so. Before a client is
-    let in while nobody is connected, `refresh` is called, with whether SIGHUP asked for it: it may
-    return other exports and descriptions, which then take the place of the first. SIGINT and
+    The export named `default_name`, or "", is the default one; so is a lone export. Before a client
+    is let in while nobody is connected, `refresh` is called, with True if SIGHUP asked for it: it
+    may return other exports and descriptions, which take the place of the former ones. SIGINT and
     SIGTERM end it by an EndedError, which is no Exception. With `sandbox`, the process of each
-    connection enters it first. Raises ValueError for a name that the protocol
-    can't carry.
+    connection enters it first. Raise ValueError for a name that the protocol can't carry.
     """
 
     def __init__(
@@ -73,31 +79,31 @@ class Server:
         self._on_ready = on_ready
 
     def uri(self) -> str:
-        """Where clients find the default export, at the first listener."""
+        """Return the URI of the default export at the first listener."""
         is_secure = self._security.mode == "require"
         return uri_of(self.listeners[0], self._exports.default_name, secure=is_secure)
 
     @property
     def rescans(self) -> bool:
-        """Whether it ever offers anything newer."""
+        """True if `refresh` may ever offer anything newer."""
         return self._refresh is not None
 
     def refresh(self, *, asked: bool) -> None:
-        """Looks whether there is something newer to offer. To be called while nobody is served."""
+        """Look for something newer to offer, while nobody is served; `asked`: by SIGHUP."""
         newer = self._refresh(asked) if self._refresh else None
         if newer:
             self._exports = ExportTable(*newer, self._default_name)
 
     def close(self) -> None:
-        """Stops listening; socket files and private directories go away. May be called twice."""
+        """Stop listening; remove socket files and private directories. May be called twice."""
         for listener in self.listeners:
             listener.close()
 
     def serve_forever(self, lifeline: int | None = None) -> None:
-        """Serves until SIGINT or SIGTERM, or until `lifeline`, a descriptor, is readable.
+        """Serve until SIGINT or SIGTERM, or until `lifeline`, a descriptor, is readable.
 
-        When it returns, children have been waited for and the listeners are closed. Must be
-        called in the main thread of a process that has no other.
+        Close the listeners and wait for all children before returning. Call it in the main thread
+        of a process that has no other.
         """
         try:
             with SignalWatch() as signals:
@@ -113,10 +119,10 @@ class Server:
             self.close()
 
     def run_captive(self, command: str) -> int:
-        """Serves while `/bin/sh -c command` runs; its exit status, 128 + N for signal N.
+        """Serve while `/bin/sh -c command` runs; return its exit status, 128 + N for signal N.
 
-        The shell variables nbd, uri, unixsocket, port, exportname and tls tell it where.
-        Raises CaptiveError when the server ended before the command did, or failed.
+        The command finds the server by the shell variables nbd, uri, unixsocket, port, exportname
+        and tls. Raise CaptiveError when the server ended before the command did, or failed.
         """
         from ...process import captive  # noqa: PLC0415  slow to import, and seldom needed
 
@@ -147,8 +153,10 @@ class Server:
         resumed: Parked | None = None,
         channel: socket.socket | None = None,
     ) -> int:
-        """In a child: one connection to its end, or, with a `channel` to the parent, to where it
-        is handed over. `tell` gets what is to be logged. Returns the exit status of the process.
+        """Serve a connection in a child; return the exit status of the process.
+
+        With a `channel` to the parent, the connection may be parked by way of it. `tell` is called
+        with levels and texts for the log.
         """
 
         def report(level: int, text: str) -> None:
@@ -166,13 +174,15 @@ class Server:
                 client,
                 self._exports,
                 report,
-                self.limits.handshake_timeout_s,
                 self._security,
+                ConnectionLimits(
+                    self.limits.handshake_timeout_s,
+                    self.limits.request_timeout_s,
+                    self.limits.park_after_s,
+                    multi_conn=self.limits.connections != 1,
+                ),
                 resumed=resumed,
-                park_after_s=self.limits.park_after_s if channel else None,
-                has_company=self.limits.connections != 1,
-                leave=partial(parking.hand_over, channel, self._exports) if channel else None,
-                request_timeout_s=self.limits.request_timeout_s,
+                park=partial(parking.send_parked, channel, self._exports) if channel else None,
                 lifeline=channel.fileno() if channel else None,
             )
             if not is_parked:
@@ -186,14 +196,14 @@ class Server:
             return 1
         return 0
 
-    def take_over(self, channel: socket.socket) -> Parked | None:
-        """In the parent: what a child has handed over; None when its connection has ended."""
-        return parking.take_over(channel, self._exports)
+    def receive_parked(self, channel: socket.socket) -> Parked | None:
+        """Return, in the parent, a connection that a child has parked; None if it has ended."""
+        return parking.receive_parked(channel, self._exports)
 
     def without_descriptors(self, parked: Parked) -> Parked:
-        """See `Service.without_descriptors`: its files are opened again when they are read."""
+        """Return the same without open files: they are opened again when they are read."""
         return Parked(parked.agreement)
 
     def serve_single(self, client: Connection) -> int:
-        """Serves one client that is already there, in this process. Returns its exit status."""
+        """Serve one client that is already there, in this process. Return its exit status."""
         return self.serve_client(client, Reports().tell, "the connection")

@@ -24,9 +24,9 @@ _PATIENCE_S = 5.0
 
 
 class ThreadedServer:
-    """Offers `exports` by name at a listener from now on, until `close`.
+    """A server of `exports` by name at a listener, from its making until `close`.
 
-    Raises ValueError for a name that the protocol can't carry.
+    Raise ValueError for a name that the protocol can't carry.
     """
 
     def __init__(self, listener: Listener, exports: Mapping[str, Export]) -> None:
@@ -49,11 +49,11 @@ class ThreadedServer:
 
     @property
     def uri(self) -> str:
-        """Where clients find the default export."""
+        """The URI of the default export."""
         return uri_of(self._listener, self._exports.default_name)
 
     def uri_of(self, name: str) -> str:
-        """Return where clients find the export of that name."""
+        """Return the URI of the export of that name."""
         return uri_of(self._listener, name)
 
     def close(self) -> None:

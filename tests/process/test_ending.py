@@ -18,7 +18,7 @@ from vfloppy.nbd.errors import ProtocolError
 from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import Agreement
-from vfloppy.nbd.server.connection import serve_connection
+from vfloppy.nbd.server.connection import ConnectionLimits, serve_connection
 from vfloppy.nbd.server.parking import Parked
 from vfloppy.process import loop
 from vfloppy.process.children import EndedError, SignalWatch
@@ -328,7 +328,13 @@ def test_a_part_of_a_tls_record_does_not_keep_a_process():
         far.settimeout(20)
         far.sendall(b"12345")
         with pytest.raises(ProtocolError, match="half a request came"):
-            serve_connection(wrapped, table, print, resumed=parked, request_timeout_s=0.1)
+            serve_connection(
+                wrapped,
+                table,
+                print,
+                limits=ConnectionLimits(request_timeout_s=0.1),
+                resumed=parked,
+            )
 
 
 # --- crowds ---

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from vfloppy.process.ending import Ending
-from vfloppy.process.wakeup import Waiting, woken_by_signals
+from vfloppy.process.wakeup import ClientWatch, woken_by_signals
 
 
 @pytest.fixture
@@ -31,27 +31,27 @@ def heard(monkeypatch):
 def test_it_returns_when_there_is_something_to_read(pair):
     near, far = pair
     with woken_by_signals() as wakeup:
-        wait = Waiting(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
+        watch = ClientWatch(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
         with pytest.raises(BlockingIOError):
-            wait()
+            watch.wait()
         far.send(b"x")
-        wait()
+        watch.wait()
         far.close()
         near.recv(1)
-        wait()
+        watch.wait()
         assert near.recv(1) == b""
 
 
 def test_a_signal_that_came_before_it_sleeps_wakes_it(pair, heard):
     near, _ = pair
     with woken_by_signals() as wakeup:
-        wait = Waiting(near.fileno(), wakeup, 20, Ending(), request_timeout_s=60)
+        watch = ClientWatch(near.fileno(), wakeup, 20, Ending(), request_timeout_s=60)
         os.kill(os.getpid(), signal.SIGUSR1)
         assert heard == [signal.SIGUSR1], "so nothing is pending any more"
-        wait()
-        quick = Waiting(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
+        watch.wait()
+        quick = ClientWatch(near.fileno(), wakeup, 0.01, Ending(), request_timeout_s=60)
         with pytest.raises(BlockingIOError):
-            quick()
+            quick.wait()
 
 
 def test_what_was_there_before_is_there_again(pair):
@@ -71,7 +71,7 @@ def test_outside_of_the_main_thread_it_waits_for_the_client_alone(pair):
     def run():
         with woken_by_signals() as wakeup:
             results.append(wakeup)
-            Waiting(near.fileno(), wakeup, None, Ending(), request_timeout_s=60)()
+            ClientWatch(near.fileno(), wakeup, None, Ending(), request_timeout_s=60).wait()
             results.append("ready")
 
     thread = threading.Thread(target=run)

@@ -35,8 +35,8 @@ from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.block_status import CONTEXT_IDS
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import Agreement
-from vfloppy.nbd.server.connection import serve_connection
-from vfloppy.nbd.server.parking import Parked, hand_over, take_over
+from vfloppy.nbd.server.connection import ConnectionLimits, serve_connection
+from vfloppy.nbd.server.parking import Parked, receive_parked, send_parked
 from vfloppy.synth.host.batch import HostSlice
 
 SOON = Limits(park_after_s=0.05)
@@ -89,8 +89,8 @@ def test_all_that_was_agreed_on_is_handed_over(count, data, style, names, state,
     with near, far, open(os.devnull) as null:
         agreement = Agreement(offer, *style, selected)
         detached = Detached(state, (null.fileno(),) * files)
-        hand_over(far, exports, Parked(agreement, detached))
-        found = take_over(near, exports)
+        send_parked(far, exports, Parked(agreement, detached))
+        found = receive_parked(near, exports)
     assert found.agreement == agreement
     assert list(found.agreement.contexts) == list(selected)
     assert found.detached.state == state
@@ -101,11 +101,11 @@ def test_all_that_was_agreed_on_is_handed_over(count, data, style, names, state,
         os.close(each)
 
 
-def test_a_connection_that_ended_has_nothing_to_hand_over(channel):
+def test_a_connection_that_ended_leaves_nothing_to_go_on_with(channel):
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
-    assert take_over(channel[0], exports) is None
+    assert receive_parked(channel[0], exports) is None
     channel[1].close()
-    assert take_over(channel[0], exports) is None
+    assert receive_parked(channel[0], exports) is None
 
 
 NONSENSE = {
@@ -121,7 +121,7 @@ def test_nonsense_is_the_end_of_a_connection(channel, message):
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     before = os.listdir("/proc/self/fd")
     socket.send_fds(channel[1], [message], [0] * 10)
-    assert take_over(channel[0], exports) is None
+    assert receive_parked(channel[0], exports) is None
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -130,7 +130,7 @@ def test_files_that_were_not_sent_are_not_believed(channel, files):
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     before = os.listdir("/proc/self/fd")
     socket.send_fds(channel[1], [struct.pack("@QBBB", 0, 0, 0, files) + b"state"], [0, 0])
-    found = take_over(channel[0], exports)
+    found = receive_parked(channel[0], exports)
     assert found.agreement.offer.name == "disk"
     assert found.detached == Detached()
     assert os.listdir("/proc/self/fd") == before
@@ -143,8 +143,8 @@ def test_where_no_descriptors_can_be_sent_the_rest_is(channel, monkeypatch):
     monkeypatch.setattr(socket, "send_fds", fail)
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     agreement = Agreement(next(iter(exports)), True, False, {})
-    hand_over(channel[1], exports, Parked(agreement, Detached(b"state", (0,))))
-    assert take_over(channel[0], exports) == Parked(agreement)
+    send_parked(channel[1], exports, Parked(agreement, Detached(b"state", (0,))))
+    assert receive_parked(channel[0], exports) == Parked(agreement)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_where_no_descriptors_can_be_sent_the_rest_is(channel, monkeypatch):
 def test_what_is_more_than_can_be_sent_is_left_behind_whole(channel, detached):
     exports = ExportTable({"disk": FakeExport([bytes(512)])})
     agreement = Agreement(next(iter(exports)), True, False, {})
-    hand_over(channel[1], exports, Parked(agreement, detached))
-    assert take_over(channel[0], exports) == Parked(agreement)
+    send_parked(channel[1], exports, Parked(agreement, detached))
+    assert receive_parked(channel[0], exports) == Parked(agreement)
 
 
 # --- going on ---
@@ -457,10 +457,11 @@ def test_a_connection_that_is_more_than_a_socket():
     export = FakeExport([pattern(1000)])
     wrapped = Wrapped(fileno=near.detach())
     table = ExportTable({"disk": export})
+    parked_ones = []
     server = threading.Thread(
         target=serve_connection,
         args=(wrapped, table, lambda _level, _text: None),
-        kwargs={"park_after_s": 0.02},
+        kwargs={"limits": ConnectionLimits(park_after_s=0.02), "park": parked_ones.append},
     )
     server.start()
     client = Client.__new__(Client)
@@ -473,4 +474,5 @@ def test_a_connection_that_is_more_than_a_socket():
     far.close()
     server.join(PATIENCE_S)
     assert not server.is_alive()
+    assert not parked_ones
     wrapped.close()
