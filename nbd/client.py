@@ -93,12 +93,14 @@ class Client:
         return self.answer({0: length})[1]
 
     def _take(self, count: int) -> bytes:
+        """Return the next `count` bytes of the server's. Raise OSError, EOFError at the end."""
         data: bytes = self._replies.read(count)
         if len(data) != count:
             raise EOFError("the server closed the connection")
         return data
 
     def _negotiate(self, name: str) -> int:
+        """Shake hands for an export, and return its size. Raise OSError, EOFError, ClientError."""
         magic, version, _flags = wire.GREETING.unpack(self._take(wire.GREETING.size))
         if (magic, version) != (wire.NBDMAGIC, wire.IHAVEOPT):
             raise ClientError(f"{self._uri}: no NBD server that speaks newstyle")
@@ -138,13 +140,13 @@ class ExportFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """See io.IOBase."""
+        """Move to a byte counted from the start, the present place or the end; return it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._client.size}
         self._position = max(0, start[whence] + offset)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """See io.RawIOBase."""
+        """Read up to 1 MiB into a buffer, and return the number of bytes. Raise ClientError."""
         length = min(len(buffer), _READ_BYTES, max(0, self._client.size - self._position))
         if length:
             buffer[:length] = self._client.read(self._position, length)

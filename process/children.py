@@ -105,6 +105,7 @@ def fork(work: Callable[[], int], *, ignore: Iterable[int] = ()) -> int:
 
 
 def _run_child(work: Callable[[], int], ignore: Iterable[int]) -> NoReturn:
+    """Run `work` in the child, and end it: with the result as exit status, or 1 if it raised."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)

@@ -163,6 +163,7 @@ class Loop(Generic[ParkedT]):
             self._stop()
 
     def _on_hangup(self) -> None:
+        """Note that SIGHUP asks for something newer, and log when it will be looked for."""
         if not self._service.rescans:
             log.warning("SIGHUP: this server never looks again at what it serves")
             return
@@ -174,6 +175,7 @@ class Loop(Generic[ParkedT]):
             log.info("SIGHUP: will look again when somebody comes")
 
     def _reap(self) -> None:
+        """Park the clients of children that have ended silently, and forget those of the others."""
         for process_id, client in tuple(self._children.items()):
             status = children.ended(process_id)
             if status is None:

@@ -95,6 +95,7 @@ _SOURCES: Mapping[str, Callable[[Reader, int, int], Iterator[Status]]] = {
 
 
 def _merged(found: Iterable[Status]) -> Iterator[Status]:
+    """Yield statuses with equal neighbours as one."""
     run_length, run_status = 0, 0
     for length, status in found:
         if run_length and status != run_status:

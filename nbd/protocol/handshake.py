@@ -111,6 +111,7 @@ class _Negotiation:
             self._answers[wire.NBD_OPT_STARTTLS] = self._start_tls
 
     def run(self) -> Talk:
+        """Shake hands, and return the Agreement, or None when the client ends the talk."""
         yield from self._greet()
         most = MAXIMUM_TALK_BYTES + TALK_BYTES_AN_EXPORT * len(self._exports)
         left = most
@@ -136,6 +137,7 @@ class _Negotiation:
                 return self._agreed
 
     def _greet(self) -> Step:
+        """Send the greeting, and take the client's flags."""
         offered = wire.NBD_FLAG_FIXED_NEWSTYLE | wire.NBD_FLAG_NO_ZEROES
         yield wire.GREETING.pack(wire.NBDMAGIC, wire.IHAVEOPT, offered)
         (flags,) = wire.CLIENT_FLAGS.unpack((yield wire.CLIENT_FLAGS.size))
@@ -167,6 +169,7 @@ class _Negotiation:
 
     @property
     def _needs_tls(self) -> bool:
+        """True while nothing but NBD_OPT_STARTTLS is answered."""
         return self._tls == "require" and not self._is_secure
 
     def _start_tls(self, option: int, data: bytes) -> Step:
@@ -183,6 +186,7 @@ class _Negotiation:
         self._contexts, self._contexts_of = {}, None
 
     def _contexts_for(self, offer: Offer) -> dict[str, int]:
+        """Return the contexts selected for an export: none, if they were for another one."""
         return self._contexts if self._contexts_of is offer else {}
 
     def _agree(self, offer: Offer) -> None:
@@ -232,9 +236,12 @@ class _Negotiation:
         yield wire.pack_option_reply(option, wire.NBD_REP_ACK)
 
     def _flags(self, option: int, offer: Offer) -> int:
-        """A client that has chosen no contexts has no use for a payload that chooses among them.
-        INFO tells of it all the same, as the document allows for it alone: a client may ask for
-        what the server can before it chooses (`nbdinfo --can block-status-payload` does).
+        """Return the transmission flags of an export as `option` tells them.
+
+        A payload that chooses among contexts is of no use to a client that has selected none, and
+        is not offered to it. NBD_OPT_INFO tells of it all the same, which the document allows for
+        that option alone: a client may ask for the server's abilities before it selects any
+        (`nbdinfo --can block-status-payload` does).
         """
         chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
         return transmission_flags(

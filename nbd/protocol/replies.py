@@ -68,19 +68,19 @@ class ExtendedReplies(Replies):
     """Structured replies, with extended headers."""
 
     def chunk(self, flags: int, kind: int, cookie: int, at: int, payload: bytes = b"") -> bytes:
-        """See `Replies.chunk`."""
+        """Return a whole chunk, whose header repeats the request's offset `at`."""
         magic = wire.NBD_EXTENDED_REPLY_MAGIC
         return wire.EXTENDED_CHUNK.pack(magic, flags, kind, cookie, at, len(payload)) + payload
 
     def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:
-        """See `Replies.data_header`."""
+        """Return the extended header that goes before `length` bytes of data from `offset`."""
         head = wire.NBD_EXTENDED_REPLY_MAGIC << 32 | flags << 16 | wire.NBD_REPLY_TYPE_OFFSET_DATA
         return wire.EXTENDED_DATA.pack(head, cookie, at, length + 8, offset)
 
     def status(
         self, flags: int, cookie: int, at: int, context_id: int, descriptors: Descriptors
     ) -> bytes:
-        """See `Replies.status`."""
+        """Return the chunk of one metadata context, with 64-bit lengths."""
         head = wire.EXTENDED_STATUS.pack(context_id, len(descriptors))
         payload = _packed(head, wire.EXTENDED_DESCRIPTOR, descriptors)
         return self.chunk(flags, wire.NBD_REPLY_TYPE_BLOCK_STATUS_EXT, cookie, at, payload)
@@ -90,19 +90,19 @@ class SimpleReplies(Replies):
     """Simple replies: an error number, and the data behind it if there is none."""
 
     def data_header(self, flags: int, cookie: int, at: int, offset: int, length: int) -> bytes:  # noqa: ARG002
-        """See `Replies.data_header`."""
+        """Return the header that goes before the data of a simple reply, all of it."""
         return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
 
     def done(self, cookie: int, at: int) -> bytes:  # noqa: ARG002
-        """See `Replies.done`."""
+        """Return the reply, without data, to a request that was carried out."""
         return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, 0, cookie)
 
     def error(self, cookie: int, at: int, number: int, text: str) -> bytes:  # noqa: ARG002
-        """See `Replies.error`; there is no room for words."""
+        """Return the reply to a request that failed: a number, without room for words."""
         return wire.SIMPLE_REPLY.pack(wire.NBD_SIMPLE_REPLY_MAGIC, number, cookie)
 
     def error_at(self, cookie: int, at: int, number: int, text: str, offset: int) -> bytes:  # noqa: ARG002
-        """See `Replies.error_at`."""
+        """Return the same as `error`: a simple reply has no room for an offset."""
         return self.error(cookie, at, number, text)
 
 

@@ -52,7 +52,7 @@ class Parked(NamedTuple):
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """See `process.clients.Parked`."""
+        """Descriptors of the files that the reader had open; the holder of this closes them."""
         return self.detached.descriptors
 
 

@@ -75,6 +75,7 @@ class ThreadedServer:
         self._woken.close()
 
     def _accept_all(self) -> None:
+        """Accept clients until `close` wakes this thread."""
         with selectors.DefaultSelector() as selector:
             for each in (*self._listener.sockets, self._woken):
                 selector.register(each, selectors.EVENT_READ)
@@ -97,6 +98,7 @@ class ThreadedServer:
         thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
+        """Serve one client to its end, in a thread of its own."""
         try:
             with connection:
                 serve_connection(connection, self._exports, log.log)
