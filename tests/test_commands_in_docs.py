@@ -7,142 +7,23 @@ the folder. Machines are started with the drives that a line gives them, and are
 
 from __future__ import annotations
 
-import os
 import re
-import select
-import shlex
 import shutil
 import subprocess
-import sys
-import time
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from documents import ISOLINUX, ROOT, Sandbox, commands, until
 from tools import ENVIRONMENT, missing_dependency, need_tool, output
 from vfloppy.nbd.client import Client
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = {"git", "guestfish", "make", "nbdinfo", "pipx", "qemu-img", "qemu-system-x86_64",
-            "syslinux", "vfloppy"}  # fmt: skip
-BOUND_S = 30
-
-# These are looked for in the folder of a test, not on the host.
-PLACES = re.compile(r"(?<![\w./])/(?=(?:some/directory|dir|srv|etc/vfloppy\.toml|etc/pki)\b)")
-DIRECTORIES = ("some/directory", "dir", "srv/tools", "srv/more", "srv/seed", "srv/installer",
-               "esp/EFI/BOOT", "seed", "tree", "DIR", "etc")  # fmt: skip
-ISOLINUX = Path("/usr/lib/ISOLINUX")
+COMMANDS = {each: path.name for path in DOCUMENTS for each in commands(path.read_text())}
 SYSLINUX_MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 OVMF = Path("/usr/share/ovmf/OVMF.fd")
-
-
-def blocks(text: str) -> list[str]:
-    """The blocks of a document that are indented, and the fenced ones that are not Python's."""
-    fenced = re.findall(r"^```(?!python)\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    rest = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n(?=    ))+)", rest)
-    return [*fenced, *(re.sub(r"^    ", "", each, flags=re.MULTILINE) for each in indented)]
-
-
-def commands(text: str) -> list[str]:
-    """The command lines of a document, without comments, those of several lines joined."""
-    found = []
-    for block in blocks(text):
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            command = re.sub(r"(^|\s+)# .*", "", line).removeprefix("ExecStart=").strip()
-            if command.split(" ", 1)[0] in PROGRAMS:
-                found.append(command)
-    return found
-
-
-COMMANDS = {each: path.name for path in DOCUMENTS for each in commands(path.read_text())}
-
-
-class Sandbox:
-    """A folder with the files that the documents speak of, and how commands are run there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in DIRECTORIES:
-            (folder / name).mkdir(parents=True)
-            (folder / name / "hello.txt").write_text("hello")
-        for name in ("tree", "srv/installer"):
-            (folder / name / "isolinux").mkdir()
-            program = ISOLINUX / "isolinux.bin"
-            if program.exists():
-                shutil.copy(program, folder / name / "isolinux")
-        text = (ROOT / "docs" / "serving.md").read_text()
-        [table] = [each for each in blocks(text) if "[export.tools]" in each]
-        (folder / "etc" / "vfloppy.toml").write_text(self.here(table))
-        self.environment = ENVIRONMENT | {"HOME": str(folder)}
-        self._programs()
-
-    def _programs(self) -> None:
-        """Put programs that stand for others in the way of these."""
-        programs = self.folder / "programs"
-        programs.mkdir()
-        path = self.environment["PATH"]
-        machine = shutil.which("qemu-system-x86_64", path=path)
-        scripts = {"vfloppy": f'exec {shlex.quote(sys.executable)} -m vfloppy "$@"'}
-        if machine:  # its drives are opened, and no instruction is run
-            scripts["qemu-system-x86_64"] = (
-                f'(echo info block; echo quit) | timeout {BOUND_S} {machine} "$@" '
-                "-accel tcg -nodefaults -S -display none -monitor stdio"
-            )
-        for name, script in scripts.items():
-            (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-            (programs / name).chmod(0o755)
-        self.environment["PATH"] = f"{programs}:{path}"
-
-    def here(self, text: str) -> str:
-        """What a text means in this folder."""
-        return PLACES.sub(f"{self.folder}/", text)
-
-    def run(self, command: str) -> str:
-        """What a command prints that has to succeed."""
-        done = subprocess.run(
-            ["sh", "-c", self.here(command)], cwd=self.folder, env=self.environment, check=False,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * BOUND_S,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
-
-    @contextmanager
-    def serving(self, command: str) -> Iterator[str]:
-        """Run a server at a port that is free, until it is ready; what it has printed.
-
-        At the end it is asked to end, and has to do so well.
-        """
-        line = command.replace("vfloppy serve", "vfloppy serve -p 0", 1)
-        server = subprocess.Popen(
-            ["sh", "-c", f"exec {self.here(line)}"], cwd=self.folder, env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            yield until(server, b"sandbox: ")
-            server.terminate()
-            assert server.wait(BOUND_S) == 0
-        finally:
-            server.kill()
-            server.wait()
-            assert server.stdout
-            server.stdout.close()
-
-
-def until(process: subprocess.Popen[bytes], mark: bytes) -> str:
-    """What a process prints until a line with `mark` is complete."""
-    assert process.stdout
-    said, deadline = b"", time.monotonic() + BOUND_S
-    while not re.search(re.escape(mark) + rb".*\n", said):
-        ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
-        data = os.read(process.stdout.fileno(), 1 << 16) if ready else b""
-        assert data, f"no {mark!r} in\n{said.decode(errors='replace')}"
-        said += data
-    return said.decode(errors="replace")
 
 
 @pytest.fixture
@@ -195,8 +76,27 @@ def built(
     assert data[32769:32774] == b"CD001" if image.endswith(".iso") else data[510:512] == b"\x55\xaa"
 
 
-def mapped(sandbox: Sandbox, command: str) -> None:
-    assert "hello.txt" in sandbox.run(command)
+def told(sandbox: Sandbox, command: str, *, word: str) -> None:
+    """Run as it is; a word has to be in what it says."""
+    assert word in sandbox.run(command)
+
+
+def completed(sandbox: Sandbox, command: str) -> None:
+    need_tool("bash")
+    assert "vfloppy" in sandbox.run(f"bash -c '{command}; complete -p vfloppy'")
+
+
+def completed_by_fish(sandbox: Sandbox, command: str) -> None:
+    """Fish has the folder from its first start on."""
+    script = sandbox.folder / ".config" / "fish" / "completions" / "vfloppy.fish"
+    script.parent.mkdir(parents=True)
+    sandbox.run(command)
+    assert "complete" in script.read_text()
+
+
+def verified(sandbox: Sandbox, command: str) -> None:
+    sandbox.run("vfloppy build DIR OUT")
+    told(sandbox, command, word="0 differences")
 
 
 def copied(sandbox: Sandbox, command: str) -> None:
@@ -305,8 +205,8 @@ def made(_sandbox: Sandbox, command: str) -> None:
     """Told by make, and not done: it would install packages."""
     need_tool("make")
     target, directory = command.removeprefix("make ").split(" DIR=")
-    told = output("make", "-n", target, f"DIR={directory}", cwd=ROOT)
-    assert f"/vfloppy serve {directory}" in told
+    planned = output("make", "-n", target, f"DIR={directory}", cwd=ROOT)
+    assert f"/vfloppy serve {directory}" in planned
     assert f"vfloppy serve {directory}" in HOW
 
 
@@ -332,7 +232,16 @@ HOW: dict[str, Way] = {
     "vfloppy serve /some/directory": served,
     "vfloppy build /some/directory disk.img": partial(built, image="disk.img"),
     "vfloppy build /some/directory disk.iso": partial(built, image="disk.iso"),
-    "vfloppy map /some/directory": mapped,
+    "vfloppy map /some/directory": partial(told, word="hello.txt"),
+    "vfloppy map --json DIR": partial(told, word='"renamed"'),
+    'eval "$(vfloppy completion bash)"': completed,
+    "vfloppy completion fish > ~/.config/fish/completions/vfloppy.fish": completed_by_fish,
+    "vfloppy build DIR OUT": partial(built, image="OUT"),
+    "vfloppy verify OUT DIR": verified,
+    "vfloppy presets": partial(told, word="ovmf"),
+    "vfloppy check DIR": partial(told, word="0 findings"),
+    "vfloppy check --format iso --iso-level 1 DIR": partial(told, word="0 findings"),
+    "vfloppy bench DIR": partial(left, reason="it takes long; tests/cli/test_bench.py has it"),
     """vfloppy serve -U - ~/esp --run 'nbdcopy "$uri" esp.img'""": copied,
     "vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 -bios /usr/share/ovmf/OVMF.fd "
     """-drive file="$uri",format=raw,if=virtio,readonly=on'""": firmware_started,
@@ -341,7 +250,10 @@ HOW: dict[str, Way] = {
     "--hybrid --mbr-code /usr/lib/ISOLINUX/isohdpfx.bin tree/ boot.iso": partial(
         built, image="boot.iso", wants=(ISOLINUX / "isolinux.bin", "isolinux")
     ),
+    # docs/library.md
+    "vfloppy build --help": partial(told, word="--boot-uefi-dir"),
     # docs/migrating.md
+    "vfloppy serve --format iso DIR": served,
     "vfloppy serve fat:/dir": served,
     "vfloppy serve fat:floppy:/dir": served,
     "vfloppy serve fat:floppy:12:/dir": served,
@@ -354,6 +266,7 @@ HOW: dict[str, Way] = {
     "nbdinfo --map=x-vfloppy:kind nbd://127.0.0.1/": asked,
     "nbdinfo --map=x-vfloppy:file nbd://127.0.0.1/": asked,
     # docs/serving.md
+    "vfloppy serve DIR": served,
     "vfloppy serve tools=/srv/tools seed=/srv/seed --default-export seed": served,
     "vfloppy serve --config /etc/vfloppy.toml": installer_served,
     TLS_SERVER: asked_by_tls,
@@ -377,6 +290,9 @@ def test_every_command_has_a_way_and_every_way_a_command():
         "```sh\nvfloppy serve a   # why\n```\n",
         "Text:\n\n    vfloppy \\\n        serve a\n",
         "Text:\n\n    # unit\n\n    ExecStart=vfloppy serve a\n",
+        "Text with `vfloppy serve a`.\n",
+        "Text with `vfloppy serve\na`.\n",
+        "Text with `vfloppy serve` and `vfloppy serve a`.\n",
     ],
 )
 def test_commands_are_found(text):
