@@ -248,7 +248,7 @@ class Reader(ABC):
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes of the range. Raise as `pieces` does."""
-        return joined(self.pieces(offset, length))
+        return joined(exactly(self.pieces(offset, length), offset, length))
 
     def read_batch(self, ranges: Sequence[Range], *, lends: bool = False) -> Batch:  # noqa: ARG002
         """Return the data of many small ranges within bounds, none of them empty.
@@ -264,7 +264,7 @@ class Reader(ABC):
         `pieces` then tells which, and why.
         """
         try:
-            pieces = list(self.pieces(offset, length))
+            pieces = list(exactly(self.pieces(offset, length), offset, length))
             return None if all(isinstance(each, Hole) for each in pieces) else joined(pieces)
         except OSError:  # raised again, with its reason, by `pieces`
             return None
@@ -316,15 +316,27 @@ class Export(ABC):
     def open(self, alerts: Alerts | None = None) -> Reader:
         """Return a reader. With `alerts`, files may be read at less cost while nobody writes."""
 
-    def file_name(self, number: int) -> str:  # noqa: ARG002
-        """Return the path of the file with a number of `FileRun`, for people; "" if unknown."""
-        return ""
-
 
 def check_range(offset: int, length: int, size: int) -> None:
     """Raise ValueError unless a range lies within an export of `size` bytes."""
     if offset < 0 or length < 0 or offset + length > size:
         raise ValueError(f"bytes {offset} to {offset + length} are not within an export of {size}")
+
+
+def exactly(pieces: Iterable[Piece], offset: int, length: int) -> Iterator[Piece]:
+    """Yield the pieces that answer a range. Raise OSError when their lengths don't add up to it.
+
+    A reply of another length would put a connection out of step; an error ends one read only.
+    """
+    left = length
+    for piece in pieces:
+        left -= len(piece) if isinstance(piece, bytes) else piece.length
+        if left < 0:
+            break
+        yield piece
+    if left:
+        text = f"an export answered a read of {length} bytes at {offset} with {length - left} bytes"
+        raise OSError(errno.EIO, text)
 
 
 def joined(pieces: Iterable[Piece]) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TypeAlias
 
-from ...export import Buffer, FileSlice, Hole, Piece, Reader, piece_bytes
+from ...export import Buffer, FileSlice, Hole, Piece, Reader, exactly, piece_bytes
 from . import wire
 from .replies import Replies
 
@@ -91,7 +91,7 @@ def read_whole(
     parts: list[Buffer] = []
     position = offset
     try:
-        for piece in pieces:
+        for piece in exactly(pieces, offset, length):
             position += _append(parts, piece)
     except OSError as error:
         raise ReadFailedError(position, error) from error
@@ -116,7 +116,7 @@ def read_chunks(
     """
     chunks = _Chunks(out, cookie, offset, offset + length, replies)
     try:
-        for piece in pieces:
+        for piece in exactly(pieces, offset, length):
             if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
                 chunks.add_hole(piece.length)
             elif isinstance(piece, FileSlice) and piece.length >= transfer_min_bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -11,15 +10,14 @@ from pathlib import Path
 
 import pytest
 from compare import assert_same
-from disks import disk_of, files_of
-from fakes import Client, answers, parked, pattern
+from disks import disk_of, files_of, has_leases
+from fakes import Client, answers, is_mapped, parked, pattern
 from tools import output, run
 from vfloppy.export import FileSlice
 from vfloppy.nbd import Limits, Sandbox, listen_unix
 from vfloppy.nbd.protocol import wire
 from vfloppy.process import reports
 from vfloppy.synth.host import files as host
-from vfloppy.synth.host.leases import has_leases as grants_leases
 from vfloppy.synth.scanning.scan import scan
 
 CONTENT = pattern(100_000, 1)
@@ -164,22 +162,6 @@ def read_data(client, offset, length, times=1):
         data = [each for each in replies if each.kind == wire.NBD_REPLY_TYPE_OFFSET_DATA]
         found.append(b"".join(each.payload for each in data))
     return found
-
-
-def has_leases(folder):
-    """Whether files of a folder can be put under lease."""
-    probe = folder / "probe"
-    with open(probe, "rb") as file:
-        try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError:
-            return False
-        return grants_leases(file.fileno())
-
-
-def is_mapped(file, running):
-    """Whether a process of the server has it mapped."""
-    return any(str(file) in Path(f"/proc/{each}/maps").read_text() for each in running.children())
 
 
 def start(serve, tmp_path, tree, form, files, **options):
