@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import ClassVar
 
 from .ending import Ending
 
@@ -132,14 +133,14 @@ def woken_by_signals() -> Iterator[int | None]:
 class SignalAlerts:
     """Passes signals of this process on to readers; an `Alerts` of `export`.
 
-    A reader that gives up a lease lets a writer go on, to another file perhaps, and so the next
-    signal may come before all readers were called. It is noted; then they are called once more.
+    A process has one handler for a signal, so all objects hear together. A reader that gives up a
+    lease lets a writer go on, to another file perhaps, and so the next signal may come before all
+    readers were called. It is noted; then they are called once more.
     """
 
-    def __init__(self) -> None:
-        self._callbacks: list[weakref.WeakMethod[Callable[[int], None]]] = []
-        self._heard: set[int] = set()
-        self._is_busy = False
+    _callbacks: ClassVar[list[weakref.WeakMethod[Callable[[int], None]]]] = []
+    _heard: ClassVar[set[int]] = set()
+    _is_busy: ClassVar[bool] = False
 
     def listen(self, callback: Callable[[int], None], numbers: Iterable[int]) -> bool:
         """Have `callback` called in the main thread with the number of a signal.
@@ -148,19 +149,22 @@ class SignalAlerts:
         """
         try:
             for number in numbers:
-                signal.signal(number, self._handle)
+                signal.signal(number, SignalAlerts._handle)
         except ValueError:  # not in the main thread
             return False
-        self._callbacks.append(weakref.WeakMethod(callback))
+        callbacks = SignalAlerts._callbacks
+        callbacks[:] = [each for each in callbacks if each() is not None]
+        callbacks.append(weakref.WeakMethod(callback))
         return True
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._heard.add(number)
-        while self._heard and not self._is_busy:
-            self._is_busy, number = True, self._heard.pop()
+    @classmethod
+    def _handle(cls, number: int, _frame: FrameType | None) -> None:
+        cls._heard.add(number)
+        while cls._heard and not cls._is_busy:
+            cls._is_busy, number = True, cls._heard.pop()
             try:
-                for each in tuple(self._callbacks):
+                for each in tuple(cls._callbacks):
                     if (callback := each()) is not None:
                         callback(number)
             finally:
-                self._is_busy = False
+                cls._is_busy = False

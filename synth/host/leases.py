@@ -3,7 +3,7 @@
 A file is checked against the scan by its status, and without more, after each read: the largest
 part of what a small read costs. While a lease is held nobody has the file open for writing, and
 nobody can truncate it; so one check after taking the lease holds until the lease is broken. Then
-a signal comes, the handler gives the lease back and counts an alarm. What was read before the
+a signal comes, the handler gives the lease back and counts a broken lease. What was read before the
 handler ran, was read before the writer could write.
 
 The writer waits that long. Measured on two busy processors, in the median: 0.1 ms with 256 leases,
@@ -31,7 +31,7 @@ from ...export import Alerts
 
 # The file systems whose leases are believed. On each the lease is on the very inode that has the
 # data, whoever writes passes this kernel's open, and tests hold that a file which is mapped for
-# writing gets no lease, its descriptor closed or not (tests/synth/test_file_systems.py):
+# writing gets no lease, its descriptor closed or not (tests/synth/host/test_file_systems.py):
 #   btrfs, ext4, xfs          pages, leases and the count of writers are the kernel's own inode's
 #   ext2, ext3                likewise; today mostly ext4's code under other names
 #   tmpfs                     likewise, and its pages are all that there is
