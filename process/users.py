@@ -6,13 +6,14 @@ import grp
 import os
 import pwd
 
-import click
+from ..errors import OptionError, VfloppyError, option_named
 
 
 def owner_ids(option: str, text: str) -> tuple[int, int]:
     """Return the ids of `USER`, `USER:GROUP` or `:GROUP`, names or numbers; -1 for a part left out.
 
-    Raise UsageError for a name that this system doesn't have.
+    `option` is the name of the one that has the text. Raise OptionError for a name that this system
+    doesn't have.
     """
     user, _, group = text.partition(":")
     try:
@@ -21,23 +22,24 @@ def owner_ids(option: str, text: str) -> tuple[int, int]:
             -1 if not group else int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
         )
     except KeyError as error:
-        raise click.UsageError(f"{option} {text}: {error.args[0]}") from None
+        raise OptionError(f"{option_named(option, text)}: {error.args[0]}") from None
     return user_id, group_id
 
 
 def become(text: str) -> None:
     """Have this process run as `USER[:GROUP]` from now on, with that user's groups and no way back.
 
-    Raise UsageError for a user who is not there, ClickException where the system refuses.
+    Raise OptionError for a user who is not there, VfloppyError where the system refuses.
     """
-    user_id, group_id = owner_ids("--user", text)
+    user_id, group_id = owner_ids("user", text)
     try:
         account = pwd.getpwuid(user_id)
         name, own_group = account.pw_name, account.pw_gid
     except (KeyError, OverflowError):
         name, own_group = "", -1
     if user_id < 0 or (group_id < 0 and own_group < 0):
-        raise click.UsageError(f"--user {text}: USER or USER:GROUP is expected, of this system")
+        user = option_named("user", text)
+        raise OptionError(f"{user}: USER or USER:GROUP is expected, of this system")
     if group_id < 0:
         group_id = own_group
     if (user_id, group_id) == (os.geteuid(), os.getegid()) != (0, 0):
@@ -47,6 +49,6 @@ def become(text: str) -> None:
         os.setgid(group_id)  # as root: all three of each kind
         os.setuid(user_id)
     except OSError as error:
-        raise click.ClickException(
-            f"--user {text}: {error.strerror}; only root can become somebody else"
+        raise VfloppyError(
+            f"{option_named('user', text)}: {error.strerror}; only root can become somebody else"
         ) from error

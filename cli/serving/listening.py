@@ -31,7 +31,7 @@ def listeners(serving: ServeOptions, found: list[Listener]) -> None:
         with uninterrupted():  # or its directory would be nobody's
             found.append(listen_private())
     elif serving.unix is not None:
-        owner = owner_ids("--socket-owner", serving.socket_owner) if serving.socket_owner else None
+        owner = owner_ids("socket_owner", serving.socket_owner) if serving.socket_owner else None
         mode = int(serving.socket_mode, 8) if serving.socket_mode else None
         with uninterrupted():
             found.append(listen_unix(serving.unix, mode=mode, owner=owner))
