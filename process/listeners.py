@@ -36,12 +36,14 @@ class Listener:
         port: int | None = None,
         path: str | None = None,
         cleanup: Callable[[], None] = lambda: None,
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:
         self.sockets = tuple(sockets)
         self.host = host
         self.port = port
         self.path = path
         self._cleanup = cleanup
+        self._let_go = let_go
 
     @property
     def is_vsock(self) -> bool:
@@ -75,6 +77,7 @@ class Listener:
         """Close this process's copies of the sockets only, and leave the file: for a fork."""
         for each in self.sockets:
             each.close()
+        self._let_go()
 
 
 def listen_tcp(host: str, port: int) -> Listener:
@@ -167,7 +170,7 @@ def listen_unix(
         if file:
             file.remove()
         raise ListenError(f"Cannot listen on {name}: {_reason(error)}.") from error
-    return Listener([listening], path=os.path.abspath(name), cleanup=file.remove)
+    return Listener([listening], path=os.path.abspath(name), cleanup=file.remove, let_go=file.close)
 
 
 def _bind_unix(listening: socket.socket, name: str | bytes, mode: int | None) -> None:
@@ -198,7 +201,7 @@ class _SocketFile:
         # One of ours that a neighbour had linked there would have two names.
         is_ours = self._status.st_uid == os.geteuid() and self._status.st_nlink == 1
         if not is_ours or not stat.S_ISSOCK(self._status.st_mode):
-            self._close()
+            self.close()
             raise OSError(errno.ESTALE, "it was replaced in this moment")
 
     def give(self, user: int, group: int) -> None:
@@ -213,9 +216,9 @@ class _SocketFile:
         with contextlib.suppress(OSError):
             if os.path.samestat(os.lstat(self._name), self._status):
                 os.unlink(self._name)
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._held is not None:
             os.close(self._held)
             self._held = None

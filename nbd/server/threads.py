@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import Self
 
@@ -69,8 +70,10 @@ class ThreadedServer:
             running = dict(self._connections)
         for connection in running:
             _shut_down(connection)
+        deadline = time.monotonic() + _PATIENCE_S
         for thread in running.values():
-            thread.join(_PATIENCE_S)
+            if thread is not threading.current_thread():  # which a filter may have asked to close
+                thread.join(max(deadline - time.monotonic(), 0))
         self._waker.close()
         self._woken.close()
 
@@ -106,6 +109,8 @@ class ThreadedServer:
             log.info("dropped: %s", error)
         except OSError as error:
             log.info("lost: %s", error)
+        except Exception as error:
+            log.error("a connection failed: %s: %s", type(error).__name__, error)
         finally:
             with self._lock:
                 self._connections.pop(connection, None)
