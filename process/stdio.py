@@ -30,8 +30,9 @@ class StdioConnection:
     def recv(self, count: int) -> bytes:
         """Return up to `count` bytes; none at the end. Raise TimeoutError."""
         if self._timeout_s is not None:
-            ready, _, _ = select.select([self._source], [], [], self._timeout_s)
-            if not ready:
+            waiting = select.poll()  # select itself takes no descriptor above 1,023
+            waiting.register(self._source, select.POLLIN)
+            if not waiting.poll(self._timeout_s * 1000):
                 raise TimeoutError("the client took too long")
         return os.read(self._source, count)
 
