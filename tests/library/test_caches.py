@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from vfloppy.synth.lru import Kept
+from vfloppy.synth.lru import LruCache
 
 
 class Hasty(OrderedDict):
@@ -18,18 +18,18 @@ class Hasty(OrderedDict):
 
 
 def test_what_another_thread_evicts_meanwhile_is_still_returned():
-    kept = Kept(len, 100)
+    kept = LruCache(len, 100)
     kept.get(1, lambda _: b"one")
-    kept._kept = Hasty(kept._kept)
+    kept._cached = Hasty(kept._cached)
     assert kept.get(1, lambda _: b"other") == b"one"
 
 
 def test_what_two_threads_make_at_once_is_counted_once():
-    kept = Kept(len, 100)
+    kept = LruCache(len, 100)
     for _ in range(3):
         for ordinal in range(5):
             kept.get(ordinal, lambda at: kept.get(at, lambda _: bytes(20)))
-    assert list(kept._kept) == [0, 1, 2, 3, 4]
+    assert list(kept._cached) == [0, 1, 2, 3, 4]
     made = []
     for ordinal in range(5):
         kept.get(ordinal, made.append)
