@@ -75,9 +75,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  cheap, and not needed for --version
+if not TYPE_CHECKING:  # type checkers would take any name for one that is there
 
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415  cheap, and not needed for --version
+
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
