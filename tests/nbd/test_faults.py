@@ -24,6 +24,7 @@ from vfloppy.nbd.server import sending
 from vfloppy.synth.fat.disk import disk
 from vfloppy.synth.fat.plan import plan
 from vfloppy.synth.host import batch as host_batch
+from vfloppy.synth.host import directories
 from vfloppy.synth.host import files as host
 from vfloppy.synth.scanning.scan import scan
 
@@ -55,7 +56,7 @@ def served(tmp_path, serve, monkeypatch):
                 break
             position += len(piece) if isinstance(piece, bytes) else piece.length
         listener = listen_unix(tmp_path / "socket")
-        for module in (host, host_batch, session, reading, sending):
+        for module in (host, host_batch, directories, session, reading, sending):
             if hasattr(module, "os"):
                 monkeypatch.setattr(module, "os", below)
         return listener.path, position, serve([listener], {"": image})

@@ -8,6 +8,7 @@ import struct
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from vfloppy.export import (
@@ -44,11 +45,11 @@ class FakeFiles:
         self.paths: list[str] = []
         self.broken: set[int] = set()
         self.verified: list[int] = []
-        self.steady: dict[int, int] = {}
+        self.leased: dict[int, int] = {}
         self.mapped: dict[int, memoryview] = {}
         self.pinned = False
-        self.alarms = 0
-        self.pads = False
+        self.broken_leases = 0
+        self.reads_changed = False
         self.open_count = 0
         self.held: dict[int, int] = {}  # what is handed over
         for number, content in enumerate(contents):
@@ -60,7 +61,7 @@ class FakeFiles:
 
     def read(self, index: int, offset: int, length: int) -> bytes:
         data = os.pread(self.descriptors[index], length, offset)
-        if index not in self.steady:
+        if index not in self.leased:
             self.verify(index)
         if len(data) != length:
             raise HostReadError(f"host{index} is shorter than at the scan")
@@ -202,6 +203,11 @@ def until(condition: Callable[[], object]) -> None:
 def parked(running: Any) -> None:
     """Waits until no connection has a process."""
     until(lambda: not running.children())
+
+
+def is_mapped(file: Path, running: Any) -> bool:
+    """Whether a process of the server has a file mapped, to lend it."""
+    return any(str(file) in Path(f"/proc/{each}/maps").read_text() for each in running.children())
 
 
 def content(pieces: Iterable[Piece]) -> bytes:

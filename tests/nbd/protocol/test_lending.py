@@ -22,9 +22,9 @@ PLACES = [(1100, 70), (0, 40), (1000, 90), (6000, 30), (1200, 50)]  # the second
 
 @pytest.fixture
 def files(tmp_path):
-    """The first file is mapped, the second only steady."""
+    """The first file is mapped, the second only leased."""
     files = FakeFiles(tmp_path, [pattern(5000, 1), pattern(3000, 2)])
-    files.steady = dict(enumerate(files.descriptors))
+    files.leased = dict(enumerate(files.descriptors))
     mapping = mmap.mmap(files.descriptors[0], 0, prot=mmap.PROT_READ)
     files.mapped = {0: memoryview(mapping)}
     return files
@@ -120,7 +120,7 @@ def test_what_was_not_sent_is_read_and_may_fail(export, files):
 
     def breaks():
         files.broken = {0}
-        files.steady = {1: files.descriptors[1]}
+        files.leased = {1: files.descriptors[1]}
 
     first = sum(wire.CHUNK.size + 8 + length for _, length in PLACES[:2])
     stream, _ = talk(export, sent=first, meanwhile=breaks)
@@ -136,7 +136,7 @@ def test_a_reply_that_is_half_sent_is_completed_from_the_file(export, files):
 
     def breaks():
         files.broken = {0}
-        files.steady = {1: files.descriptors[1]}
+        files.leased = {1: files.descriptors[1]}
 
     stream, _ = talk(export, sent=first + 40, meanwhile=breaks)
     found = answers(stream)
@@ -153,8 +153,8 @@ def test_of_a_reply_that_is_half_sent_the_rest_follows_whoever_comes_to_write(
     whole, _ = talk(export, structured=structured)
 
     def knocks():
-        files.alarms += 1
-        files.steady.pop(0)
+        files.broken_leases += 1
+        files.leased.pop(0)
 
     def writes(path):
         files.broken = {0}
@@ -186,15 +186,15 @@ def test_the_connection_ends_when_half_of_a_reply_is_sent_and_the_disk_fails(
         talk(export, sent=first + 1, meanwhile=lambda: os.truncate(files.paths[0], 0))
 
 
-def test_after_an_alarm_nothing_is_lent_but_read_and_checked(export, files):
-    class Alarming(dict):
+def test_after_a_broken_lease_nothing_is_lent_but_read_and_checked(export, files):
+    class Breaking(dict):
         def get(self, index):
-            files.alarms += 1
+            files.broken_leases += 1
             files.broken = {0}
-            files.steady = {1: files.descriptors[1]}
+            files.leased = {1: files.descriptors[1]}
             return dict.get(self, index)
 
-    files.mapped = Alarming(files.mapped)
+    files.mapped = Breaking(files.mapped)
     stream, lent = talk(export)
     errors = {n: error for n, (_, error) in answers(stream).items()}
     assert (errors, lent) == ({0: 5, 1: 0, 2: 5, 3: 0, 4: 5}, 0)

@@ -370,7 +370,7 @@ def test_a_batch_checks_each_file_twice_however_often_it_reads_it(export, files)
 
 def test_a_file_that_nobody_can_change_is_not_checked_again(files):
     export = FakeColumns([pattern(1000, 9), HostSlice(files, 0, 0, 5000)])
-    files.steady = {0: files.descriptors[0]}
+    files.leased = {0: files.descriptors[0]}
     files.broken = {0}
     for count in (1, 3):
         told = Told(export).feed(request(READ, 1000, 5000) * count)
@@ -378,15 +378,15 @@ def test_a_file_that_nobody_can_change_is_not_checked_again(files):
         assert [each.payload for each in told.chunks] == [pattern(5000, 1)] * count
 
 
-def test_a_batch_in_which_a_file_stopped_being_steady_is_read_again_and_checked(files):
-    class Alarming(dict):
+def test_a_batch_in_which_a_file_lost_its_lease_is_read_again_and_checked(files):
+    class Breaking(dict):
         def get(self, index):
-            files.alarms += 1  # as if the signal came just before the read
+            files.broken_leases += 1  # as if the signal came just before the read
             files.broken = {0}
             return self.pop(index, None)
 
     export = FakeColumns([pattern(1000, 9), HostSlice(files, 0, 0, 5000)])
-    files.steady = Alarming({0: files.descriptors[0]})
+    files.leased = Breaking({0: files.descriptors[0]})
     told = Told(export).feed(request(READ, 1000, 5000) + request(READ, 0, 1000, cookie=8))
     assert {each.cookie: each.error for each in told.chunks} == {7: 5, 8: 0}
 

@@ -21,7 +21,7 @@ SIZE = 3 << 20
 @pytest.fixture
 def files(tmp_path):
     files = FakeFiles(tmp_path, [pattern(SIZE, 1)])
-    files.steady = {0: files.descriptors[0]}
+    files.leased = {0: files.descriptors[0]}
     files.mapped = {0: memoryview(mmap.mmap(files.descriptors[0], 0, prot=mmap.PROT_READ))}
     return files
 
