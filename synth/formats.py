@@ -62,7 +62,7 @@ class Names(NamedTuple):
 
 
 class Times(NamedTuple):
-    """What times a format holds: the latest step before a time, within limits."""
+    """The times that a format holds: the latest step before a time, within limits."""
 
     earliest: datetime
     latest: datetime

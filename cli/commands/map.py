@@ -52,7 +52,10 @@ def _print_json(disk: Disk) -> None:
     renamed, skipped = [], []
     for part in disk.parts:
         option = part.option and spelled(part.option)
-        renamed += [{**each._asdict(), "path": within(option, each.path)} for each in part.renamed]
+        renamed += [
+            {"path": within(option, each.path), "name": each.name, "reason": each.reason}
+            for each in part.renamed
+        ]
         skipped += [
             {"path": within(option, path), "reason": reason} for path, reason in part.skipped
         ]

@@ -100,11 +100,11 @@ class Fat(Format[FatLayout]):
         """See `Format.drive`."""
         return "if=virtio"
 
-    def names(self, layout: Layout, tree: Tree) -> Sequence[Names]:
+    def names(self, layout: FatLayout, tree: Tree) -> Sequence[Names]:
         """See `Format.names`."""
         return (Names("long names", "/", directories_of(layout, tree).long_name),)
 
-    def times(self, layout: Layout) -> Times:
+    def times(self, layout: FatLayout) -> Times:
         """See `Format.times`."""
         return Times(*_TIMES, zone=layout.options.zone, latest_ns=layout.options.latest_ns)
 

@@ -131,7 +131,7 @@ class Iso(Format[IsoLayout]):
         """See `Format.drive`."""
         return "media=cdrom"
 
-    def names(self, layout: Layout, tree: Tree) -> Sequence[Names]:
+    def names(self, layout: IsoLayout, tree: Tree) -> Sequence[Names]:
         """See `Format.names`. Rock Ridge's are those of the primary tree: it is compared once."""
         names = []
         if layout.options.rock_ridge:
@@ -145,12 +145,12 @@ class Iso(Format[IsoLayout]):
             names.append(Names(facet.name, b"/", facet.identifier, facet.hidden))
         return names
 
-    def times(self, layout: Layout) -> Times:
+    def times(self, layout: IsoLayout) -> Times:
         """See `Format.times`. Records say their zone, so that all that is found is in UTC."""
         latest_ns = layout.options.latest_ns
         return Times(*_TIMES, zone=UTC, latest_ns=latest_ns)
 
-    def patched(self, layout: Layout, tree: Tree) -> Mapping[int, Sequence[range]]:
+    def patched(self, layout: IsoLayout, tree: Tree) -> Mapping[int, Sequence[range]]:
         """See `Format.patched`."""
         options = layout.options
         node = tree.find(options.boot_bios) if options.boot_bios else None

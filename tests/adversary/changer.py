@@ -92,7 +92,12 @@ class Changer:
         """End it when it has cleaned up."""
         with contextlib.suppress(OSError):
             self._ours.close()
-        processes.end_all([self.process_id], 5.0, ask=False)
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline:
+            if processes.ended(self.process_id) is not None:
+                return
+            time.sleep(0.005)
+        processes.end_all([self.process_id])
 
 
 class _Work:

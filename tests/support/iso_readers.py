@@ -159,7 +159,8 @@ def _pycdlib_tree(iso: Any, root: Any, rock_ridge: bool) -> dict[bytes, bytes | 
             if record.is_dir():
                 waiting.append((path + b"/", record))
             elif rock_ridge and record.rock_ridge.is_symlink():
-                tree[path] = record.rock_ridge.symlink_path()
+                # pycdlib loses the slash of a link to the root.
+                tree[path] = record.rock_ridge.symlink_path() or b"/"
             elif record.get_data_length():
                 iso._cdfp.seek(record.extent_location() * 2048)
                 tree[path] = iso._cdfp.read(record.get_data_length())
