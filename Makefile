@@ -14,6 +14,7 @@ TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin pyth
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 SECONDS ?= 3600
+JOBS ?= 1
 
 # What is measured for the lines it goes through: tests that start no other program, and few processes.
 UNITS := tests/test_compare.py tests/test_support.py tests/library/ tests/nbd/ tests/process/ tests/synth/
@@ -27,6 +28,7 @@ OTHERS := $(NOT_UNITS) $(filter-out $(UNITS) tests/support/ tests/__pycache__/, 
 help:
 	@echo 'make serve [DIR=/some/directory]   serve a directory as a disk (the sample without DIR)'
 	@echo 'make test [ARGS="-k fat"]          install what the tests need, and run them'
+	@echo 'make test JOBS=4                   as many tests at a time, without measuring coverage'
 	@echo 'make coverage                      tests of single parts: which lines none of them reaches'
 	@echo 'make adversary [SECONDS=3600]      as root: change files under the eyes of readers'
 	@echo 'make check                         formatter, linter, types'
@@ -36,7 +38,9 @@ serve: $(VENV)/serve.stamp
 	$(BIN)/vfloppy serve $(DIR)
 
 test: $(VENV)/test.stamp tools
-ifeq ($(strip $(ARGS)),)
+ifneq ($(JOBS),1)  # the tests of one file stay together, since they share what is costly
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+else ifeq ($(strip $(ARGS)),)
 	@$(MAKE) --no-print-directory coverage
 	$(BIN)/python -m pytest $(OTHERS)
 else

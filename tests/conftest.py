@@ -80,6 +80,16 @@ def figures():
     return _FIGURES
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes that run tests
+        session.config.workeroutput["figures"] = dict(_FIGURES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _FIGURES.update(getattr(node, "workeroutput", {}).get("figures", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     if _FIGURES:
         told = {"wrong bytes": 0, "secrets": 0, "deaths": 0} | _FIGURES
