@@ -6,7 +6,7 @@ The rules, in order, for each directory on its own (FATGEN, "Long Directory Entr
    " * : < > ? \\ | become `_`.
 2. Each dot or space at the end becomes `_`: Win32 cannot open such a name.
 3. A device name (CON, PRN, AUX, NUL, COM1-9, LPT1-9, with any extension) gets `_` after it.
-4. On request, names are composed (see `compose`); else they stay as they are.
+4. On request, names are composed (see `composing`); else they stay as they are.
 5. Names equal but for case (see `upcase`) may not stand together. Names that nothing above changed
    come first, in byte order; a name that is taken gets `~2`, `~3`, ... before its extension.
 
@@ -17,10 +17,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
-from typing import TypeAlias
 
 from ..names.composing import composed, is_composed
+from ..names.numbering import Counters, first_free
 from ..names.upcase import fold
 from .records import MOST_NAME_UNITS, UNITS_PER_LONG_ENTRY
 
@@ -99,7 +98,7 @@ def renames(joined: bytes, count: int, *, normalize: bool = False) -> dict[int, 
             if key in taken:
                 twins.append(position)
             taken.add(key)
-    counters: _Counters = {}
+    counters: Counters = {}
     for position in sorted(twins + changed):
         renamed[position] = name = _unique(wanted[position], taken, counters)
         taken.add(fold(name))
@@ -149,15 +148,8 @@ def _all_differ(joined: bytes, count: int) -> bool:
     return len(set(fold(text).split("/"))) == count
 
 
-_Counters: TypeAlias = dict[tuple[str, str, int], int]
-
-
-def _unique(name: str, taken: set[str], counters: _Counters) -> str:
-    """Return `name`, or the first of `name~2`, `name~3`, ... that nobody has.
-
-    Numbers of so many digits are counted for each beginning that they leave room for, whatever
-    names begin so: no number is tried twice.
-    """
+def _unique(name: str, taken: set[str], counters: Counters) -> str:
+    """Return `name`, or the first of `name~2`, `name~3`, ... that nobody has."""
     if fold(name) not in taken:
         return name
     stem, dot, extension = name.rpartition(".")
@@ -165,16 +157,14 @@ def _unique(name: str, taken: set[str], counters: _Counters) -> str:
         stem, dot, extension = name, "", ""
     end = dot + extension
     room, folded_end = MOST_NAME_UNITS - units(end), fold(end)
-    for digits in count(1):
-        beginning = _cut(stem, room - 1 - digits)
-        key = (fold(beginning), folded_end, digits)
-        number = counters.get(key, max(2, 10 ** (digits - 1)))
-        while number < 10**digits and f"{key[0]}~{number}{folded_end}" in taken:
-            number += 1
-        counters[key] = number + 1
-        if number < 10**digits:
-            return f"{beginning}~{number}{end}"
-    raise AssertionError  # numbers don't end
+    _, number = first_free(
+        lambda digits: fold(_cut(stem, room - 1 - digits)),
+        folded_end,
+        lambda beginning, number: f"{beginning}~{number}{folded_end}" in taken,
+        counters,
+        least=2,
+    )
+    return f"{_cut(stem, room - 1 - len(str(number)))}~{number}{end}"
 
 
 def _fill_end(name: str) -> str:

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import compress, count
-from typing import TypeAlias
+from itertools import compress
+
+from ..names.numbering import Counters, first_free
 
 JOLIET_CHARACTERS = 64  # Joliet, "Allowed Character Set" and what follows
 JOLIET_LONG_CHARACTERS = 103  # as mkisofs and xorriso relax it: a record has no room for more
@@ -100,27 +101,29 @@ def _make_unique(stems: list[str], extensions: list[str], most: int | None) -> N
     if len(keys) == len(stems):
         return
     seen: set[tuple[str, str]] = set()
-    # A counter for each stem that is cut to the same, so that no number is tried twice.
-    counters: dict[tuple[str, str, int], int] = {}
+    counters: Counters = {}
     for position, key in enumerate(zip(stems, extensions, strict=True)):
         if key not in seen:
             seen.add(key)
             continue
         stem, extension = key
         room = most or 30 - len(extension)
-        digits = 1
-        while True:
-            prefix = stem[: room - digits]
-            counter = (prefix, extension, digits)
-            number = counters.get(counter, 10 ** (digits - 1))
-            while number < 10**digits and (f"{prefix}{number}", extension) in keys:
-                number += 1
-            counters[counter] = number + 1
-            if number < 10**digits:
-                break
-            digits += 1
-        stems[position] = f"{prefix}{number}"
+        stems[position] = _numbered_stem(stem, extension, room, keys, counters)
         keys.add((stems[position], extension))
+
+
+def _numbered_stem(
+    stem: str, extension: str, room: int, taken: set[tuple[str, str]], counters: Counters
+) -> str:
+    """Return the stem with the first number from 1 on that no name with the extension has."""
+    beginning, number = first_free(
+        lambda digits: stem[: room - digits],
+        extension,
+        lambda beginning, number: (f"{beginning}{number}", extension) in taken,
+        counters,
+        least=1,
+    )
+    return f"{beginning}{number}"
 
 
 def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
@@ -134,7 +137,7 @@ def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
         return names
     stay = [new == old for new, old in zip(names, text.split("/"), strict=True)]
     seen = set(compress(names, stay))
-    counters: _Counters = {}
+    counters: Counters = {}
     for position, name in enumerate(names):
         if stay[position]:
             continue
@@ -146,27 +149,17 @@ def joliet_names(joined: bytes, *, most: int = JOLIET_CHARACTERS) -> list[str]:
     return names
 
 
-# By beginning, end and digits: the next number to try.
-_Counters: TypeAlias = dict[tuple[str, str, int], int]
-
-
-def _numbered(name: str, most: int, taken: set[str], counters: _Counters) -> str:
-    """Return the first of `name~2`, `name~3`, ... that nobody has.
-
-    Numbers of so many digits are counted for each beginning that they leave room for, whatever
-    names begin so: no number is tried twice.
-    """
+def _numbered(name: str, most: int, taken: set[str], counters: Counters) -> str:
+    """Return the first of `name~2`, `name~3`, ... that nobody has."""
     stem, end = _split(name)
-    for digits in count(1):
-        beginning = stem[: most - 1 - digits - len(end)]
-        key = (beginning, end, digits)
-        number = counters.get(key, max(2, 10 ** (digits - 1)))
-        while number < 10**digits and f"{beginning}~{number}{end}" in taken:
-            number += 1
-        counters[key] = number + 1
-        if number < 10**digits:
-            return f"{beginning}~{number}{end}"
-    raise AssertionError  # numbers don't end
+    beginning, number = first_free(
+        lambda digits: stem[: most - 1 - digits - len(end)],
+        end,
+        lambda beginning, number: f"{beginning}~{number}{end}" in taken,
+        counters,
+        least=2,
+    )
+    return f"{beginning}~{number}{end}"
 
 
 def _fill_ends(text: str) -> str:
