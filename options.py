@@ -20,6 +20,9 @@ _SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNOREC
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d):?(\d\d):?(\d\d)Z?)?")
 
+DEFAULT_LABEL = "VFLOPPY"
+"""The label of a volume that nobody gave one, whatever its format."""
+
 Convert = Callable[[Any], Any]
 Values = Mapping[str, Any]
 """Converted values of all options of a disk, by name."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..options import Option, byte_count, number
-from ..synth.fat.plan import DEFAULT_LABEL
+from ..options import DEFAULT_LABEL, Option, byte_count, number
 from ..synth.formats import NAMES
 from ..synth.lru import CACHE_BYTES
 from .presets import PRESETS

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import OptionError, option_named
-from ..synth.fat.format import NOT_OF_FLOPPIES
+from ..synth.fat.options import NOT_OF_FLOPPIES
 from .presets import PRESETS
 
 # fat:[12|16|32:][floppy:][rw:]DIR, in any order.

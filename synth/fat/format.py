@@ -18,11 +18,9 @@ from ..tree.columns import Tree, printable
 from . import lint
 from .disk import directories_of, disk
 from .names import rename_reason
-from .options import OPTIONS
+from .options import NOT_OF_FLOPPIES, OPTIONS
 from .plan import FatLayout, FatOptions, check_label, plan
 
-# What a diskette's model settles.
-NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
 _TIMES = (datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58), 2)
 
 

@@ -22,6 +22,8 @@ def _volume_id(given: Any) -> int:
 
 SUFFIXES: tuple[str, ...] = ()
 """Ends of the names of files that should be one: FAT images have no name of their own."""
+NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
+"""Names of options that go without `floppy`: the model of a diskette settles them."""
 OPTIONS = (
     Option(
         name="fat",

@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
 from ...errors import PlanError, option_named
+from ...options import DEFAULT_LABEL
 from ..image.partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
 from ..lru import CACHE_BYTES
 from ..tree.columns import Tree, printable
@@ -24,7 +25,6 @@ from .names import counts_if_plain, renames, slot_counts
 from .records import ENTRY_BYTES, MOST_DIRECTORY_ENTRIES, MOST_FILE_BYTES
 
 _LABEL = re.compile(r"[A-Z0-9 !#$%&'()\-@^_`{}~]{1,11}")
-DEFAULT_LABEL = "VFLOPPY"
 _NAMES_AT_A_TIME = 1024  # too few for more than MOST_DIRECTORY_ENTRIES, of 255 characters each
 
 Partitioning = Literal["mbr", "gpt", "none"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
+from ...options import DEFAULT_LABEL
 from ..lru import CACHE_BYTES
 from .dates import NodeDates
 from .directories import FacetLayout
@@ -19,7 +20,6 @@ GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
 # A hybrid is a disk of whole cylinders, as isohybrid makes it: some BIOSes start no other.
 HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
 CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
-DEFAULT_LABEL = "VFLOPPY"
 DEFAULT_APPLICATION = "VFLOPPY"
 
 
