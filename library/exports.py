@@ -8,13 +8,12 @@ from typing import TypeAlias
 
 from ..errors import OptionError
 from ..export import Export
+from ..nbd.protocol.wire import MAXIMUM_STRING_BYTES
 from ..process.reports import log
 from ..process.sandbox import Sandbox
 from .disk import Disk
 from .summary import summary
 
-MOST_NAME_BYTES = 4096
-"""The most bytes in the name of an export (NBD's "string")."""
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
 
@@ -31,9 +30,9 @@ def check_export_name(name: str) -> None:
         raise OptionError("the name of an export is no UTF-8; NBD holds nothing else") from None
     if b"\0" in raw:
         raise OptionError("the name of an export has a NUL; NBD holds none")
-    if len(raw) > MOST_NAME_BYTES:
+    if len(raw) > MAXIMUM_STRING_BYTES:
         raise OptionError(
-            f"the name of an export has {len(raw)} bytes; NBD holds at most {MOST_NAME_BYTES}"
+            f"the name of an export has {len(raw)} bytes; NBD holds at most {MAXIMUM_STRING_BYTES}"
         )
 
 

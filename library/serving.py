@@ -37,10 +37,7 @@ def serve(
     """
     from ..nbd.server.threads import ThreadedServer  # noqa: PLC0415  most who open a disk serve none
 
-    exports = {
-        name: each.export if isinstance(each, Disk) else each
-        for name, each in by_name(what).items()
-    }
+    exports = {name: Source(name, each).export for name, each in by_name(what).items()}
     return ThreadedServer(_listener(unix, host, port), exports)
 
 
