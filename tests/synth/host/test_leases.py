@@ -51,6 +51,14 @@ def write_elsewhere(path, text):
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
+def await_broken_lease(files):
+    """Wait, in bounds, until the kernel has told of a writer, who waits for it in turn."""
+    for _ in range(5000):
+        if files.broken_leases:
+            break
+        signal.sigtimedwait([], 0.001)
+
+
 def test_a_writer_breaks_the_lease_of_its_file_alone(files, root):
     assert (sorted(files.leased), files.broken_leases) == ([1, 2], 0)
     write_elsewhere(root / "a", "overwritten")
@@ -251,10 +259,7 @@ def test_a_writer_waits_until_what_was_lent_is_back(warm, root):
     program = f"import os; os.write(os.open({str(root / 'large')!r}, os.O_WRONLY), b'x' * 100)"
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
-        for _ in range(5000):  # until the writer is at the door
-            if files.broken_leases:
-                break
-            signal.sigtimedwait([], 0.001)
+        await_broken_lease(files)
         assert (dict(files.mapped), bytes(view)) == ({}, before)
         assert writer.poll() is None
     finally:
@@ -374,10 +379,7 @@ def test_a_lease_that_is_owed_is_given_back_with_its_file_and_not_another_s(root
     program = f"open({str(root / 'a')!r}, 'r+').write('overwritten')"
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
-        for _ in range(5000):  # until the writer is at the door
-            if files.broken_leases:
-                break
-            signal.sigtimedwait([], 0.001)
+        await_broken_lease(files)
         assert writer.poll() is None
         read_twice(files, 2)
     finally:
