@@ -37,7 +37,7 @@ Measure = Callable[[str, Path], float]
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured on which tree, and whether less of it is better."""
+    """A measurement of both checkouts on one tree; a row of the table."""
 
     name: str
     tree: str
@@ -45,7 +45,7 @@ class Row:
     measure: Measure
     less_is_better: bool = False
     repeats: int = 1
-    """How many measurements' mean is a trial: more where one is over too soon to mean much."""
+    """The number of measurements that a trial is the mean of: several where one is very short."""
 
     def trial(self, side: str, tree: Path) -> float:
         """Return what a side takes or reaches, on a tree that is in the page cache."""
@@ -173,7 +173,7 @@ def serving_on_tcp(side: str, tree: Path) -> Iterator[Running]:
 
 
 class Result(NamedTuple):
-    """What came of a row: medians, their ratio as a rate, and each round's ratio."""
+    """The medians of a row, their ratio as a rate (above 1: faster now), and each round's."""
 
     old: float
     new: float

@@ -106,7 +106,10 @@ def difference(drivers: dict[str, Driver], statuses: dict[str, int]) -> str | No
 
 
 def first_difference(one: Path, other: Path) -> int | None:
-    """Where two files differ first: the length of the shorter one, if that is all; else None."""
+    """Return the offset of the first byte in which two files differ; None if none does.
+
+    Where one is the beginning of the other, that is its length.
+    """
     at = 0
     with one.open("rb", buffering=0) as first, other.open("rb", buffering=0) as second:
         sizes = [os.fstat(file.fileno()).st_size for file in (first, second)]
@@ -123,7 +126,7 @@ def first_difference(one: Path, other: Path) -> int | None:
 
 
 def _common_length(one: bytes, other: bytes) -> int:
-    """How many bytes two strings that differ begin with in common, by bisection."""
+    """Return the length of the common beginning of two strings that differ, by bisection."""
     same, end = 0, min(len(one), len(other))
     while same < end:
         middle = (same + end + 1) // 2
@@ -135,7 +138,7 @@ def _common_length(one: bytes, other: bytes) -> int:
 
 
 def _data_from(file: int, at: int, end: int) -> int:
-    """Where the next data of a sparse file is; what lies before it are zeros in both, or a hole."""
+    """Return the offset of a sparse file's next data, from `at` on; `end` if there is none."""
     try:
         return os.lseek(file, at, os.SEEK_DATA)
     except OSError:  # none from here on

@@ -26,7 +26,7 @@ class Description(NamedTuple):
     values: Values
     """The value of each option of `options_of(format)`."""
     given: frozenset[str]
-    """Those options that somebody chose, and no preset."""
+    """The names of the options that were given by themselves, not by a preset."""
 
 
 @cache

@@ -58,7 +58,7 @@ class Names(NamedTuple):
     hidden: Container[int] = frozenset()
     """Nodes that these names don't reach."""
     encoding: str = "utf-8"
-    """That of names that are bytes, to show them."""
+    """The encoding in which names that are bytes are shown to people."""
 
 
 class Times(NamedTuple):
@@ -68,7 +68,7 @@ class Times(NamedTuple):
     latest: datetime
     step_s: int
     zone: tzinfo | None
-    """That of the times that are found; None: the local one."""
+    """The zone of times as they are on the disk; None: the local one."""
     latest_ns: int | None
     """No time on the disk is later than this, in nanoseconds since 1970."""
 

@@ -45,7 +45,7 @@ _DEVICE_IN_LATIN = re.compile(
 _LONGEST_EXTENSION = 200  # units; what is longer is no extension, and leaves no room for a tail
 
 SHORT_CHARACTERS = r"A-Z0-9!#$%&'()\-@^_`{}~"
-"""Those of 8.3 names, as a regular expression has them in brackets."""
+"""The characters of 8.3 names, as a regular expression has them in brackets."""
 _IS_SHORT = re.compile(rf"[{SHORT_CHARACTERS}]{{1,8}}(?:\.[{SHORT_CHARACTERS}]{{1,3}})?")
 LONGEST_SHORT = 12
 """Characters of an 8.3 name, with the dot."""

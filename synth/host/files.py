@@ -50,7 +50,7 @@ class HostFiles(FileSource):
 
 
 class ScannedFiles(Files):
-    """Those files as one reader has them open.
+    """The regular files of a scanned tree, opened for one reader.
 
     With `alerts`, the host is asked to announce writers where it can (see `leases`).
     """

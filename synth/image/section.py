@@ -51,7 +51,7 @@ class Section(ABC):
 
     size: int
     sources: Sequence[FileSource] = ()
-    """Those whose files it holds the contents of."""
+    """The sources of the files whose contents it holds."""
 
     @abstractmethod
     def open(self, files: OpenedFiles) -> OpenSection:

@@ -31,7 +31,7 @@ class Continuations:
     """Ascending."""
     offsets: array[int] = field(default_factory=partial(array, "Q"))
     named: set[int] = field(default_factory=set)
-    """Those of the nodes whose names are in their records."""
+    """The nodes, of `nodes`, whose names are in their directory records."""
     directory_ends: array[int] = field(default_factory=partial(array, "I"))
     """The blocks of directories before each run of the area."""
     area_ends: array[int] = field(default_factory=partial(array, "I"))
