@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -47,6 +46,8 @@ class Forked(Generic[Result]):
 
     def result(self) -> Result:
         """Wait for what `work` returned. Raise what it raised; ChildProcessError if it died."""
+        import pickle  # noqa: PLC0415  slow to import, and small trees need no children
+
         assert self._receiver is not None
         value: Result | Exception | None = None
         # Until all has come, whoever is interrupted here can still discard the child.
@@ -106,6 +107,8 @@ def share_out(
 
 def _answer(sender: int, work: Callable[[], object]) -> None:
     """Send what the work returns or raises, and end: a child's whole life."""
+    import pickle  # noqa: PLC0415
+
     status = 1
     try:
         try:

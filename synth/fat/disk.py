@@ -25,8 +25,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 from ...errors import PlanError, option_named
 from ...export import Kind
 from ..image.contents import Contents
@@ -38,6 +36,7 @@ from ..image.partition import (
     TYPE_EFI_SYSTEM,
     MbrPartition,
     checked_boot_code,
+    guid_of,
     with_gpt,
     with_mbr,
 )
@@ -70,8 +69,8 @@ def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
             volume,
             geometry.sector_bytes,
             TYPE_EFI_SYSTEM if options.esp else TYPE_BASIC_DATA,
-            disk_guid=uuid.UUID(bytes=layout.identity[4:20], version=5),
-            partition_guid=uuid.UUID(bytes=layout.identity[20:36], version=5),
+            disk_guid=guid_of(layout.identity[4:20]),
+            partition_guid=guid_of(layout.identity[20:36]),
             name="EFI System" if options.esp else layout.label.decode().rstrip(),
             boot_code=checked_boot_code(options.mbr_code),
         )
@@ -206,12 +205,10 @@ def _boot_sector(layout: FatLayout) -> bytes:
             "BPB_FSInfo": FSINFO_SECTOR,
             "BPB_BkBootSec": BACKUP_BOOT_SECTOR,
         }
-        sector: bytes = BOOT_SECTOR_FAT32.build(fields)
-    else:
-        fields["BPB_FATSz16"] = geometry.table_sectors
-        fields["BS_FilSysType"] = b"FAT%-5d" % geometry.fat_bits
-        sector = BOOT_SECTOR_FAT16.build(fields)
-    return sector
+        return BOOT_SECTOR_FAT32.build(fields)
+    fields["BPB_FATSz16"] = geometry.table_sectors
+    fields["BS_FilSysType"] = b"FAT%-5d" % geometry.fat_bits
+    return BOOT_SECTOR_FAT16.build(fields)
 
 
 def _hidden_sectors(layout: FatLayout) -> int:
@@ -223,13 +220,12 @@ def _hidden_sectors(layout: FatLayout) -> int:
 
 def _fsinfo(layout: FatLayout) -> bytes:
     free = layout.free_clusters
-    sector: bytes = FSINFO.build(
+    return FSINFO.build(
         {
             "FSI_Free_Count": free,
             "FSI_Nxt_Free": FIRST_CLUSTER + layout.used_clusters if free else 0xFFFF_FFFF,
         }
     )
-    return sector
 
 
 def _os_type(geometry: Geometry) -> int:

@@ -8,102 +8,102 @@ from __future__ import annotations
 
 import struct
 
-from construct import Bytes, Const, Int8ul, Int16ul, Int32ul, Padding, Struct
+from ..structures import Field, Structure
 
 # FATGEN, "Boot Sector and BPB": what all types share.
-_PARAMETERS = (
-    "BS_jmpBoot" / Bytes(3),
-    "BS_OEMName" / Bytes(8),
-    "BPB_BytsPerSec" / Int16ul,
-    "BPB_SecPerClus" / Int8ul,
-    "BPB_RsvdSecCnt" / Int16ul,
-    "BPB_NumFATs" / Int8ul,
-    "BPB_RootEntCnt" / Int16ul,
-    "BPB_TotSec16" / Int16ul,
-    "BPB_Media" / Int8ul,
-    "BPB_FATSz16" / Int16ul,
-    "BPB_SecPerTrk" / Int16ul,
-    "BPB_NumHeads" / Int16ul,
-    "BPB_HiddSec" / Int32ul,
-    "BPB_TotSec32" / Int32ul,
+_PARAMETERS: tuple[Field, ...] = (
+    ("BS_jmpBoot", "3s"),
+    ("BS_OEMName", "8s"),
+    ("BPB_BytsPerSec", "<H"),
+    ("BPB_SecPerClus", "B"),
+    ("BPB_RsvdSecCnt", "<H"),
+    ("BPB_NumFATs", "B"),
+    ("BPB_RootEntCnt", "<H"),
+    ("BPB_TotSec16", "<H"),
+    ("BPB_Media", "B"),
+    ("BPB_FATSz16", "<H"),
+    ("BPB_SecPerTrk", "<H"),
+    ("BPB_NumHeads", "<H"),
+    ("BPB_HiddSec", "<I"),
+    ("BPB_TotSec32", "<I"),
 )
 
 # FATGEN, the FAT32 continuation from byte 36 on.
-BOOT_SECTOR_FAT32 = Struct(
+BOOT_SECTOR_FAT32 = Structure(
     *_PARAMETERS,
-    "BPB_FATSz32" / Int32ul,
-    "BPB_ExtFlags" / Int16ul,
-    "BPB_FSVer" / Int16ul,
-    "BPB_RootClus" / Int32ul,
-    "BPB_FSInfo" / Int16ul,
-    "BPB_BkBootSec" / Int16ul,
-    Padding(12),
-    "BS_DrvNum" / Int8ul,
-    Padding(1),
-    "BS_BootSig" / Const(0x29, Int8ul),
-    "BS_VolID" / Int32ul,
-    "BS_VolLab" / Bytes(11),
-    "BS_FilSysType" / Const(b"FAT32   "),
-    "BS_BootCode" / Bytes(420),
-    "Signature_word" / Const(0xAA55, Int16ul),
+    ("BPB_FATSz32", "<I"),
+    ("BPB_ExtFlags", "<H"),
+    ("BPB_FSVer", "<H"),
+    ("BPB_RootClus", "<I"),
+    ("BPB_FSInfo", "<H"),
+    ("BPB_BkBootSec", "<H"),
+    ("", "12x"),
+    ("BS_DrvNum", "B"),
+    ("", "1x"),
+    ("BS_BootSig", "B", 0x29),
+    ("BS_VolID", "<I"),
+    ("BS_VolLab", "11s"),
+    ("BS_FilSysType", "8s", b"FAT32   "),
+    ("BS_BootCode", "420s"),
+    ("Signature_word", "<H", 0xAA55),
 )
-assert BOOT_SECTOR_FAT32.sizeof() == 512
+assert BOOT_SECTOR_FAT32.size == 512
 
 # FATGEN, "Boot Sector and BPB", and its FAT12 and FAT16 continuation from byte 36 on.
-BOOT_SECTOR_FAT16 = Struct(
+BOOT_SECTOR_FAT16 = Structure(
     *_PARAMETERS,
-    "BS_DrvNum" / Int8ul,
-    Padding(1),
-    "BS_BootSig" / Const(0x29, Int8ul),
-    "BS_VolID" / Int32ul,
-    "BS_VolLab" / Bytes(11),
-    "BS_FilSysType" / Bytes(8),
-    "BS_BootCode" / Bytes(448),
-    "Signature_word" / Const(0xAA55, Int16ul),
+    ("BS_DrvNum", "B"),
+    ("", "1x"),
+    ("BS_BootSig", "B", 0x29),
+    ("BS_VolID", "<I"),
+    ("BS_VolLab", "11s"),
+    ("BS_FilSysType", "8s"),
+    ("BS_BootCode", "448s"),
+    ("Signature_word", "<H", 0xAA55),
 )
-assert BOOT_SECTOR_FAT16.sizeof() == 512
+assert BOOT_SECTOR_FAT16.size == 512
 
 # FATGEN, "FAT32 FSInfo Sector Structure and Backup Boot Sector".
-FSINFO = Struct(
-    "FSI_LeadSig" / Const(0x41615252, Int32ul),
-    Padding(480),
-    "FSI_StrucSig" / Const(0x61417272, Int32ul),
-    "FSI_Free_Count" / Int32ul,
-    "FSI_Nxt_Free" / Int32ul,
-    Padding(12),
-    "FSI_TrailSig" / Const(0xAA550000, Int32ul),
+FSINFO = Structure(
+    ("FSI_LeadSig", "<I", 0x41615252),
+    ("", "480x"),
+    ("FSI_StrucSig", "<I", 0x61417272),
+    ("FSI_Free_Count", "<I"),
+    ("FSI_Nxt_Free", "<I"),
+    ("", "12x"),
+    ("FSI_TrailSig", "<I", 0xAA550000),
 )
-assert FSINFO.sizeof() == 512
+assert FSINFO.size == 512
 
 # FATGEN, "FAT Directory Structure".
-DIRECTORY_ENTRY = Struct(
-    "DIR_Name" / Bytes(11),
-    "DIR_Attr" / Int8ul,
-    "DIR_NTRes" / Int8ul,
-    "DIR_CrtTimeTenth" / Int8ul,
-    "DIR_CrtTime" / Int16ul,
-    "DIR_CrtDate" / Int16ul,
-    "DIR_LstAccDate" / Int16ul,
-    "DIR_FstClusHI" / Int16ul,
-    "DIR_WrtTime" / Int16ul,
-    "DIR_WrtDate" / Int16ul,
-    "DIR_FstClusLO" / Int16ul,
-    "DIR_FileSize" / Int32ul,
+DIRECTORY_ENTRY = Structure(
+    ("DIR_Name", "11s"),
+    ("DIR_Attr", "B"),
+    ("DIR_NTRes", "B"),
+    ("DIR_CrtTimeTenth", "B"),
+    ("DIR_CrtTime", "<H"),
+    ("DIR_CrtDate", "<H"),
+    ("DIR_LstAccDate", "<H"),
+    ("DIR_FstClusHI", "<H"),
+    ("DIR_WrtTime", "<H"),
+    ("DIR_WrtDate", "<H"),
+    ("DIR_FstClusLO", "<H"),
+    ("DIR_FileSize", "<I"),
 )
-assert DIRECTORY_ENTRY.sizeof() == 32
+assert DIRECTORY_ENTRY.size == 32
 
 # FATGEN, "Long Directory Entry Structure".
-LONG_NAME_ENTRY = Struct(
-    "LDIR_Ord" / Int8ul,
-    "LDIR_Name1" / Bytes(10),
-    "LDIR_Attr" / Int8ul,
-    "LDIR_Type" / Int8ul,
-    "LDIR_Chksum" / Int8ul,
-    "LDIR_Name2" / Bytes(12),
-    "LDIR_FstClusLO" / Int16ul,
-    "LDIR_Name3" / Bytes(4),
+LONG_NAME_ENTRY = Structure(
+    ("LDIR_Ord", "B"),
+    ("LDIR_Name1", "10s"),
+    ("LDIR_Attr", "B"),
+    ("LDIR_Type", "B"),
+    ("LDIR_Chksum", "B"),
+    ("LDIR_Name2", "12s"),
+    ("LDIR_FstClusLO", "<H"),
+    ("LDIR_Name3", "4s"),
 )
-assert LONG_NAME_ENTRY.sizeof() == 32
+assert LONG_NAME_ENTRY.size == 32
 
 # The former, for the hot path; a test holds it against the declaration above.
 PACK_DIRECTORY_ENTRY = struct.Struct("<11sBBBHHHHHHHI").pack

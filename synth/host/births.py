@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from functools import cache
 from typing import Any
@@ -21,6 +20,8 @@ def birth_ns(descriptor: int) -> int | None:
     None where the file system notes no births (ext2 to ext4 with inodes of 128 bytes, XFS before
     its version 5, most of FUSE and NFS), or the C library has no statx (musl before 1.2.3).
     """
+    import ctypes  # noqa: PLC0415  seldom wanted, and slow to import
+
     statx = _statx()
     found = ctypes.create_string_buffer(_STATX_BYTES)
     if statx is None or statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_BTIME, found):
@@ -33,4 +34,6 @@ def birth_ns(descriptor: int) -> int | None:
 
 @cache
 def _statx() -> Any:
+    import ctypes  # noqa: PLC0415
+
     return getattr(ctypes.CDLL(None), "statx", None)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 import zlib
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
-
 from ...errors import PlanError, option_named
 from ...export import Kind
+from ..structures import Structure
 from .image import Image
 from .section import Fixed, Zeros
 
@@ -20,31 +18,22 @@ FIRST_BYTE = 1 << 20  # where every current tool puts the first partition
 MOST_SECTORS = 0xFFFF_FFFF
 
 # UEFI 2.10, section 5.2.1 "Legacy Master Boot Record".
-PARTITION_RECORD = Struct(
-    "BootIndicator" / Int8ul,
-    "StartingCHS" / Bytes(3),
-    "OSType" / Int8ul,
-    "EndingCHS" / Bytes(3),
-    "StartingLBA" / Int32ul,
-    "SizeInLBA" / Int32ul,
+PARTITION_RECORD = Structure(
+    ("BootIndicator", "B"),
+    ("StartingCHS", "3s"),
+    ("OSType", "B"),
+    ("EndingCHS", "3s"),
+    ("StartingLBA", "<I"),
+    ("SizeInLBA", "<I"),
 )
-MBR = Struct(
-    "BootCode" / Bytes(CODE_BYTES),
-    "UniqueMBRDiskSignature" / Int32ul,
-    Padding(2),
-    "PartitionRecord" / Array(4, PARTITION_RECORD),
-    "Signature" / Const(0xAA55, Int16ul),
+MBR = Structure(
+    ("BootCode", f"{CODE_BYTES}s"),
+    ("UniqueMBRDiskSignature", "<I"),
+    ("", "2x"),
+    ("PartitionRecord", "64s"),  # four of PARTITION_RECORD
+    ("Signature", "<H", 0xAA55),
 )
-assert MBR.sizeof() == 512
-
-_NO_PARTITION = {
-    "BootIndicator": 0,
-    "StartingCHS": bytes(3),
-    "OSType": 0,
-    "EndingCHS": bytes(3),
-    "StartingLBA": 0,
-    "SizeInLBA": 0,
-}
+assert MBR.size == 512
 
 
 def chs(lba: int, heads: int, sectors_per_track: int) -> bytes:
@@ -143,58 +132,65 @@ def checked_boot_code(code: bytes | None) -> bytes:
 
 def mbr(boot_code: bytes, signature: int, partitions: Sequence[dict[str, object]]) -> bytes:
     """Return a master boot record of 512 bytes with up to four partitions."""
-    record: bytes = MBR.build(
+    return MBR.build(
         {
             "BootCode": boot_code.ljust(CODE_BYTES, b"\0"),
             "UniqueMBRDiskSignature": signature,
-            "PartitionRecord": [*partitions, *[_NO_PARTITION] * (4 - len(partitions))],
+            "PartitionRecord": b"".join(map(PARTITION_RECORD.build, partitions)).ljust(64, b"\0"),
         }
     )
-    return record
 
 
 # UEFI 2.10, section 5.3.2 "GPT Header"; what follows up to the end of the sector is zero.
-GPT_HEADER = Struct(
-    "Signature" / Const(b"EFI PART"),
-    "Revision" / Const(0x00010000, Int32ul),
-    "HeaderSize" / Const(92, Int32ul),
-    "HeaderCRC32" / Int32ul,
-    Padding(4),
-    "MyLBA" / Int64ul,
-    "AlternateLBA" / Int64ul,
-    "FirstUsableLBA" / Int64ul,
-    "LastUsableLBA" / Int64ul,
-    "DiskGUID" / Bytes(16),
-    "PartitionEntryLBA" / Int64ul,
-    "NumberOfPartitionEntries" / Int32ul,
-    "SizeOfPartitionEntry" / Int32ul,
-    "PartitionEntryArrayCRC32" / Int32ul,
+GPT_HEADER = Structure(
+    ("Signature", "8s", b"EFI PART"),
+    ("Revision", "<I", 0x00010000),
+    ("HeaderSize", "<I", 92),
+    ("HeaderCRC32", "<I"),
+    ("", "4x"),
+    ("MyLBA", "<Q"),
+    ("AlternateLBA", "<Q"),
+    ("FirstUsableLBA", "<Q"),
+    ("LastUsableLBA", "<Q"),
+    ("DiskGUID", "16s"),
+    ("PartitionEntryLBA", "<Q"),
+    ("NumberOfPartitionEntries", "<I"),
+    ("SizeOfPartitionEntry", "<I"),
+    ("PartitionEntryArrayCRC32", "<I"),
 )
-assert GPT_HEADER.sizeof() == 92
+assert GPT_HEADER.size == 92
 
 # UEFI 2.10, section 5.3.3 "GPT Partition Entry Array".
-GPT_ENTRY = Struct(
-    "PartitionTypeGUID" / Bytes(16),
-    "UniquePartitionGUID" / Bytes(16),
-    "StartingLBA" / Int64ul,
-    "EndingLBA" / Int64ul,
-    "Attributes" / Int64ul,
-    "PartitionName" / Bytes(72),
+GPT_ENTRY = Structure(
+    ("PartitionTypeGUID", "16s"),
+    ("UniquePartitionGUID", "16s"),
+    ("StartingLBA", "<Q"),
+    ("EndingLBA", "<Q"),
+    ("Attributes", "<Q"),
+    ("PartitionName", "72s"),
 )
 GPT_ENTRY_BYTES = 128
-assert GPT_ENTRY.sizeof() == GPT_ENTRY_BYTES
+assert GPT_ENTRY.size == GPT_ENTRY_BYTES
 
 GPT_ENTRIES = 128
-TYPE_BASIC_DATA = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7")
-TYPE_EFI_SYSTEM = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+# GUIDs as a GPT holds them, the first three fields little-endian (UEFI 2.10, appendix A).
+TYPE_BASIC_DATA = bytes.fromhex("a2a0d0eb e5b9 3344 87c0 68b6b72699c7")  # EBD0A0A2-B9E5-4433-...
+TYPE_EFI_SYSTEM = bytes.fromhex("28732ac1 1ff8 d211 ba4b 00a0c93ec93b")  # C12A7328-F81F-11D2-...
 _TYPE_PROTECTIVE = 0xEE
+
+
+def guid_of(digest: bytes) -> bytes:
+    """Return a GUID made of 16 bytes of a digest, as a GPT holds it (RFC 9562, 5.5: version 5)."""
+    import uuid  # noqa: PLC0415  seldom wanted, and slow to import
+
+    return uuid.UUID(bytes=digest, version=5).bytes_le
 
 
 class GptPartition(NamedTuple):
     """A partition as a GPT describes it. Sectors are counted from the start of the disk."""
 
-    type_guid: uuid.UUID
-    guid: uuid.UUID
+    type_guid: bytes
+    guid: bytes
     first_lba: int
     sectors: int
     name: str
@@ -208,16 +204,14 @@ class Gpt(NamedTuple):
     backup_header: bytes
 
 
-def gpt(
-    partitions: Sequence[GptPartition], disk_guid: uuid.UUID, total: int, sector_bytes: int
-) -> Gpt:
+def gpt(partitions: Sequence[GptPartition], disk_guid: bytes, total: int, sector_bytes: int) -> Gpt:
     """Return the GPT of a disk of `total` sectors: from sector 1 on, and in its last sectors."""
     array_sectors = GPT_ENTRIES * GPT_ENTRY_BYTES // sector_bytes
     entries = b"".join(
         GPT_ENTRY.build(
             {
-                "PartitionTypeGUID": each.type_guid.bytes_le,
-                "UniquePartitionGUID": each.guid.bytes_le,
+                "PartitionTypeGUID": each.type_guid,
+                "UniquePartitionGUID": each.guid,
                 "StartingLBA": each.first_lba,
                 "EndingLBA": each.first_lba + each.sectors - 1,
                 "Attributes": 0,
@@ -233,7 +227,7 @@ def gpt(
 
 def _gpt_header(
     entries: bytes,
-    disk_guid: uuid.UUID,
+    disk_guid: bytes,
     total: int,
     sector_bytes: int,
     own_lba: int,
@@ -248,15 +242,14 @@ def _gpt_header(
         "AlternateLBA": other_lba,
         "FirstUsableLBA": 2 + array_sectors,
         "LastUsableLBA": total - 2 - array_sectors,
-        "DiskGUID": disk_guid.bytes_le,
+        "DiskGUID": disk_guid,
         "PartitionEntryLBA": array_lba,
         "NumberOfPartitionEntries": GPT_ENTRIES,
         "SizeOfPartitionEntry": GPT_ENTRY_BYTES,
         "PartitionEntryArrayCRC32": zlib.crc32(entries),
     }
     fields["HeaderCRC32"] = zlib.crc32(GPT_HEADER.build(fields))
-    header: bytes = GPT_HEADER.build(fields)
-    return header.ljust(sector_bytes, b"\0")
+    return GPT_HEADER.build(fields).ljust(sector_bytes, b"\0")
 
 
 def gpt_overhead(sector_bytes: int) -> int:
@@ -267,10 +260,10 @@ def gpt_overhead(sector_bytes: int) -> int:
 def with_gpt(
     volume: Image,
     sector_bytes: int,
-    type_guid: uuid.UUID,
+    type_guid: bytes,
     *,
-    disk_guid: uuid.UUID,
-    partition_guid: uuid.UUID,
+    disk_guid: bytes,
+    partition_guid: bytes,
     name: str,
     boot_code: bytes = b"",
 ) -> Image:

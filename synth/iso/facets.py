@@ -19,8 +19,8 @@ from .rockridge import CE, PX, SP, TF, RockRidge
 
 _ENTRY_BYTES = 56  # about what an entry takes in an arrangement, beside the identifier's own bytes
 _BARE_HEADER_BYTES = RECORD_BYTES + 1
-_HEADER_BYTES: int = _BARE_HEADER_BYTES + PX.sizeof() + TF.sizeof()
-_ROOT_HEADER_BYTES: int = (_HEADER_BYTES + SP.sizeof() + CE.sizeof() + 1) & ~1
+_HEADER_BYTES = _BARE_HEADER_BYTES + PX.size + TF.size
+_ROOT_HEADER_BYTES = (_HEADER_BYTES + SP.size + CE.size + 1) & ~1
 _VERSION = VERSION.encode("ascii")
 
 

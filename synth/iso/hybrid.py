@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 from ...errors import PlanError, option_named
@@ -15,6 +14,7 @@ from ..image.partition import (
     GptPartition,
     checked_boot_code,
     gpt,
+    guid_of,
     mbr,
     partition_record,
     protective_record,
@@ -90,11 +90,11 @@ def _tables(layout: IsoLayout) -> Gpt | None:
         return None
     partition = GptPartition(
         TYPE_EFI_SYSTEM,
-        uuid.UUID(bytes=layout.identity[20:36], version=5),
+        guid_of(layout.identity[20:36]),
         *_sectors(layout.uefi),
         "EFI System",
     )
-    disk_guid = uuid.UUID(bytes=layout.identity[4:20], version=5)
+    disk_guid = guid_of(layout.identity[4:20])
     return gpt([partition], disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
 
 

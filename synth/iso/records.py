@@ -7,21 +7,8 @@ directory records (SUSP, RRIP) are in `rockridge`. Block: 2048 bytes, sector and
 from __future__ import annotations
 
 import struct
-from typing import Any
 
-from construct import (
-    Adapter,
-    Bytes,
-    Const,
-    Construct,
-    Int8ul,
-    Int16ub,
-    Int16ul,
-    Int32ub,
-    Int32ul,
-    Padding,
-    Struct,
-)
+from ..structures import Structure
 
 BLOCK_BYTES = 2048
 SYSTEM_BLOCKS = 16  # ECMA-119, 6.2.1: for the system, and not ours to define
@@ -35,45 +22,25 @@ PACK_32_LITTLE = struct.Struct("<I").pack
 PACK_32_BIG = struct.Struct(">I").pack
 
 
-class _BothEndian(Adapter):  # type: ignore[misc]  # construct has no types
-    """ECMA-119, 7.2.3 and 7.3.3: a number little-endian, then the same number big-endian."""
-
-    def _decode(self, found: Any, _context: Any, _path: Any) -> int:
-        if found[0] != found[1]:
-            raise ValueError(f"both-endian field holds {found[0]} and {found[1]}")
-        number: int = found[0]
-        return number
-
-    def _encode(self, number: int, _context: Any, _path: Any) -> list[int]:
-        return [number, number]
-
-
-def _both(little: Construct, big: Construct) -> Construct:
-    return _BothEndian(little >> big)
-
-
-Int16both = _both(Int16ul, Int16ub)
-Int32both = _both(Int32ul, Int32ub)
-
 # ECMA-119, 9.1.5: year from 1900, month, day, hour, minute, second, quarter hours from UTC.
 RECORDING_DATE = struct.Struct("6Bb")
 
 # ECMA-119, 9.1; then the identifier, a zero byte if its length is even, and system use.
-DIRECTORY_RECORD = Struct(
-    "LengthOfDirectoryRecord" / Int8ul,
-    "ExtendedAttributeRecordLength" / Const(0, Int8ul),
-    "LocationOfExtent" / Int32both,
-    "DataLength" / Int32both,
-    "RecordingDateAndTime" / Bytes(7),
-    "FileFlags" / Int8ul,
-    "FileUnitSize" / Const(0, Int8ul),
-    "InterleaveGapSize" / Const(0, Int8ul),
-    "VolumeSequenceNumber" / Int16both,
-    "LengthOfFileIdentifier" / Int8ul,
+DIRECTORY_RECORD = Structure(
+    ("LengthOfDirectoryRecord", "B"),
+    ("ExtendedAttributeRecordLength", "B", 0),
+    ("LocationOfExtent", "<>I"),
+    ("DataLength", "<>I"),
+    ("RecordingDateAndTime", "7s"),
+    ("FileFlags", "B"),
+    ("FileUnitSize", "B", 0),
+    ("InterleaveGapSize", "B", 0),
+    ("VolumeSequenceNumber", "<>H"),
+    ("LengthOfFileIdentifier", "B"),
 )
 RECORD_BYTES = 33
 MOST_RECORD_BYTES = 254  # 255 is odd
-assert DIRECTORY_RECORD.sizeof() == RECORD_BYTES
+assert DIRECTORY_RECORD.size == RECORD_BYTES
 
 FLAG_DIRECTORY = 0x02
 FLAG_MULTI_EXTENT = 0x80
@@ -88,100 +55,100 @@ assert PATH_TABLE_RECORD_LITTLE.size == PATH_TABLE_RECORD_BIG.size == PATH_TABLE
 
 # ECMA-119, 8.4 and 8.5: the primary descriptor, and Joliet's with flags and escape sequences.
 TYPE_BOOT, TYPE_PRIMARY, TYPE_SUPPLEMENTARY = 0, 1, 2
-VOLUME_DESCRIPTOR = Struct(
-    "VolumeDescriptorType" / Int8ul,
-    "StandardIdentifier" / Const(b"CD001"),
-    "VolumeDescriptorVersion" / Const(1, Int8ul),
-    "VolumeFlags" / Const(0, Int8ul),
-    "SystemIdentifier" / Bytes(32),
-    "VolumeIdentifier" / Bytes(32),
-    Padding(8),
-    "VolumeSpaceSize" / Int32both,
-    "EscapeSequences" / Bytes(32),
-    "VolumeSetSize" / Const(1, Int16both),
-    "VolumeSequenceNumber" / Const(1, Int16both),
-    "LogicalBlockSize" / Const(BLOCK_BYTES, Int16both),
-    "PathTableSize" / Int32both,
-    "LocationOfTypeLPathTable" / Int32ul,
-    "LocationOfOptionalTypeLPathTable" / Const(0, Int32ul),
-    "LocationOfTypeMPathTable" / Int32ub,
-    "LocationOfOptionalTypeMPathTable" / Const(0, Int32ub),
-    "DirectoryRecordForRootDirectory" / Bytes(34),
-    "VolumeSetIdentifier" / Bytes(128),
-    "PublisherIdentifier" / Bytes(128),
-    "DataPreparerIdentifier" / Bytes(128),
-    "ApplicationIdentifier" / Bytes(128),
-    "CopyrightFileIdentifier" / Bytes(37),
-    "AbstractFileIdentifier" / Bytes(37),
-    "BibliographicFileIdentifier" / Bytes(37),
-    "VolumeCreationDateAndTime" / Bytes(17),
-    "VolumeModificationDateAndTime" / Bytes(17),
-    "VolumeExpirationDateAndTime" / Bytes(17),
-    "VolumeEffectiveDateAndTime" / Bytes(17),
-    "FileStructureVersion" / Const(1, Int8ul),
-    Padding(1),
-    "ApplicationUse" / Const(b" " * 512),  # isomd5sum puts its sums into nothing but spaces
-    Padding(653),
+VOLUME_DESCRIPTOR = Structure(
+    ("VolumeDescriptorType", "B"),
+    ("StandardIdentifier", "5s", b"CD001"),
+    ("VolumeDescriptorVersion", "B", 1),
+    ("VolumeFlags", "B", 0),
+    ("SystemIdentifier", "32s"),
+    ("VolumeIdentifier", "32s"),
+    ("", "8x"),
+    ("VolumeSpaceSize", "<>I"),
+    ("EscapeSequences", "32s"),
+    ("VolumeSetSize", "<>H", 1),
+    ("VolumeSequenceNumber", "<>H", 1),
+    ("LogicalBlockSize", "<>H", BLOCK_BYTES),
+    ("PathTableSize", "<>I"),
+    ("LocationOfTypeLPathTable", "<I"),
+    ("LocationOfOptionalTypeLPathTable", "<I", 0),
+    ("LocationOfTypeMPathTable", ">I"),
+    ("LocationOfOptionalTypeMPathTable", ">I", 0),
+    ("DirectoryRecordForRootDirectory", "34s"),
+    ("VolumeSetIdentifier", "128s"),
+    ("PublisherIdentifier", "128s"),
+    ("DataPreparerIdentifier", "128s"),
+    ("ApplicationIdentifier", "128s"),
+    ("CopyrightFileIdentifier", "37s"),
+    ("AbstractFileIdentifier", "37s"),
+    ("BibliographicFileIdentifier", "37s"),
+    ("VolumeCreationDateAndTime", "17s"),
+    ("VolumeModificationDateAndTime", "17s"),
+    ("VolumeExpirationDateAndTime", "17s"),
+    ("VolumeEffectiveDateAndTime", "17s"),
+    ("FileStructureVersion", "B", 1),
+    ("", "1x"),
+    ("ApplicationUse", "512s", b" " * 512),  # isomd5sum puts its sums into nothing but spaces
+    ("", "653x"),
 )
-assert VOLUME_DESCRIPTOR.sizeof() == BLOCK_BYTES
+assert VOLUME_DESCRIPTOR.size == BLOCK_BYTES
 JOLIET_ESCAPE = b"%/E"  # Joliet, "SVD Escape Sequences field": UCS-2, level 3
 TERMINATOR = (b"\xffCD001\x01").ljust(BLOCK_BYTES, b"\0")  # ECMA-119, 8.3
 
 # El Torito, figure 7, "Boot Record Volume Descriptor".
-BOOT_RECORD = Struct(
-    "BootRecordIndicator" / Const(TYPE_BOOT, Int8ul),
-    "ISO9660Identifier" / Const(b"CD001"),
-    "Version" / Const(1, Int8ul),
-    "BootSystemIdentifier" / Const(b"EL TORITO SPECIFICATION".ljust(32, b"\0")),
-    Padding(32),
-    "BootCatalogPointer" / Int32ul,
-    Padding(1973),
+BOOT_RECORD = Structure(
+    ("BootRecordIndicator", "B", TYPE_BOOT),
+    ("ISO9660Identifier", "5s", b"CD001"),
+    ("Version", "B", 1),
+    ("BootSystemIdentifier", "32s", b"EL TORITO SPECIFICATION".ljust(32, b"\0")),
+    ("", "32x"),
+    ("BootCatalogPointer", "<I"),
+    ("", "1973x"),
 )
-assert BOOT_RECORD.sizeof() == BLOCK_BYTES
+assert BOOT_RECORD.size == BLOCK_BYTES
 
 # El Torito, figures 2 to 5.
 PLATFORM_BIOS, PLATFORM_UEFI = 0x00, 0xEF
-VALIDATION_ENTRY = Struct(
-    "HeaderID" / Const(1, Int8ul),
-    "PlatformID" / Int8ul,
-    Padding(2),
-    "IDString" / Padding(24),
-    "Checksum" / Int16ul,
-    "Key" / Const(b"\x55\xaa"),
+VALIDATION_ENTRY = Structure(
+    ("HeaderID", "B", 1),
+    ("PlatformID", "B"),
+    ("", "2x"),
+    ("", "24x"),  # IDString
+    ("Checksum", "<H"),
+    ("Key", "2s", b"\x55\xaa"),
 )
-BOOT_ENTRY = Struct(
-    "BootIndicator" / Const(0x88, Int8ul),
-    "BootMediaType" / Int8ul,
-    "LoadSegment" / Const(0, Int16ul),
-    "SystemType" / Const(0, Int8ul),
-    Padding(1),
-    "SectorCount" / Int16ul,  # of 512 bytes
-    "LoadRBA" / Int32ul,
-    Padding(20),
+BOOT_ENTRY = Structure(
+    ("BootIndicator", "B", 0x88),
+    ("BootMediaType", "B"),
+    ("LoadSegment", "<H", 0),
+    ("SystemType", "B", 0),
+    ("", "1x"),
+    ("SectorCount", "<H"),  # of 512 bytes
+    ("LoadRBA", "<I"),
+    ("", "20x"),
 )
 NO_EMULATION = 0
 FLOPPY_MEDIA = {1200 << 10: 1, 1440 << 10: 2, 2880 << 10: 3}
 """The media types of diskettes that a BIOS emulates, by their length in bytes."""
-SECTION_HEADER = Struct(
-    "HeaderIndicator" / Int8ul,
-    "PlatformID" / Int8ul,
-    "NumberOfSectionEntries" / Int16ul,
-    "IDString" / Padding(28),
+SECTION_HEADER = Structure(
+    ("HeaderIndicator", "B"),
+    ("PlatformID", "B"),
+    ("NumberOfSectionEntries", "<H"),
+    ("", "28x"),  # IDString
 )
 LAST_SECTION_HEADER = 0x91
-assert VALIDATION_ENTRY.sizeof() == BOOT_ENTRY.sizeof() == SECTION_HEADER.sizeof() == 32
+assert VALIDATION_ENTRY.size == BOOT_ENTRY.size == SECTION_HEADER.size == 32
 
 # What isolinux and GRUB expect at byte 8 of their image; mkisofs' manual, "-boot-info-table".
-BOOT_INFO_TABLE = Struct(
-    "PrimaryVolumeDescriptor" / Int32ul,
-    "BootFile" / Int32ul,
-    "BootFileLength" / Int32ul,
-    "Checksum" / Int32ul,
-    Padding(40),
+BOOT_INFO_TABLE = Structure(
+    ("PrimaryVolumeDescriptor", "<I"),
+    ("BootFile", "<I"),
+    ("BootFileLength", "<I"),
+    ("Checksum", "<I"),
+    ("", "40x"),
 )
 BOOT_INFO_OFFSET = 8
 BOOT_INFO_END = 64
-assert BOOT_INFO_OFFSET + BOOT_INFO_TABLE.sizeof() == BOOT_INFO_END
+assert BOOT_INFO_OFFSET + BOOT_INFO_TABLE.size == BOOT_INFO_END
 
 
 def pack_16_both(number: int) -> bytes:

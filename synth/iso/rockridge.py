@@ -19,10 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import sub
 from typing import NamedTuple
 
-from construct import Bytes, Const, Construct, Int8ul, Struct
-
 from ...export import Kind, Piece
 from ..image.section import Computed, Region
+from ..structures import Field, Structure
 from ..tree.columns import Tree
 from .continuations import Continuations
 from .dates import NodeDates
@@ -31,7 +30,6 @@ from .records import (
     MOST_RECORD_BYTES,
     PACK_32_BIG,
     PACK_32_LITTLE,
-    Int32both,
     pack_32_both,
 )
 from .symlinks import link_entries
@@ -39,14 +37,14 @@ from .symlinks import link_entries
 _VERSION = b"\1"
 
 
-def _entry(signature: bytes, size: int, *fields: Construct) -> Construct:
-    entry = Struct(
-        "SIGNATURE" / Const(signature),
-        "LEN" / Const(size, Int8ul),
-        "VERSION" / Const(_VERSION),
+def _entry(signature: bytes, size: int, *fields: Field) -> Structure:
+    entry = Structure(
+        ("SIGNATURE", "2s", signature),
+        ("LEN", "B", size),
+        ("VERSION", "1s", _VERSION),
         *fields,
     )
-    assert entry.sizeof() == size
+    assert entry.size == size
     return entry
 
 
@@ -54,26 +52,26 @@ def _entry(signature: bytes, size: int, *fields: Construct) -> Construct:
 CE = _entry(
     b"CE",
     28,
-    "LOCATION" / Int32both,
-    "OFFSET" / Int32both,
-    "LENGTH" / Int32both,
+    ("LOCATION", "<>I"),
+    ("OFFSET", "<>I"),
+    ("LENGTH", "<>I"),
 )
-SP = _entry(b"SP", 7, "CHECK" / Const(b"\xbe\xef"), "LEN_SKP" / Const(0, Int8ul))
+SP = _entry(b"SP", 7, ("CHECK", "2s", b"\xbe\xef"), ("LEN_SKP", "B", 0))
 PX = _entry(
     b"PX",
     44,
-    "st_mode" / Int32both,
-    "st_nlink" / Int32both,
-    "st_uid" / Int32both,
-    "st_gid" / Int32both,
-    "st_ino" / Int32both,
+    ("st_mode", "<>I"),
+    ("st_nlink", "<>I"),
+    ("st_uid", "<>I"),
+    ("st_gid", "<>I"),
+    ("st_ino", "<>I"),
 )
-PN = _entry(b"PN", 20, "dev_t_high" / Int32both, "dev_t_low" / Int32both)
-TF = _entry(b"TF", 12, "FLAGS" / Const(0x02, Int8ul), "MODIFY" / Bytes(7))
+PN = _entry(b"PN", 20, ("dev_t_high", "<>I"), ("dev_t_low", "<>I"))
+TF = _entry(b"TF", 12, ("FLAGS", "B", 0x02), ("MODIFY", "7s"))
 
-_ALWAYS_BYTES: int = PX.sizeof() + TF.sizeof()
-_PN_BYTES: int = PN.sizeof()
-_CE_BYTES: int = CE.sizeof()
+_ALWAYS_BYTES = PX.size + TF.size
+_PN_BYTES = PN.size
+_CE_BYTES = CE.size
 _MOST_ENTRY_BYTES = 255
 _NM_HEADER = 5
 _MOST_NM_BYTES = _MOST_ENTRY_BYTES - _NM_HEADER
@@ -218,7 +216,7 @@ class RockRidge:
         """
         if first_block is None:
             return self._always(node)
-        sp: bytes = SP.build({})
+        sp = SP.build({})
         block = first_block + self.continuations.area_place(0)
         return sp + self._always(node) + _continue_at(block, 0, len(ER))
 
@@ -360,7 +358,7 @@ def _parts(entries: Sequence[bytes]) -> list[list[bytes]]:
     if sum(map(len, entries)) <= BLOCK_BYTES:
         return [list(entries)]
     parts: list[list[bytes]] = [[]]
-    room = BLOCK_BYTES - CE.sizeof()
+    room = BLOCK_BYTES - CE.size
     for entry in entries:
         if sum(map(len, parts[-1])) + len(entry) > room:
             parts.append([])

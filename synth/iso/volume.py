@@ -74,7 +74,7 @@ def _descriptor(
 ) -> bytes:
     options = layout.options
     date = volume_date(layout.created_ns, options.zone)
-    descriptor: bytes = VOLUME_DESCRIPTOR.build(
+    return VOLUME_DESCRIPTOR.build(
         {
             "VolumeSpaceSize": layout.blocks,
             "PathTableSize": place.path_table_bytes,
@@ -88,7 +88,6 @@ def _descriptor(
             **fields,
         }
     )
-    return descriptor
 
 
 def _ucs2(text: str, size: int) -> bytes:

@@ -206,14 +206,14 @@ def test_its_disk_is_what_a_disk_has_to_be(tmp_path, monkeypatch):
 
 def test_the_fields_are_where_they_are_declared():
     at = 0
-    for field in records.DIRECTORY_ENTRY.subcons:
+    for field in records.DIRECTORY_ENTRY.declaration.subcons:
         kind, offset = bulk.DIRECTORY_ENTRY.fields[field.name]
         assert (offset, kind.itemsize) == (at, field.sizeof())
         at += field.sizeof()
-    assert list(bulk.DIRECTORY_ENTRY.names) == [f.name for f in records.DIRECTORY_ENTRY.subcons]
+    assert list(bulk.DIRECTORY_ENTRY.names) == [each[0] for each in records.DIRECTORY_ENTRY.fields]
     assert bulk.DIRECTORY_ENTRY.itemsize == records.ENTRY_BYTES
-    long_name = [field.name for field in records.LONG_NAME_ENTRY.subcons]
-    before = records.LONG_NAME_ENTRY.subcons[: long_name.index("LDIR_Chksum")]
+    long_name = [field[0] for field in records.LONG_NAME_ENTRY.fields]
+    before = records.LONG_NAME_ENTRY.declaration.subcons[: long_name.index("LDIR_Chksum")]
     assert sum(field.sizeof() for field in before) == slots.CHECKSUM_PLACE
 
 

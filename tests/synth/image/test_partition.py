@@ -14,8 +14,8 @@ from vfloppy.synth.image.partition import MbrPartition, chs, with_gpt, with_mbr
 from vfloppy.synth.image.section import Fixed, Zeros
 
 MIB = 1 << 20
-DISK, PARTITION = uuid.UUID(int=0x1234), uuid.UUID(int=0x5678)
-ESP = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B")
+DISK, PARTITION = uuid.UUID(int=0x1234).bytes_le, uuid.UUID(int=0x5678).bytes_le
+ESP = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B").bytes_le
 
 
 def volume(size: int) -> Image:
@@ -85,11 +85,11 @@ def test_both_copies_of_a_gpt(sector_bytes):
         assert not any(sector[92:])
         assert (found["own"], found["other"], found["zero"]) == (own, other, 0)
         assert (found["first"], found["last"]) == (2 + array_sectors, last - 1 - array_sectors)
-        assert found["disk"] == DISK.bytes_le
+        assert found["disk"] == DISK
         assert (found["count"], found["entry_bytes"]) == (128, 128)
         array = read(image, found["array"] * sector_bytes, 16_384)
         assert found["array_crc"] == zlib.crc32(array)
-        assert array[:32] == ESP.bytes_le + PARTITION.bytes_le
+        assert array[:32] == ESP + PARTITION
         start, end, attributes = struct.unpack_from("<QQQ", array, 32)
         assert (start * sector_bytes, (end + 1 - start) * sector_bytes) == (MIB, 8 * MIB)
         assert found["first"] <= start <= end <= found["last"]
