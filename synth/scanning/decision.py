@@ -126,8 +126,6 @@ def _of_no_file(
 
 def _unwanted(name: str, status: os.stat_result, options: ScanOptions, folder: Folder) -> str:
     """Return why the options leave something out; nothing if they don't."""
-    if not options.leaves_out_some:
-        return ""
     is_directory = stat.S_ISDIR(status.st_mode)
     if not is_directory and (status.st_dev, status.st_ino) in options.leave_out:
         return "the file being written"

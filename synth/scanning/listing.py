@@ -68,10 +68,11 @@ class Lister:
         self, ordinal: int, home: int, descriptor: int, found: list[os.DirEntry[str]]
     ) -> Listing:
         """Return what is taken of a home's entries; what isn't is noted."""
-        if not self.options.leaves_out_some:
+        if not self.options.goes_by_name_or_size:
             with suppress(OSError):
                 statuses = [entry.stat(follow_symlinks=False) for entry in found]
-                if all(map(is_plain, {status.st_mode for status in statuses})):
+                are_plain = all(map(is_plain, {status.st_mode for status in statuses}))
+                if are_plain and not self.options.leaves_out_one_of(statuses):
                     return Listing([entry.name for entry in found], statuses, {})
         return self._decide_each(ordinal, home, descriptor, found)
 

@@ -82,7 +82,12 @@ class ScanOptions(NamedTuple):
     """Finds the directories and grafts again as they were found before."""
 
     @property
-    def leaves_out_some(self) -> bool:
-        """Return whether each entry has to be asked about one by one."""
-        is_limited = self.skip_larger_than is not None
-        return bool(self.leave_out) or self.excluded is not None or is_limited
+    def goes_by_name_or_size(self) -> bool:
+        """Return whether entries are left out by what they are called, or how large they are."""
+        return self.excluded is not None or self.skip_larger_than is not None
+
+    def leaves_out_one_of(self, statuses: list[os.stat_result]) -> bool:
+        """Return whether a file of `leave_out` is among some entries."""
+        if not self.leave_out:
+            return False
+        return not self.leave_out.isdisjoint((each.st_dev, each.st_ino) for each in statuses)
