@@ -37,7 +37,7 @@ class HostBatch(FileBatch):
         files = self._files
         self.buffers = []
         self.views = files.mapped if lends else _NO_VIEWS
-        self.is_lent = False
+        self.is_lent = self.may_have_gaps = False
         self._lends = lends
         self._broken_leases = files.broken_leases
         if self._seen:
@@ -58,9 +58,12 @@ class HostBatch(FileBatch):
             elif self._lends:
                 files.count(node, length)
             data = os.pread(descriptor, length, position)
+            if len(data) == length:
+                return data
         except OSError:  # whoever reads it again will hear why
-            return None
-        return data if len(data) == length else None
+            pass
+        self.may_have_gaps = True
+        return None
 
     def commit(self) -> bool:
         """See `Batch.commit`."""
@@ -91,7 +94,8 @@ class HostSlice(FileSlice):
     __slots__ = ("files", "index")
 
     def __init__(self, files: ScannedFiles, index: int, offset: int, length: int) -> None:
-        super().__init__(offset, length)
+        self.offset = offset
+        self.length = length
         self.files = files
         self.index = index
 

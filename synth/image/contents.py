@@ -135,13 +135,15 @@ class OpenContents(OpenSection):
         batch = self._batch
         batch.begin(lends)
         append, view_of, copy = batch.buffers.append, batch.views.get, batch.read
-        node_at, starts, sizes, shift = self._node_at, self._starts, self._sizes, self._shift
+        starts, sizes, shift, section_bytes = self._starts, self._sizes, self._shift, self.size
         for offset, length in ranges:
             inside = offset - origin
-            if not 0 <= inside < self.size:
+            if not 0 <= inside < section_bytes:
                 append(read_other(offset, length))
+                batch.may_have_gaps = True
                 continue
-            node, position = node_at(inside)
+            node = bisect_right(starts, inside >> shift) - 1  # as `_node_at`, without a call
+            position = inside - (starts[node] << shift)
             end, size = position + length, sizes[node]
             if end <= size:
                 view = view_of(node)
@@ -151,6 +153,7 @@ class OpenContents(OpenSection):
                 append(data and data.ljust(length, b"\0"))
             else:
                 append(read_other(offset, length))
+                batch.may_have_gaps = True
         return batch
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:

@@ -12,6 +12,7 @@ class FileBatch(Batch):
     """A batch to be filled, with one item of `buffers` for each range, and filled anew later.
 
     `views` has the contents of some files by node, to be lent; a range of another is `read`.
+    Whoever adds None to the buffers sets `may_have_gaps`.
     """
 
     def __init__(self, views: Mapping[int, memoryview]) -> None:

@@ -175,6 +175,7 @@ class FakeColumnsReader(FakeReader):
             piece, *others = self.pieces(offset, length)
             if not isinstance(piece, FileSlice) or not all(isinstance(o, Hole) for o in others):
                 batch.buffers.append(self.read_simple(offset, length))
+                batch.may_have_gaps = True
             elif not others and (view := batch.views.get(piece.index)):
                 batch.buffers.append(view[piece.offset : piece.offset + length])
             else:
