@@ -12,7 +12,7 @@ import errno
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ...export import Alerts, HostReadError
 from ..image.files import Files, FileSource
@@ -197,8 +197,12 @@ class ScannedFiles(Files):
 
     def close(self) -> None:
         """Close every descriptor; reading opens them again."""
-        for index in list(self._open):
-            self._close(index)
+        if self._leases:
+            self._leases.drop_all()
+        for first, end in _runs(self._open.values()):
+            os.closerange(first, end)
+        for each in (self._open, self._new, self._cleared):
+            each.clear()
         self._homes.close()
 
     def __del__(self) -> None:
@@ -339,3 +343,17 @@ def _next_data(descriptor: int, start: int, size: int) -> int:
         if error.errno == errno.ENXIO:
             return size
         raise
+
+
+def _runs(descriptors: Iterable[int]) -> list[tuple[int, int]]:
+    """Return descriptors as runs, (first, end): most are neighbours, which one call closes.
+
+    [5, 9, 4, 6] are (4, 7) and (9, 10).
+    """
+    runs: list[tuple[int, int]] = []
+    for each in sorted(descriptors):
+        if runs and runs[-1][1] == each:
+            runs[-1] = runs[-1][0], each + 1
+        else:
+            runs.append((each, each + 1))
+    return runs

@@ -115,6 +115,13 @@ class Leases:
             self.broken += 1
             _give_back(descriptor)
 
+    def drop_all(self) -> None:
+        """Forget all files, whose descriptors are about to be closed."""
+        for key, descriptor in list(self.held.items()):
+            self.drop(key, descriptor)
+        while self._due:
+            _give_back(self._due.pop())
+
     def give_back(self) -> None:
         """Give back all of them; the descriptors stay open."""
         for key, descriptor in list(self.held.items()):

@@ -416,3 +416,21 @@ def test_where_files_have_no_lasting_numbers_the_time_decides(root, monkeypatch)
     shrink(root / "other")
     with pytest.raises(HostReadError, match="was replaced after the scan"):
         files.read(node, 0, 5)
+
+
+def test_closing_closes_all_files_and_nothing_between_them(root):
+    tree = scan(str(root))
+    files = ScannedFiles(tree)
+    others = []
+    for path in ("other", "sub/file"):
+        assert files.read(node_of(tree, path), 0, 1)
+        others.append(os.dup(0))
+    own = [files.descriptor(node_of(tree, path)) for path in ("other", "sub/file")]
+    files.close()
+    assert files.open_count == 0
+    for each in own:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each)
+    for each in others:
+        os.close(each)  # is still open
+    assert files.read(node_of(tree, "other"), 0, 5) == b"other"
