@@ -124,7 +124,7 @@ ROWS = (
     _seconds("first byte, 100,000 files as FAT", "100k", _first_byte("fat"), 3),
     _seconds("first byte, 100,000 files as ISO", "100k", _first_byte("iso"), 3),
     _seconds("build, 1 GiB as FAT", "1gib", _build("fat"), 3),
-    _seconds("build, 1 GiB as ISO", "1gib", _build("iso")),
+    _seconds("build, 1 GiB as ISO", "1gib", _build("iso"), 3),
     _seconds("build, 20,000 small files as FAT", "documents", _build("fat"), 3),
     _seconds("build, 20,000 small files as ISO", "documents", _build("iso"), 3),
     _seconds("start, --help", "nothing", _start),
