@@ -43,7 +43,7 @@ Examples:
       -drive file="$uri",format=raw,if=virtio,readonly=on'
 
 \b
-CMD of --run is run by /bin/sh with these variables, not exported:
+CMD of --run is run by /bin/sh with these variables, in the environment:
   $uri, $nbd      where the disk is          $unixsocket   the path of the socket
   $exportname     the name of the export     $port         the TCP port
   $tls            on or require, if it is

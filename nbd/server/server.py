@@ -121,8 +121,9 @@ class Server:
     def run_captive(self, command: str) -> int:
         """Serve while `/bin/sh -c command` runs; return its exit status, 128 + N for signal N.
 
-        The command finds the server by the shell variables nbd, uri, unixsocket, port, exportname
-        and tls. Raise CaptiveError when the server ended before the command did, or failed.
+        The command finds the server by the variables nbd, uri, unixsocket, port, exportname and tls
+        of its environment. Raise CaptiveError when the server ended before the command did, or
+        failed.
         """
         from ...process import captive  # noqa: PLC0415  slow to import, and seldom needed
 
