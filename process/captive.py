@@ -53,9 +53,9 @@ def run(
         if ended is None:
             stopped = processes.end_all([server_id], SERVER_GRACE_S)[server_id]
     if ended is not None:
-        raise CaptiveError(f"The server {_fate(ended)} before the command did.")
+        raise _failure(ended, "before the command did")
     if stopped:
-        raise CaptiveError(f"The server {_fate(stopped)} when it was asked to stop.")
+        raise _failure(stopped, "when it was asked to stop")
     return status
 
 
@@ -99,7 +99,9 @@ def _run_shell(command: str, variables: Mapping[str, str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _fate(status: int) -> str:
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+def _failure(status: int, when: str) -> CaptiveError:
+    """Return the error of a server that ended with `status`, -N for signal N."""
+    if status >= 0:
+        return CaptiveError(f"The server ended with status {status} {when}.")
+    name = signal.Signals(-status).name
+    return CaptiveError(f"The server was ended by {name} {when}.", 128 - status)

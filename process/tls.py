@@ -35,10 +35,10 @@ def certificate_context(directory: str, *, verify_peer: bool = False) -> ssl.SSL
     return context
 
 
-def key_context(path: str) -> ssl.SSLContext:
-    """Return the context of a server with the pre-shared keys of a file. Raise TlsError.
+def key_context(path: str) -> tuple[ssl.SSLContext, str]:
+    """Return the context of a server with the pre-shared keys of a file, and the first one's name.
 
-    The file has a line `name:hex` for each key.
+    The file has a line `name:hex` for each key. Raise TlsError.
     """
     context: Any = _context()
     if not hasattr(context, "set_psk_server_callback"):
@@ -56,7 +56,7 @@ def key_context(path: str) -> ssl.SSLContext:
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # Python's keys stop there
     context.set_ciphers("PSK")
     context.set_psk_server_callback(lambda name: keys.get(name or "", b""))
-    return context  # type: ignore[no-any-return]
+    return context, next(iter(keys))
 
 
 def _context() -> ssl.SSLContext:

@@ -69,6 +69,11 @@ class ServeOptions(NamedTuple):
         by_port = self.port is not None or self.vsock is not None
         return by_port or bool(self.unix or self.ip)
 
+    @property
+    def is_private(self) -> bool:
+        """Return whether to listen where nobody else gets in."""
+        return self.unix == "-" or (self.captive is not None and not self.names_a_socket)
+
 
 _OPTIONS = (
     click.option(
@@ -117,7 +122,11 @@ _OPTIONS = (
         help="Take exports, each with its options, from a TOML file: docs/serving.md.",
     ),
     click.option(
-        "--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status."
+        "--run",
+        "captive",
+        metavar="CMD",
+        help="Serve while CMD runs, on a private socket unless another is asked for; exit with its "
+        "status.",
     ),
     click.option(
         "--tls",

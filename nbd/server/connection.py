@@ -41,10 +41,19 @@ _yield_processor = getattr(os, "sched_yield", lambda: None)  # macOS has none
 
 
 class Security(NamedTuple):
-    """The use of TLS: off, allowed or demanded, and the context that it needs."""
+    """The use of TLS: off, allowed or demanded, and the context that it needs.
+
+    The rest is for clients on this computer: where to find what they need.
+    """
 
     mode: Tls = "off"
     context: ssl.SSLContext | None = None
+    certificates: str = ""
+    """The directory of certificates."""
+    keys: str = ""
+    """The file of pre-shared keys."""
+    user: str = ""
+    """The name of one of the keys."""
 
 
 class ConnectionLimits(NamedTuple):

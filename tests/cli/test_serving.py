@@ -459,12 +459,53 @@ def test_nothing_that_came_in_the_clear_counts_behind_tls(tree, tmp_path, certif
         assert answer.count(b"\x03\xe8\x89\x04") == 1
 
 
-def test_captive_commands_know_of_tls(tree, certificates):
+@pytest.mark.parametrize("where", [(), ("-U", "-")])
+def test_a_command_s_server_is_on_a_private_socket(tree, where):
     done = vfloppy(
-        "serve", "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree,
-        "--run", 'echo "$tls $uri"',
+        "serve", "-q", *where, tree,
+        "--run", 'stat -c %A "${unixsocket%/socket}"; echo "$unixsocket $port."',
     )  # fmt: skip
-    assert re.fullmatch(rb"require nbds://127\.0\.0\.1:\d+/\n", done.stdout)
+    mode, _, rest = done.stdout.decode().partition("\n")
+    path = rest.removesuffix(" .\n")
+    assert (mode, path.endswith("/socket")) == ("drwx------", True), done.stderr.decode()
+    assert not os.path.lexists(os.path.dirname(path))
+
+
+def test_a_command_s_server_that_a_signal_ends_is_told_by_the_status(tree):
+    """As a shell tells it, and whatever the command's own status is."""
+    kill = 'kill -KILL $(cat /proc/$PPID/task/$PPID/children | tr " " "\\n" | grep -vx $$)'
+    done = vfloppy("serve", "-q", tree, "--run", kill)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert b"The server was ended by SIGKILL" in done.stderr
+
+
+@pytest.mark.parametrize("where", [("-p", "0"), ("-i", "127.0.0.1", "-p", "0")])
+def test_a_command_s_server_is_where_it_is_asked_for(tree, where):
+    done = vfloppy("serve", "-q", *where, tree, "--run", 'echo "$unixsocket. $port"')
+    assert re.fullmatch(rb"\. \d+\n", done.stdout), done.stderr.decode()
+
+
+@pytest.mark.parametrize("where", [(), ("-p", "0")])
+def test_captive_commands_know_of_tls(tree, certificates, where):
+    """Also where the directory is named from where the server was started."""
+    need_tool("nbdinfo")
+    told = 'echo "$tls $tls_certificates $tls_psk."'
+    done = run(
+        *VFLOPPY, "serve", "-q", *where, "--tls", "require", "--tls-cert-dir", certificates.name,
+        tree, "--run", f'{told}; cd /; nbdinfo --size "$uri"', cwd=certificates.parent,
+    )  # fmt: skip
+    said = done.stdout.decode().splitlines()
+    assert said[:1] == [f"require {certificates} ."], done.stderr.decode()
+    assert (int(said[1]) > 1 << 20, done.returncode) == (True, 0)
+
+
+@pytest.mark.parametrize("mode", ["off", "on"])
+def test_uris_without_tls_are_every_client_s(tree, certificates, mode):
+    need_tool("qemu-img")
+    security = [] if mode == "off" else ["--tls", mode, "--tls-cert-dir", certificates]
+    done = vfloppy("serve", "-q", *security, tree, "--run", 'echo "$uri"; qemu-img info "$uri"')
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.startswith(b"nbd+unix:///?socket=/")
 
 
 @pytest.mark.parametrize("missing", ["server-cert.pem", "server-key.pem", "ca-cert.pem"])
@@ -484,8 +525,8 @@ def test_certificates_that_are_missing(tree, tmp_path, certificates, missing):
 def test_keys_need_a_python_that_knows_them(tree, tmp_path):
     (tmp_path / "keys").write_text("alice:00112233445566778899aabbccddeeff\n")
     done = vfloppy(
-        "serve", "--tls", "require", "--tls-psk", tmp_path / "keys", "-p", "0", tree,
-        "--run", f'nbdinfo "nbds://alice@localhost:$port/?tls-psk-file={tmp_path}/keys"',
+        "serve", "-q", "--tls", "require", "--tls-psk", tmp_path / "keys", tree,
+        "--run", 'echo "$tls_psk"; nbdinfo --size "$uri"',
     )  # fmt: skip
     if sys.version_info < (3, 13):
         assert done.returncode == 1
@@ -494,6 +535,7 @@ def test_keys_need_a_python_that_knows_them(tree, tmp_path):
     else:
         need_tool("nbdinfo")
         assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{tmp_path}/keys\n".encode())
 
 
 @pytest.fixture
