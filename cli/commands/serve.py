@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from ...library.exports import Sources
 from ...library.preload import preload
 from ...library.serving import server_of
 from ...nbd import Limits, Listener, Security, Server, StdioConnection
+from ...process.children import run_to_end
 from ...process.reports import log
 from ...process.system import afterwards, end_with_parent, notify
 from ...process.users import become
@@ -125,7 +127,9 @@ def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
 
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
     if serving.single:
-        sys.exit(server.serve_single(_standard_connection()))
+        serve = partial(server.serve_single, _standard_connection())
+        # In the sandbox, which only ends with its process, the file could not be removed.
+        sys.exit(run_to_end(serve) if serving.pidfile else serve())
     if serving.captive is not None:
         if not quiet:
             _tell(f"serving {_what(sources)} at {server.uri()}", serving)

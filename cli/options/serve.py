@@ -238,8 +238,6 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
     if serving.export_name and serving.config:
         raise click.UsageError("--export-name goes without --config, which names the exports")
-    if serving.single and serving.pidfile:
-        raise click.UsageError("--single goes without --pidfile: it listens nowhere")
     _check_tls(serving)
 
 
@@ -253,5 +251,3 @@ def _check_tls(serving: ServeOptions) -> None:
         raise click.UsageError("certificates and keys are for --tls on or --tls require")
     if serving.tls_verify_peer and serving.tls_psk:
         raise click.UsageError("--tls-verify-peer is about certificates; --tls-psk has none")
-    if serving.tls != "off" and serving.single:
-        raise click.UsageError("--single goes without --tls: it is for a pipe, not for a network")

@@ -223,4 +223,5 @@ class Server:
 
     def serve_single(self, client: Connection) -> int:
         """Serve one client that is already there, in this process. Return its exit status."""
+        self._on_ready()
         return self.serve_client(client, Reports().tell, "the connection")
