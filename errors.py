@@ -41,6 +41,9 @@ def worded(text: str, spelling: Spelling = in_python) -> str:
 class VfloppyError(Exception):
     """A failure in one sentence: what was found and expected, the file or option, what to do."""
 
+    exit_status = 1
+    """Of a program that ends by it."""
+
     def __str__(self) -> str:
         return self.worded(in_python)
 
@@ -59,6 +62,8 @@ class OptionError(VfloppyError):
 
     `option` is the name of the one whose value is wrong; empty where several are to blame.
     """
+
+    exit_status = 2
 
     def __init__(self, text: str, option: str = "") -> None:
         super().__init__(text)

@@ -115,6 +115,8 @@ class FileSlice:
         return None
 
 
+SECTOR_BYTES = 512
+"""Some clients read whole sectors only: runs end at multiples of it, where they can."""
 Piece: TypeAlias = bytes | Hole | FileSlice
 Buffer: TypeAlias = bytes | memoryview
 Range: TypeAlias = tuple[int, int]
@@ -318,6 +320,11 @@ class Export(ABC):
     @abstractmethod
     def open(self, alerts: Alerts | None = None) -> Reader:
         """Return a reader. With `alerts`, files may be read at less cost while nobody writes."""
+
+
+def whole_sectors(used: int) -> int:
+    """Return the bytes of the sectors that `used` bytes begin to fill."""
+    return -(-used // SECTOR_BYTES) * SECTOR_BYTES
 
 
 def check_range(offset: int, length: int, size: int) -> None:

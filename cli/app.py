@@ -15,7 +15,7 @@ from types import FrameType
 import click
 
 from .. import __version__
-from ..errors import OptionError, VfloppyError
+from ..errors import VfloppyError
 from .console import complain, sentence
 
 _COMMANDS = {
@@ -95,7 +95,7 @@ def main() -> None:
         status = 128 + signal.SIGINT
     except (VfloppyError, OSError) as error:
         complain(sentence(error))
-        status = 2 if isinstance(error, OptionError) else 1
+        status = error.exit_status if isinstance(error, VfloppyError) else 1
     sys.exit(_flushed(status))
 
 

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
 from ..process.listeners import Listener
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-def uri_of(listener: Listener, name: str = "", *, secure: bool = False) -> str:
-    """Return the URI of the export `name` at `listener`; with `secure`, by TLS."""
-    export, scheme = quote(name, safe=""), "nbds" if secure else "nbd"
+
+def uri_of(
+    listener: Listener,
+    name: str = "",
+    *,
+    secure: bool = False,
+    user: str = "",
+    parameters: Mapping[str, str] = _NONE,
+) -> str:
+    """Return the URI of the export `name` at `listener`; with `secure`, by TLS.
+
+    By TLS, clients show themselves as `user`, and `parameters` has paths of theirs, as libnbd names
+    them.
+    """
+    scheme = "nbds" if secure else "nbd"
+    query = dict(parameters)
+    where = f"{_host(listener.host)}:{listener.port}"
     if listener.path is not None:
-        return f"{scheme}+unix:///{export}?socket={quote(os.fsencode(listener.path), safe='/')}"
-    if listener.is_vsock:
-        return f"{scheme}+vsock://2:{listener.port}/{export}"  # 2: the host, for its guests
-    return f"{scheme}://{_host(listener.host)}:{listener.port}/{export}"
+        scheme, where, query = f"{scheme}+unix", "", {"socket": listener.path} | query
+    elif listener.is_vsock:
+        scheme, where = f"{scheme}+vsock", f"2:{listener.port}"  # 2: the host, for its guests
+    shown = f"{quote(user, safe='')}@" if user else ""
+    words = "&".join(f"{key}={quote(os.fsencode(path), safe='/')}" for key, path in query.items())
+    return f"{scheme}://{shown}{where}/{quote(name, safe='')}{'?' * bool(words)}{words}"
 
 
 def _host(host: str) -> str:

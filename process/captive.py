@@ -1,4 +1,4 @@
-"""Captive mode: a command runs while the server does, and finds it by shell variables.
+"""Captive mode: a command runs while the server does, and finds it by variables.
 
 The server is a child in a process group of its own, so that Ctrl-C, which reaches the command,
 doesn't end the server under it. It holds the reading end of a pipe whose writing end only this
@@ -9,7 +9,6 @@ server that scans looks at no pipe; one that has barely begun ignores it.
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -25,13 +24,6 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP)
 _LEFT_TO_COMMAND = (signal.SIGINT, signal.SIGQUIT)
 
 
-def script(command: str, variables: Mapping[str, str]) -> str:
-    """Return `command` behind assignments that are not exported, even if they were before."""
-    lines = [f"unset {' '.join(variables)}"]
-    lines += [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
-    return "\n".join([*lines, command])
-
-
 def run(
     command: str,
     variables: Mapping[str, str],
@@ -40,6 +32,7 @@ def run(
 ) -> int:
     """Run `command` while `serve` runs in a child; return its exit status, 128 + N for signal N.
 
+    `variables` are in the command's environment, and so in that of the programs that it starts.
     `serve` is called with a descriptor that becomes readable when it should end. `forget` is called
     in this process, to close what only the server needs. Raise CaptiveError when the server ended
     first, or failed.
@@ -52,7 +45,7 @@ def run(
     os.close(lifeline)
     forget()
     try:
-        status = _run_shell(script(command, variables))
+        status = _run_shell(command, variables)
     finally:
         ended = processes.ended(server_id)
         os.close(held)
@@ -60,9 +53,9 @@ def run(
         if ended is None:
             stopped = processes.end_all([server_id], SERVER_GRACE_S)[server_id]
     if ended is not None:
-        raise CaptiveError(f"The server {_fate(ended)} before the command did.")
+        raise _failure(ended, "before the command did")
     if stopped:
-        raise CaptiveError(f"The server {_fate(stopped)} when it was asked to stop.")
+        raise _failure(stopped, "when it was asked to stop")
     return status
 
 
@@ -78,7 +71,7 @@ def _serve(serve: Callable[[int], None], starter: int, lifeline: int, held: int)
     return 0
 
 
-def _run_shell(text: str) -> int:
+def _run_shell(command: str, variables: Mapping[str, str]) -> int:
     """Run a shell to its end, and return its exit status; pass SIGTERM and SIGHUP on to it."""
     early: list[int] = []
     shell: subprocess.Popen[bytes] | None = None
@@ -96,7 +89,7 @@ def _run_shell(text: str) -> int:
     old = {number: signal.signal(number, forward) for number in _FORWARDED}
     old |= {number: signal.signal(number, ignore) for number in _LEFT_TO_COMMAND}
     try:
-        shell = subprocess.Popen(["/bin/sh", "-c", text])
+        shell = subprocess.Popen(["/bin/sh", "-c", command], env=os.environ | variables)
         for number in early:
             shell.send_signal(number)
         status = shell.wait()
@@ -106,7 +99,9 @@ def _run_shell(text: str) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _fate(status: int) -> str:
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+def _failure(status: int, when: str) -> CaptiveError:
+    """Return the error of a server that ended with `status`, -N for signal N."""
+    if status >= 0:
+        return CaptiveError(f"The server ended with status {status} {when}.")
+    name = signal.Signals(-status).name
+    return CaptiveError(f"The server was ended by {name} {when}.", 128 - status)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import NoReturn, Self
 
+from .system import end_with_parent
+
 GRACE_S = 2.0
 _POLL_S = 0.005
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -122,6 +124,26 @@ def ended(process_id: int) -> int | None:
     """Return the exit status of a child that has ended, -N for signal N; None while it runs."""
     found, status = os.waitpid(process_id, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else None
+
+
+def run_to_end(work: Callable[[], int]) -> int:
+    """Run `work` in a child that ends with this process; return its exit status.
+
+    It is 128 + N if signal N has ended the child. Raise OSError as `fork` does.
+    """
+    parent = os.getpid()
+
+    def run() -> int:
+        end_with_parent(parent)
+        return work()
+
+    process_id = fork(run, ignore={signal.SIGINT, signal.SIGHUP})
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+    except BaseException:  # a signal asks for the end
+        end_all([process_id])
+        raise
+    return status if status >= 0 else 128 - status
 
 
 def end_all(process_ids: Iterable[int], grace_s: float = GRACE_S) -> dict[int, int]:

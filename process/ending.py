@@ -64,15 +64,15 @@ def close_gracefully(connection: socket.socket | StdioConnection) -> None:
     """Close the sending side, and wait until the client has closed its own, for `LINGER_S` at most.
 
     Then the socket holds nothing unread, and the client gets all that was sent when it is closed,
-    by the end of the process for one.
+    by the end of the process for one. Pipes lose nothing.
     """
-    if not isinstance(connection, socket.socket):
-        return
     unwrap = getattr(connection, "unwrap", None)
     with suppress(OSError, ValueError):
         connection.settimeout(0)
         if unwrap:
             unwrap()  # close_notify goes out, and nobody waits for the client's
+    if not isinstance(connection, socket.socket):
+        return
     receive = partial(socket.socket.recv, connection, _FORGOTTEN_BYTES)  # below TLS
     with suppress(OSError):
         if not receive():

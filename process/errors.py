@@ -14,4 +14,11 @@ class TlsError(VfloppyError):
 
 
 class CaptiveError(VfloppyError):
-    """A server that ended before the command that it was started for, or failed."""
+    """A server that ended before the command that it was started for, or failed.
+
+    `exit_status` is 128 + N for a server that signal N has ended, as shells have it; else 1.
+    """
+
+    def __init__(self, text: str, exit_status: int = 1) -> None:
+        super().__init__(text)
+        self.exit_status = exit_status

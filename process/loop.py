@@ -7,6 +7,7 @@ client is silent ends too: the client is parked, and gets another child when it 
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import selectors
@@ -25,6 +26,8 @@ from .reports import Reporter, Reports, log
 from .system import end_with_parent
 
 _PAUSE_S = 0.1  # when the system is short of something
+# No kqueue: a child has no part of its parent's, and fails when it closes what it holds of it.
+_SELECTOR = getattr(selectors, "EpollSelector", selectors.PollSelector)
 _ACCEPTED_A_TURN = 16  # then signals and reports have their turn
 
 
@@ -98,7 +101,7 @@ class Loop(Generic[ParkedT]):
         self._stopping = False
         self._refresh_asked = False
         self._idle_since = time.monotonic()
-        self._selector = selectors.DefaultSelector()
+        self._selector: selectors.BaseSelector = _SELECTOR()
         self._listening = [each for listener in listeners for each in listener.sockets]
         self._is_full = True  # nobody listens yet
         # The other half of the descriptors is for the host files of a process.
@@ -277,10 +280,14 @@ class Loop(Generic[ParkedT]):
 
     def _serve(self, client: Client[ParkedT], parent: int, channel: socket.socket | None) -> int:
         """Serve a client, in the child, which must not outlive `parent`. Return the exit status."""
-        end_with_parent(parent)
-        self._close_parents(client)
-        client.connection.setblocking(True)
-        client.reporter.send_log()
+        try:
+            end_with_parent(parent)
+            self._close_parents(client)
+            client.connection.setblocking(True)
+            client.reporter.send_log()
+        except OSError as error:
+            client.reporter.send(logging.ERROR, f"{client.label} can't be served: {error}")
+            return 1
         return self._service.serve_client(
             client.connection,
             client.reporter.send,

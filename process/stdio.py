@@ -15,10 +15,10 @@ class StdioConnection:
 
     family = socket.AF_UNSPEC
 
-    def __init__(self, source: int, target: int) -> None:
+    def __init__(self, source: int, target: int, timeout_s: float | None = None) -> None:
         self._source = source
         self._target = target
-        self._timeout_s: float | None = None
+        self._timeout_s = timeout_s
 
     def settimeout(self, seconds: float | None) -> None:
         """Bound the time that `recv` may take; None: no bound."""

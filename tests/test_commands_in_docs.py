@@ -243,8 +243,8 @@ HOW: dict[str, Way] = {
     "vfloppy check DIR": partial(told, word="0 findings"),
     "vfloppy check --format iso --iso-level 1 DIR": partial(told, word="0 findings"),
     "vfloppy bench DIR": partial(left, reason="it takes long; tests/cli/test_bench.py has it"),
-    """vfloppy serve -U - ~/esp --run 'nbdcopy "$uri" esp.img'""": copied,
-    "vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 -bios /usr/share/ovmf/OVMF.fd "
+    """vfloppy serve ~/esp --run 'nbdcopy "$uri" esp.img'""": copied,
+    "vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 -bios /usr/share/ovmf/OVMF.fd "
     """-drive file="$uri",format=raw,if=virtio,readonly=on'""": firmware_started,
     "vfloppy serve --format iso -V cidata seed/": served,
     "vfloppy build --boot-bios isolinux/isolinux.bin --boot-uefi-dir esp/ "

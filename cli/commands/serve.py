@@ -10,6 +10,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ from ...library.exports import Sources
 from ...library.preload import preload
 from ...library.serving import server_of
 from ...nbd import Limits, Listener, Security, Server, StdioConnection
+from ...process.children import run_to_end
 from ...process.reports import log
 from ...process.system import afterwards, end_with_parent, notify
 from ...process.users import become
@@ -38,15 +40,15 @@ Examples:
   vfloppy serve --format iso installer/
   vfloppy serve tools=/srv/tools seed=/srv/seed
   vfloppy serve fat:floppy:/drivers                   as QEMU has it
-  vfloppy serve -U - ~/esp --run 'nbdinfo "$uri"'
-  vfloppy serve -U - ~/esp --run 'qemu-system-x86_64 -m 512 \\
+  vfloppy serve ~/esp --run 'nbdinfo "$uri"'
+  vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 \\
       -drive file="$uri",format=raw,if=virtio,readonly=on'
 
 \b
-CMD of --run is run by /bin/sh with these variables, not exported:
+CMD of --run is run by /bin/sh with these variables, in the environment:
   $uri, $nbd      where the disk is          $unixsocket   the path of the socket
   $exportname     the name of the export     $port         the TCP port
-  $tls            on or require, if it is
+  $tls            on or require, if it is    $tls_certificates, $tls_psk   as given
 """
 
 
@@ -106,7 +108,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
 @contextlib.contextmanager
 def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
     """Listen, as who started us, then become `--user`; close all at the end."""
-    needs_no_rights = serving.single or serving.unix == "-"
+    needs_no_rights = serving.single or serving.is_private
     if serving.user and needs_no_rights:
         become(serving.user)  # before: a private directory is that user's, too
     found: list[Listener] = []
@@ -125,7 +127,9 @@ def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
 
 def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
     if serving.single:
-        sys.exit(server.serve_single(_standard_connection()))
+        serve = partial(server.serve_single, _standard_connection())
+        # In the sandbox, which only ends with its process, the file could not be removed.
+        sys.exit(run_to_end(serve) if serving.pidfile else serve())
     if serving.captive is not None:
         if not quiet:
             _tell(f"serving {_what(sources)} at {server.uri()}", serving)
@@ -162,10 +166,11 @@ def _security(serving: ServeOptions) -> Security:
     from ...process.tls import certificate_context, key_context  # noqa: PLC0415  slow, and seldom needed
 
     if serving.tls_psk:
-        return Security(serving.tls, key_context(serving.tls_psk))
+        context, user = key_context(serving.tls_psk)
+        return Security(serving.tls, context, keys=os.path.abspath(serving.tls_psk), user=user)
     assert serving.tls_cert_dir is not None
     context = certificate_context(serving.tls_cert_dir, verify_peer=serving.tls_verify_peer)
-    return Security(serving.tls, context)
+    return Security(serving.tls, context, os.path.abspath(serving.tls_cert_dir))
 
 
 def _standard_connection() -> Any:

@@ -69,6 +69,11 @@ class ServeOptions(NamedTuple):
         by_port = self.port is not None or self.vsock is not None
         return by_port or bool(self.unix or self.ip)
 
+    @property
+    def is_private(self) -> bool:
+        """Return whether to listen where nobody else gets in."""
+        return self.unix == "-" or (self.captive is not None and not self.names_a_socket)
+
 
 _OPTIONS = (
     click.option(
@@ -117,7 +122,11 @@ _OPTIONS = (
         help="Take exports, each with its options, from a TOML file: docs/serving.md.",
     ),
     click.option(
-        "--run", "captive", metavar="CMD", help="Serve while CMD runs; exit with its status."
+        "--run",
+        "captive",
+        metavar="CMD",
+        help="Serve while CMD runs, on a private socket unless another is asked for; exit with its "
+        "status.",
     ),
     click.option(
         "--tls",
@@ -229,8 +238,6 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
     if serving.export_name and serving.config:
         raise click.UsageError("--export-name goes without --config, which names the exports")
-    if serving.single and serving.pidfile:
-        raise click.UsageError("--single goes without --pidfile: it listens nowhere")
     _check_tls(serving)
 
 
@@ -244,5 +251,3 @@ def _check_tls(serving: ServeOptions) -> None:
         raise click.UsageError("certificates and keys are for --tls on or --tls require")
     if serving.tls_verify_peer and serving.tls_psk:
         raise click.UsageError("--tls-verify-peer is about certificates; --tls-psk has none")
-    if serving.tls != "off" and serving.single:
-        raise click.UsageError("--single goes without --tls: it is for a pipe, not for a network")

@@ -27,7 +27,7 @@ def listeners(serving: ServeOptions, found: list[Listener]) -> None:
             )
         found.append(inherited)
         return
-    if serving.unix == "-":
+    if serving.is_private:
         with uninterrupted():  # or its directory would be nobody's
             found.append(listen_private())
     elif serving.unix is not None:

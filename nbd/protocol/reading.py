@@ -3,9 +3,10 @@
 Doc: `NBD_CMD_READ`, `NBD_REPLY_TYPE_OFFSET_DATA`, `NBD_REPLY_TYPE_OFFSET_HOLE`. A fragmented reply:
 
     small pieces, gathered  one data chunk, at most about BATCH_BYTES long
-    a long hole             a hole chunk, and no zeros
-    a large slice           a data chunk that isn't the last, whose bytes the caller transfers;
-                            then comes what the check of the file said: an end, or an error
+    a long hole             a hole chunk, and no zeros but those of a sector that has data
+    a large slice           a data chunk that isn't the last, whose bytes the caller transfers,
+                            but for those of a sector that others share; then comes what the check
+                            of the file said: an end, or an error
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TypeAlias
 
-from ...export import Buffer, FileSlice, Hole, Piece, Reader, exactly, piece_bytes
+from ...export import SECTOR_BYTES, Buffer, FileSlice, Hole, Piece, Reader, exactly, piece_bytes
 from . import wire
 from .replies import Replies
 
@@ -120,11 +121,15 @@ def read_chunks(
             if isinstance(piece, Hole) and piece.length >= HOLE_MIN_BYTES:
                 chunks.add_hole(piece.length)
             elif isinstance(piece, FileSlice) and piece.length >= transfer_min_bytes:
-                transfer = chunks.begin_transfer(piece)
+                beyond = chunks.beyond_sectors(piece.length)
+                whole = piece.length - beyond
+                transfer = chunks.begin_transfer(piece.part(0, whole) if beyond else piece)
                 yield out
                 out.clear()
                 yield transfer
                 chunks.end_transfer(transfer)
+                if beyond:
+                    chunks.gather(piece.part(whole, beyond))
             else:
                 chunks.gather(piece)
             if chunks.pending >= BATCH_BYTES:
@@ -153,11 +158,27 @@ class _Chunks:
         self._parts: list[Buffer] = []  # gathered and not yet in a chunk,
         self._start = offset  # from here to `position`
 
-    def gather(self, piece: Piece) -> None:
-        """Read a piece for the next data chunk. Raise OSError, with `position` at its start."""
-        self.position += _append(self._parts, piece)
+    def gather(self, piece: Piece) -> int:
+        """Read a piece for the next data chunk, and return its length.
+
+        Raise OSError, with `position` at its start.
+        """
+        length = _append(self._parts, piece)
+        self.position += length
         if self.position - self._start >= BATCH_BYTES:
-            self.close()
+            self._close_sectors()
+        return length
+
+    def _close_sectors(self) -> None:
+        """Make a data chunk of what was gathered, but for what begins a sector."""
+        last = memoryview(self._parts.pop())
+        beyond = min(self.beyond_sectors(0), len(last))
+        whole = len(last) - beyond
+        self._parts += [last[:whole]] if whole else []
+        self.position -= beyond
+        self.close()
+        self._parts += [last[whole:]] if beyond else []
+        self.position += beyond
 
     def close(self) -> None:
         """Make a data chunk of what was gathered, if anything was."""
@@ -171,12 +192,23 @@ class _Chunks:
         self._start = self.position
 
     def add_hole(self, length: int) -> None:
-        """Add a chunk that stands for zeros."""
+        """Add a chunk that stands for zeros; those of a sector with data go with that."""
+        if self._parts:
+            shared = -self.position % SECTOR_BYTES
+            length -= self.gather(Hole(shared)) if shared else 0
         self.close()
         done = _DONE if self.position + length == self._end else 0
         hole = self._replies.hole(done, self._cookie, self._at, self.position, length)
         self._out.append(hole)
         self._advance(length)
+
+    def beyond_sectors(self, length: int) -> int:
+        """Return how many of the next bytes are in a sector of which they are the beginning only.
+
+        At the end of the reply there is no such sector.
+        """
+        end = self.position + length
+        return 0 if end == self._end else end % SECTOR_BYTES
 
     def begin_transfer(self, piece: FileSlice) -> Transfer:
         """Add the header of a data chunk, and return the transfer that must go out behind it."""

@@ -25,6 +25,8 @@ from .sending import Sender
 if TYPE_CHECKING:  # slow to import, and most servers need none
     import ssl
 
+    from ...process.tls import SecureStdio
+
 HANDSHAKE_TIMEOUT_S = 30.0
 """For each message of the handshake: as long as somebody who types one by hand may take."""
 HANDSHAKE_TIMEOUTS = 20
@@ -41,10 +43,19 @@ _yield_processor = getattr(os, "sched_yield", lambda: None)  # macOS has none
 
 
 class Security(NamedTuple):
-    """The use of TLS: off, allowed or demanded, and the context that it needs."""
+    """The use of TLS: off, allowed or demanded, and the context that it needs.
+
+    The rest is for clients on this computer: where to find what they need.
+    """
 
     mode: Tls = "off"
     context: ssl.SSLContext | None = None
+    certificates: str = ""
+    """The directory of certificates."""
+    keys: str = ""
+    """The file of pre-shared keys."""
+    user: str = ""
+    """The name of one of the keys."""
 
 
 class ConnectionLimits(NamedTuple):
@@ -222,7 +233,10 @@ def _start_tls(connection: Connection, security: Security) -> Connection:
     part of the TLS handshake, which then fails.
     """
     assert security.context is not None
-    assert isinstance(connection, socket.socket)
+    if isinstance(connection, StdioConnection):
+        from ...process.tls import SecureStdio  # noqa: PLC0415  as above
+
+        return SecureStdio(connection, security.context)
     try:
         return security.context.wrap_socket(connection, server_side=True)
     except ValueError as error:
@@ -310,7 +324,9 @@ def _receive_simply(connection: Connection, space: memoryview, watch: ClientWatc
     return connection.recv_into(space)
 
 
-def _receive_secret(connection: ssl.SSLSocket, space: memoryview, watch: ClientWatch) -> int:
+def _receive_secret(
+    connection: ssl.SSLSocket | SecureStdio, space: memoryview, watch: ClientWatch
+) -> int:
     """Receive by TLS, which gives nothing of a record before all of it has come."""
     from ssl import SSLWantReadError, SSLWantWriteError  # noqa: PLC0415  as above
 

@@ -83,6 +83,20 @@ class Server:
         is_secure = self._security.mode == "require"
         return uri_of(self.listeners[0], self._exports.default_name, secure=is_secure)
 
+    def local_uri(self) -> str:
+        """Return the same for a client on this computer, with all that it needs for TLS."""
+        security = self._security
+        if security.mode != "require":
+            return self.uri()
+        paths = {"tls-certificates": security.certificates, "tls-psk-file": security.keys}
+        return uri_of(
+            self.listeners[0],
+            self._exports.default_name,
+            secure=True,
+            user=security.user,
+            parameters={key: path for key, path in paths.items() if path},
+        )
+
     @property
     def rescans(self) -> bool:
         """True if `refresh` may ever offer anything newer."""
@@ -121,19 +135,22 @@ class Server:
     def run_captive(self, command: str) -> int:
         """Serve while `/bin/sh -c command` runs; return its exit status, 128 + N for signal N.
 
-        The command finds the server by the shell variables nbd, uri, unixsocket, port, exportname
-        and tls. Raise CaptiveError when the server ended before the command did, or failed.
+        The command finds the server by the variables nbd, uri, unixsocket, port, exportname, tls,
+        tls_certificates and tls_psk of its environment. Raise CaptiveError when the server ended
+        before the command did, or failed.
         """
         from ...process import captive  # noqa: PLC0415  slow to import, and seldom needed
 
         first = self.listeners[0]
         variables = {
-            "nbd": self.uri(),
-            "uri": self.uri(),
+            "nbd": self.local_uri(),
+            "uri": self.local_uri(),
             "unixsocket": first.path or "",
             "port": "" if first.port is None else str(first.port),
             "exportname": self._exports.default_name,
             "tls": "" if self._security.mode == "off" else self._security.mode,
+            "tls_certificates": self._security.certificates,
+            "tls_psk": self._security.keys,
         }
         try:
             return captive.run(command, variables, self.serve_forever, self._forget)
@@ -206,4 +223,5 @@ class Server:
 
     def serve_single(self, client: Connection) -> int:
         """Serve one client that is already there, in this process. Return its exit status."""
+        self._on_ready()
         return self.serve_client(client, Reports().tell, "the connection")

@@ -82,7 +82,7 @@ class EntriesByColumn(EntryRenderer):
         self._file_starts = np.asarray(columns.file_starts)
         self._latest_ns = columns.latest_ns
         self._attributes = np.zeros(1 << 16, np.uint8)  # by st_mode
-        for mode in np.unique(np.asarray(tree.modes)).tolist():
+        for mode in np.flatnonzero(np.bincount(np.asarray(tree.modes))).tolist():
             self._attributes[mode] = attributes_of(mode)
         self._most_rows = _LEAST_ROWS
         self._latest = (range(0), memoryview(b""))  # together: other threads may look
@@ -255,10 +255,14 @@ def stamps(times_ns: Numbers) -> tuple[Numbers | int, Numbers, Numbers]:
     minutes = of_day // 30
     hours = minutes // 60
     times = hours << 11 | (minutes - hours * 60) << 5 | (of_day - minutes * 30)
-    if days.min() == days.max():
-        return _date(int(days[0])), times, hundredths
-    each, places = np.unique(days, return_inverse=True)
-    return np.array([_date(day) for day in each.tolist()])[places], times, hundredths
+    first, last = int(days.min()), int(days.max())
+    if first == last:
+        return _date(first), times, hundredths
+    days -= first
+    dates = np.zeros(last - first + 1, np.int64)  # of the days that there are; 46,751 at most
+    for day in np.flatnonzero(np.bincount(days)).tolist():
+        dates[day] = _date(first + day)
+    return dates[days], times, hundredths
 
 
 def _date(day: int) -> int:

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from ...export import Extent, Hole, Kind, Piece
+from ...export import Extent, Hole, Kind, Piece, whole_sectors
 from ..image.section import Computed, Region
 
 FIRST_CLUSTER = 2
@@ -65,7 +65,7 @@ class Table(Computed):
         for column in chains:
             self._columns.append((self._used, column))
             self._used += column[-1]
-        self._used_bytes = -(-self._used * fat_bits // 8)
+        self._used_bytes = min(whole_sectors(-(-self._used * fat_bits // 8)), size)
         self._end_mark = _END_MARKS[fat_bits]
         # Entry 0 repeats the media byte, all other bits set. Entry 1 is an end mark whose top bits
         # say: unmounted cleanly, no errors.
@@ -94,7 +94,7 @@ class Table(Computed):
         yield Region(0, self.size, Kind.TABLE, self._name)
 
     def _bytes(self, offset: int, length: int) -> bytes:
-        """Return a range of the used part."""
+        """Return a range of the used part, in whose last sector the rest is zeros."""
         first = offset * 8 // self._fat_bits & ~1  # FAT12 packs pairs
         last = -(-(offset + length) * 8 // self._fat_bits)
         packed: bytes | bytearray
@@ -105,7 +105,7 @@ class Table(Computed):
         else:
             packed = pack_12(self._entries(first, last))
         skip = offset - first * self._fat_bits // 8
-        return bytes(memoryview(packed)[skip : skip + length])
+        return bytes(memoryview(packed)[skip : skip + length]).ljust(length, b"\0")
 
     def _packed(self, first: int, last: int) -> bytearray:
         """Return the entries [first, last) of a FAT32, of which none is free."""

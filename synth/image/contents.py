@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
-from ...export import Batch, Extent, FileRun, Hole, Kind, Piece, Range
+from ...export import Batch, Extent, FileRun, Hole, Kind, Piece, Range, whole_sectors
 from ..tree.columns import Tree, printable
 from .files import Files, FileSource, OpenedFiles
 from .section import OpenSection, Region, Section
@@ -197,7 +197,7 @@ class OpenContents(OpenSection):
     def files(self, offset: int, length: int) -> Iterator[FileRun]:
         """See `Reader.files`: a file's number is its node's and one more."""
         for start, share, node, size in self._shares(offset, length):
-            used = min(max(size - start, 0), share)
+            used = min(max(whole_sectors(size) - start, 0), share)
             if used:
                 yield FileRun(used, node + 1)
             if used < share:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
-from ...export import FileRun, Hole, Kind, Piece
+from ...export import FileRun, Hole, Kind, Piece, whole_sectors
 from ..image.files import Files, FileSource, OpenedFiles
 from ..image.section import OpenSection, Region, Section
 from .layout import GRUB_BLOCK_LIST, Start
@@ -142,7 +142,7 @@ class _OpenBootFile(OpenSection):
         return pieces
 
     def files(self, offset: int, length: int) -> Iterator[FileRun]:
-        used = min(max(self._start.size - offset, 0), length)
+        used = min(max(whole_sectors(self._start.size) - offset, 0), length)
         if used:
             yield FileRun(used, self._node + 1)
         if used < length:

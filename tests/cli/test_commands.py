@@ -111,13 +111,14 @@ def test_what_may_not_be_read_is_refused_or_skipped(tmp_path):
     assert "can't be opened: Permission denied" in failure(as_nobody("map", root))
 
 
-def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+def as_nobody(command: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Runs the command line as somebody else, who may not even read this Python's modules."""
     script = (
-        "import os, encodings.idna, vfloppy.cli.commands.map; from vfloppy.cli import main; "
+        f"import os, vfloppy.cli.commands.{command}; from vfloppy.cli import main; "
+        "from vfloppy.library.preload import preload; preload(everything=True); "
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); main()"
     )
-    return run(sys.executable, "-c", script, *arguments)
+    return run(sys.executable, "-c", script, command, *arguments)
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="only root can become somebody who may read less")

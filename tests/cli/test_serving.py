@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import random
 import re
+import select
 import shutil
 import signal
 import socket
@@ -19,7 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tools import ENVIRONMENT, VFLOPPY, need_tool, newer, output, run, vfloppy
+from tools import (
+    ENVIRONMENT,
+    VFLOPPY,
+    missing_dependency,
+    need_tool,
+    newer,
+    output,
+    run,
+    vfloppy,
+)
 from vfloppy.nbd.client import Client
 from vfloppy.nbd.errors import ClientError
 from vfloppy.process.system import notify
@@ -459,12 +471,53 @@ def test_nothing_that_came_in_the_clear_counts_behind_tls(tree, tmp_path, certif
         assert answer.count(b"\x03\xe8\x89\x04") == 1
 
 
-def test_captive_commands_know_of_tls(tree, certificates):
+@pytest.mark.parametrize("where", [(), ("-U", "-")])
+def test_a_command_s_server_is_on_a_private_socket(tree, where):
     done = vfloppy(
-        "serve", "-p", "0", "--tls", "require", "--tls-cert-dir", certificates, tree,
-        "--run", 'echo "$tls $uri"',
+        "serve", "-q", *where, tree,
+        "--run", 'stat -c %A "${unixsocket%/socket}"; echo "$unixsocket $port."',
     )  # fmt: skip
-    assert re.fullmatch(rb"require nbds://127\.0\.0\.1:\d+/\n", done.stdout)
+    mode, _, rest = done.stdout.decode().partition("\n")
+    path = rest.removesuffix(" .\n")
+    assert (mode, path.endswith("/socket")) == ("drwx------", True), done.stderr.decode()
+    assert not os.path.lexists(os.path.dirname(path))
+
+
+def test_a_command_s_server_that_a_signal_ends_is_told_by_the_status(tree):
+    """As a shell tells it, and whatever the command's own status is."""
+    kill = 'kill -KILL $(cat /proc/$PPID/task/$PPID/children | tr " " "\\n" | grep -vx $$)'
+    done = vfloppy("serve", "-q", tree, "--run", kill)
+    assert done.returncode == 128 + signal.SIGKILL
+    assert b"The server was ended by SIGKILL" in done.stderr
+
+
+@pytest.mark.parametrize("where", [("-p", "0"), ("-i", "127.0.0.1", "-p", "0")])
+def test_a_command_s_server_is_where_it_is_asked_for(tree, where):
+    done = vfloppy("serve", "-q", *where, tree, "--run", 'echo "$unixsocket. $port"')
+    assert re.fullmatch(rb"\. \d+\n", done.stdout), done.stderr.decode()
+
+
+@pytest.mark.parametrize("where", [(), ("-p", "0")])
+def test_captive_commands_know_of_tls(tree, certificates, where):
+    """Also where the directory is named from where the server was started."""
+    need_tool("nbdinfo")
+    told = 'echo "$tls $tls_certificates $tls_psk."'
+    done = run(
+        *VFLOPPY, "serve", "-q", *where, "--tls", "require", "--tls-cert-dir", certificates.name,
+        tree, "--run", f'{told}; cd /; nbdinfo --size "$uri"', cwd=certificates.parent,
+    )  # fmt: skip
+    said = done.stdout.decode().splitlines()
+    assert said[:1] == [f"require {certificates} ."], done.stderr.decode()
+    assert (int(said[1]) > 1 << 20, done.returncode) == (True, 0)
+
+
+@pytest.mark.parametrize("mode", ["off", "on"])
+def test_uris_without_tls_are_every_client_s(tree, certificates, mode):
+    need_tool("qemu-img")
+    security = [] if mode == "off" else ["--tls", mode, "--tls-cert-dir", certificates]
+    done = vfloppy("serve", "-q", *security, tree, "--run", 'echo "$uri"; qemu-img info "$uri"')
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.startswith(b"nbd+unix:///?socket=/")
 
 
 @pytest.mark.parametrize("missing", ["server-cert.pem", "server-key.pem", "ca-cert.pem"])
@@ -484,8 +537,8 @@ def test_certificates_that_are_missing(tree, tmp_path, certificates, missing):
 def test_keys_need_a_python_that_knows_them(tree, tmp_path):
     (tmp_path / "keys").write_text("alice:00112233445566778899aabbccddeeff\n")
     done = vfloppy(
-        "serve", "--tls", "require", "--tls-psk", tmp_path / "keys", "-p", "0", tree,
-        "--run", f'nbdinfo "nbds://alice@localhost:$port/?tls-psk-file={tmp_path}/keys"',
+        "serve", "-q", "--tls", "require", "--tls-psk", tmp_path / "keys", tree,
+        "--run", 'echo "$tls_psk"; nbdinfo --size "$uri"',
     )  # fmt: skip
     if sys.version_info < (3, 13):
         assert done.returncode == 1
@@ -494,6 +547,123 @@ def test_keys_need_a_python_that_knows_them(tree, tmp_path):
     else:
         need_tool("nbdinfo")
         assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{tmp_path}/keys\n".encode())
+
+
+_LIBNBD = """
+import hashlib, sys
+import nbd
+handle = nbd.NBD()
+handle.set_tls(nbd.TLS_REQUIRE)
+handle.set_tls_certificates(sys.argv[1])
+handle.connect_command(sys.argv[2:])
+assert handle.get_tls_negotiated()
+size, step = handle.get_size(), 1 << 24
+read = hashlib.sha256()
+for offset in range(0, size, step):
+    read.update(handle.pread(min(step, size - offset), offset))
+print(read.hexdigest())
+handle.shutdown()
+"""
+
+
+@pytest.mark.parametrize("verify", [[], ["--tls-verify-peer"]], ids=["", "verified"])
+@pytest.mark.parametrize("kind", ["a socket", "pipes"])
+def test_one_client_by_tls(tree, tmp_path, certificates, kind, verify):
+    """libnbd gives a command one socket for both ends; behind `cat`, there are two pipes."""
+    if run("/usr/bin/python3", "-c", "import nbd").returncode:
+        missing_dependency("libnbd has no Python binding here (`make tools` says how)")
+    (tree / "large").write_bytes(random.randbytes(3_000_000))
+    serve = [
+        *VFLOPPY, "serve", "--single", "--tls", "require", "--tls-cert-dir", str(certificates),
+        *verify, str(tree),
+    ]  # fmt: skip
+    if kind == "pipes":
+        serve = ["/bin/sh", "-c", 'cat | "$@" | cat', "sh", *serve]
+    said = output("/usr/bin/python3", "-c", _LIBNBD, str(certificates), *serve)
+    output(*VFLOPPY, "build", "-q", str(tree), str(tmp_path / "built"))
+    with open(tmp_path / "built", "rb") as built:
+        assert said == hashlib.file_digest(built, "sha256").hexdigest() + "\n"
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+def test_tls_on_pipes_ends_with_a_goodbye(tree, certificates, end):
+    """The client's side of TLS is Python's here, whose records come a byte at a time."""
+    process = subprocess.Popen(
+        [*VFLOPPY, "serve", "--single", "--tls", "on", "--tls-cert-dir", certificates, tree],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, cwd="/", bufsize=0,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cafile=certificates / "ca-cert.pem")
+    client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+    def complete(step, *arguments):
+        while True:
+            try:
+                return step(*arguments)
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                for each in outgoing.read():
+                    process.stdin.write(bytes([each]))
+            assert select.select([process.stdout], [], [], PATIENCE_S)[0], "no answer"
+            if not (part := process.stdout.read(4096)):
+                raise EOFError("no goodbye")
+            incoming.write(part)
+
+    try:
+        assert process.stdout.read(18).startswith(b"NBDMAGICIHAVEOPT")
+        process.stdin.write(b"\0\0\0\3IHAVEOPT\0\0\0\x05\0\0\0\0")
+        assert process.stdout.read(20)[16:] == bytes(4)
+        complete(client.do_handshake)
+        complete(client.write, b"IHAVEOPT\0\0\0\1\0\0\0\0")
+        assert len(complete(client.read, 10)) == 10
+        # Two records at once, so that the second one is there when nothing more comes.
+        request = "25609513 0000 0000 0000000000000007 0000000000000000 00000001"
+        for _ in range(2):
+            client.write(bytes.fromhex(request))
+        process.stdin.write(outgoing.read())
+        answer = b""
+        while len(answer) < 2 * (16 + 1):
+            answer += complete(client.read, 4096)
+        if end == "client":
+            leave = "25609513 0000 0002 0000000000000008 0000000000000000 00000000"
+            complete(client.write, bytes.fromhex(leave))
+        else:
+            process.terminate()
+        assert complete(client.read, 1) == b""
+        assert process.wait(PATIENCE_S) in {0, 128 + signal.SIGTERM}
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("security", [(), ("--tls", "on")])
+@pytest.mark.parametrize("ended_by", ["client", "SIGTERM"])
+def test_a_single_server_s_pidfile_is_there_while_it_serves(
+    tree, tmp_path, certificates, security, ended_by
+):
+    pidfile = tmp_path / "pid"
+    more = [*security, "--tls-cert-dir", certificates] if security else []
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(PATIENCE_S)
+        process = subprocess.Popen(
+            [*VFLOPPY, "serve", "--single", "--pidfile", pidfile, *more, tree],
+            stdin=theirs, stdout=theirs, env=ENVIRONMENT, cwd="/",
+        )  # fmt: skip
+        theirs.close()
+        assert ours.recv(18, socket.MSG_WAITALL).startswith(b"NBDMAGICIHAVEOPT")
+        os.kill(int(pidfile.read_text()), 0)
+        if ended_by == "SIGTERM":
+            ours.sendall(b"\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\0")
+            assert len(ours.recv(10, socket.MSG_WAITALL)) == 10
+            process.terminate()
+            assert ours.recv(1) == b""
+    assert process.wait(PATIENCE_S) == (0 if ended_by == "client" else 128 + signal.SIGTERM)
+    assert not pidfile.exists()
 
 
 @pytest.fixture

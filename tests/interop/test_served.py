@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from compare import assert_same
 from readers import guestfish, tar_tree
-from tools import ENVIRONMENT, VFLOPPY, need_tool, output, run, vfloppy
+from tools import ENVIRONMENT, VFLOPPY, missing_dependency, need_tool, output, run, vfloppy
 
 MIB = 1 << 20
 
@@ -126,6 +127,57 @@ def test_only_what_is_data_is_told_to_be_data(made):
         everything = everything[:start] + bytes(length) + everything[start + length :]
     assert not everything.strip(b"\0")
     assert sum(length for _, length in data) < 4 * MIB
+
+
+_CHUNKS = """
+import os
+import nbd
+h = nbd.NBD()
+h.add_meta_context("base:allocation")
+h.add_meta_context("x-vfloppy:file")
+h.connect_uri(os.environ["uri"])
+size, step, odd = h.get_size(), 1 << 21, set()
+def note(what, at):
+    if at % 512:
+        odd.add((what, at))
+def chunk(data, at, kind, error):
+    note("chunk", at), note("chunk", at + len(data))
+def extents(context, at, found, error):
+    for length in found[::2]:
+        at += length
+        note(context, at)
+for offset in range(0, min(size, 1 << 27), step):
+    length = min(step, size - offset)
+    h.pread_structured(length, offset, chunk)
+    h.block_status(length, offset, extents)
+print(sorted(odd))
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--fat", "12"),
+        ("--cluster-size", "32768"),
+        ("--format", "iso", "--boot-uefi-dir", "{directory}"),
+    ],
+)
+def test_chunks_and_extents_are_whole_sectors(tmp_path, options):
+    """Some clients read sectors only, whatever the server allows."""
+    if run("/usr/bin/python3", "-c", "import nbd").returncode:
+        missing_dependency("libnbd has no Python binding here (`make tools` says how)")
+    for number in (1, 511, 513, 4097, 33_000, 100_001):
+        (tmp_path / f"{number}.bin").write_bytes(b"x" * number)
+    (tmp_path / "many").mkdir()
+    for number in range(2000):  # more than goes in one chunk
+        (tmp_path / "many" / str(number)).write_bytes(b"x" * 1001)
+    with open(tmp_path / "sparse", "wb") as file:
+        file.write(b"start")
+        file.truncate(1_000_001)
+    words = [each.format(directory=tmp_path) for each in options]
+    command = f"/usr/bin/python3 -c {shlex.quote(_CHUNKS)}"
+    assert captive(tmp_path, command, *words) == "[]\n"
 
 
 def test_nbdinfo_says_what_is_served(made):
@@ -296,7 +348,7 @@ def test_captive_mode_tells_its_command_where_the_disk_is(made):
     nbd, uri, path, name, *environment = text.splitlines()
     assert nbd == uri == f"nbd+unix:///a%20disk?socket={path}"
     assert name == "a disk"
-    assert not [line for line in environment if line.startswith(("uri=", "nbd="))]
+    assert {f"nbd={uri}", f"uri={uri}", f"unixsocket={path}"} <= set(environment)
     assert not os.path.exists(path)
 
 

@@ -26,6 +26,18 @@ def test_ipv6_uris_have_brackets():
     listener.close()
 
 
+def test_uris_by_tls_lead_to_what_clients_need(tmp_path):
+    keys = {"tls-psk-file": "/a b/keys"}
+    listener = listen_unix(tmp_path / "s")
+    uri = uri_of(listener, "x", secure=True, user="a@b", parameters=keys)
+    assert uri == f"nbds+unix://a%40b@/x?socket={tmp_path}/s&tls-psk-file=/a%20b/keys"
+    listener.close()
+    listener = listen_tcp("127.0.0.1", 0)
+    uri = uri_of(listener, secure=True, user="alice", parameters=keys)
+    assert uri == f"nbds://alice@127.0.0.1:{listener.port}/?tls-psk-file=/a%20b/keys"
+    listener.close()
+
+
 def test_unix_uris_are_percent_encoded(tmp_path):
     listener = listen_unix(tmp_path / "a b&c#?%")
     assert uri_of(listener, "x&y") == f"nbd+unix:///x%26y?socket={tmp_path}/a%20b%26c%23%3F%25"

@@ -17,7 +17,6 @@ from vfloppy.nbd import (
 from vfloppy.nbd.uris import uri_of
 from vfloppy.process import captive
 from vfloppy.process import children as processes
-from vfloppy.process.captive import script
 
 EXPORT = FakeExport([pattern(100_000)])
 
@@ -55,11 +54,16 @@ def test_the_variables_of_a_port(run):
     assert text == f"nbd://127.0.0.1:{listener.port}/disk  {listener.port}\n"
 
 
-def test_the_variables_are_not_exported(run, monkeypatch):
-    monkeypatch.setenv("port", "1")  # exported already: must not become ours
-    _, text = run("env")
-    names = {line.partition("=")[0] for line in text.splitlines()}
-    assert not names & {"nbd", "uri", "unixsocket", "port", "exportname", "tls"}
+def test_a_program_that_the_command_starts_has_the_variables(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("port", "1")  # the caller's must not be taken for ours
+    program = tmp_path / "program"
+    words = '"$nbd" "$uri" "$unixsocket" "$port." "$exportname" "$tls."'
+    program.write_text(f"#!/bin/sh\necho {words}\n")
+    program.chmod(0o755)
+    listener = listen_unix(tmp_path / "socket")
+    _, text = run(str(program), listener)
+    uri = uri_of(listener, "disk")
+    assert text == f"{uri} {uri} {listener.path} . disk .\n"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,7 @@ def command_that_kills(monkeypatch, tmp_path):
             forked.append(fork(work, **options))
             return forked[-1]
 
-        def command(_text):
+        def command(_command, _variables):
             with Client(listener.path) as client:
                 client.go()  # from here on it handles signals
             os.kill(forked[0], number)
@@ -118,7 +122,7 @@ def test_a_server_that_was_stopped_early_is_an_error(command_that_kills):
 
 
 def test_a_command_may_end_before_the_server_has_begun(monkeypatch):
-    monkeypatch.setattr(captive, "_run_shell", lambda _text: 5)
+    monkeypatch.setattr(captive, "_run_shell", lambda *_: 5)
     for _ in range(20):
         assert Server([listen_private()], {"": EXPORT}).run_captive("") == 5
 
@@ -159,7 +163,3 @@ def test_the_server_ends_with_its_starter(tmp_path):
         os.kill(process_id, signal.SIGKILL)
         os.waitpid(process_id, 0)
         assert client.at_end()  # the connection's process was ended, too
-
-
-def test_the_script_quotes():
-    assert script("cmd", {"a": "it's", "b": ""}) == "unset a b\na='it'\"'\"'s'\nb=''\ncmd"

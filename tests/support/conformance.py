@@ -24,6 +24,7 @@ from vfloppy.process.wakeup import SignalAlerts
 from vfloppy.synth.image.image import Image
 
 THREADS = 4
+SECTOR = 512
 RANGES_A_BATCH = 32
 
 
@@ -38,8 +39,13 @@ def piece_length(piece: Piece) -> int:
     return len(piece) if isinstance(piece, bytes) else piece.length
 
 
-def check_image(image: Image, *, slices: int = 200, whole: bool = True, seed: int = 0) -> None:
-    """Asserts all that an export promises. With `whole`, the image is small enough to hold."""
+def check_image(
+    image: Image, *, slices: int = 200, whole: bool = True, seed: int = 0, sectors: bool = True
+) -> None:
+    """Asserts all that an export promises. With `whole`, the image is small enough to hold.
+
+    With `sectors`, it is one of a disk, whose runs are whole sectors.
+    """
     generator = random.Random(seed)
     _check_tiling(image)
     edges = sorted({0, image.size, *(region.offset for region in image.regions())})
@@ -48,15 +54,15 @@ def check_image(image: Image, *, slices: int = 200, whole: bool = True, seed: in
         assert reader.size == image.size
         _check_range(reader)
         for offset, length in ranges:
-            _check_slice(reader, offset, length)
-            _check_files(image, reader, offset, length)
+            _check_slice(reader, offset, length, SECTOR if sectors else 1)
+            _check_files(image, reader, offset, length, SECTOR if sectors else 1)
         if whole:
             everything = reader.read(0, image.size)
             assert len(everything) == image.size
             for offset, length in ranges:
                 part = everything[offset : offset + length]
                 assert_same(reader.read(offset, length), part, f"{length} bytes at {offset}")
-            _check_extents(reader, 0, image.size)
+            _check_extents(reader, 0, image.size, SECTOR if sectors else 1)
         expected = [reader.read(*each) for each in ranges]
         _check_batches(reader, ranges, expected)
         with image.open() as second, image.open(SignalAlerts()) as alerted:
@@ -88,21 +94,22 @@ def _slice(size: int, edges: list[int], generator: random.Random) -> Range:
     return generator.randrange(size - length + 1), length
 
 
-def _check_slice(reader: Reader, offset: int, length: int) -> None:
+def _check_slice(reader: Reader, offset: int, length: int, unit: int) -> None:
     pieces = list(reader.pieces(offset, length))
     assert all(piece_length(piece) > 0 for piece in pieces)
     assert sum(map(piece_length, pieces)) == length
     assert [len(piece_bytes(piece)) for piece in pieces] == list(map(piece_length, pieces))
-    _check_extents(reader, offset, length)
+    _check_extents(reader, offset, length, unit)
     reader.prefetch(offset, length)
 
 
-def _check_extents(reader: Reader, offset: int, length: int) -> None:
-    """Extents tile the range, and what they call a hole reads as zeros."""
+def _check_extents(reader: Reader, offset: int, length: int, unit: int) -> None:
+    """Extents tile the range by whole units, and what they call a hole reads as zeros."""
     end = offset + length
     for extent in reader.extents(offset, length):
         assert extent.length > 0
         assert offset + extent.length <= end
+        assert (offset + extent.length) % unit == 0 or offset + extent.length == end
         if extent.hole:
             for start in range(offset, offset + extent.length, 1 << 24):
                 share = min(1 << 24, offset + extent.length - start)
@@ -112,15 +119,19 @@ def _check_extents(reader: Reader, offset: int, length: int) -> None:
     assert offset == end
 
 
-def _check_files(image: Image, reader: Reader, offset: int, length: int) -> None:
-    """Runs of files tile the range; each slice of a file is of one run, and beneath the roots.
+def _check_files(image: Image, reader: Reader, offset: int, length: int, unit: int) -> None:
+    """Runs of files tile the range by whole units; each slice of a file is of one run, and
+    beneath the roots.
 
     Only files of a disk inside have no number.
     """
     numbers: list[tuple[int, int]] = []
+    position = offset
     for run in reader.files(offset, length):
         assert run.length > 0
         numbers.append((run.number, run.length))
+        position += run.length
+        assert position % unit == 0 or position == offset + length
     assert sum(share for _, share in numbers) == length
     roots = [
         os.path.join(os.readlink(b"/proc/self/fd/%d" % each), b"")

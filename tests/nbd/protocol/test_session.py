@@ -149,11 +149,11 @@ def test_the_shape_of_a_fragmented_reply(export):
     told = Told(export).feed(request(READ, 0, 427_100))
     shape = [(each.kind, each.offset, len(each.payload)) for each in told.chunks]
     assert shape == [
-        (DATA, 0, 7000),  # bytes, a small slice and a short hole, gathered
-        (HOLE, 7000, 4),
-        (DATA, 27_000, 300_000),
-        (DATA, 327_000, 100),
-        (HOLE, 327_100, 4),
+        (DATA, 0, 7168),  # bytes, a small slice and a short hole, gathered, up to a whole sector
+        (HOLE, 7168, 4),
+        (DATA, 27_000, 299_656),  # up to the last whole sector
+        (DATA, 326_656, 512),
+        (HOLE, 327_168, 4),
     ]
     assert told.transfers == 1
 
@@ -416,6 +416,8 @@ def test_batches_are_bounded(tmp_path):
     told = Told(export).feed(request(READ, 0, export.size))
     assert_same(assemble(told.chunks, 0, export.size), export.data)
     assert max(told.batches) < BATCH_BYTES + 20_000
+    assert len(told.chunks) > 3
+    assert all(each.offset % 512 == 0 for each in told.chunks)
     told = Told(export).feed(request(READ, 0, 9000) * 1000)
     assert max(told.batches) < BATCH_BYTES + 20_000
     assert len(told.chunks) == 1000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import stat
 
 import pytest
@@ -12,6 +14,7 @@ from fakes import Client, FakeExport, FakeFiles, option, pattern, request
 from vfloppy.export import Hole
 from vfloppy.nbd import Limits, listen_private, listen_tcp, listen_unix
 from vfloppy.nbd.protocol import wire
+from vfloppy.process import children
 from vfloppy.synth.host.batch import HostSlice
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -129,6 +132,21 @@ def test_a_crash_harms_no_other_connection(serve, tmp_path, export):
     log = running.log.read_text()
     assert "connection 1 failed: RuntimeError: thirteen" in log
     assert "connection 2 was ended by SIGKILL" in log
+
+
+def test_a_process_that_fails_before_it_serves_is_told(serve, tmp_path, export, monkeypatch):
+    def fail() -> None:
+        raise OSError(errno.EBADF, "no such descriptor")
+
+    monkeypatch.setattr(children, "discard_streams", fail)
+    listener = listen_unix(tmp_path / "socket")
+    running = serve([listener], {"": export})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(listener.path)
+        assert client.recv(1) == b""
+    assert running.stop() == 0
+    assert "connection 1 can't be served: [Errno 9] no such descriptor" in running.log.read_text()
 
 
 def test_clients_that_leave_the_protocol_are_dropped_and_noted(serve, tmp_path, export):

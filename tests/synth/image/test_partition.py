@@ -19,7 +19,8 @@ ESP = uuid.UUID("C12A7328-F81F-11D2-BA4B-00A0C93EC93B").bytes_le
 
 
 def volume(size: int) -> Image:
-    return Image([Fixed(b"volume", Kind.FILE, "start"), Zeros(size - 6, Kind.FREE, "rest")])
+    start = b"volume".ljust(512, b"\0")
+    return Image([Fixed(start, Kind.FILE, "start"), Zeros(size - 512, Kind.FREE, "rest")])
 
 
 @pytest.mark.parametrize(
