@@ -55,7 +55,16 @@ OF_SYNTH = {"FileSource", "Files", "HostBatch", "HostFiles", "HostRuns", "HostSl
             "leased", "leases", "mapped", "mmap", "node", "nodes", "pin", "pread", "reads_changed",
             "sizes", "starts", "unpin", "verify"}  # fmt: skip
 # What may be looked for by name: what a platform, a kind of connection or a stream may not have.
-MAY_LACK = {"os", "signal", "socket", "selectors", "context", "connection", "stream", "ctypes.CDLL(None)"}
+MAY_LACK = {
+    "os",
+    "signal",
+    "socket",
+    "selectors",
+    "context",
+    "connection",
+    "stream",
+    "ctypes.CDLL(None)",
+}
 
 RIDDLES = re.compile(r"(What|Whether|Where|How|Who|Whom|Whose)\b")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
