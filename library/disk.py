@@ -22,7 +22,7 @@ from ..synth.host.paths import NamedPaths
 from ..synth.image.files import FileSource
 from ..synth.image.image import Image
 from ..synth.image.section import Region
-from ..synth.scanning.merging import Graft
+from ..synth.scanning.merging import Graft, Made
 from ..synth.scanning.options import ScanOptions
 from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
@@ -272,8 +272,10 @@ def open_described(
     values = {**description.values, **contents}
     options = _scan_options(form, values, leave_out, named)
     source_of = partial(HostFiles, on_change=warn if values["on_change"] == "current" else None)
-    inner = [_inner_part(each, values, options, source_of) for each in form.inner_disks(values)]
-    main = _part("", form, description.paths, options, [values], source_of, inner)
+    wanted = form.inner_disks(values)
+    inner = [_inner_part(each, values, options, source_of) for each in wanted]
+    made = [_made(*each) for each in zip(wanted, inner, strict=True)]
+    main = _part("", form, description.paths, options, [values], source_of, inner, made)
     parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)
 
@@ -318,6 +320,16 @@ def _inner_part(
         raise PlanError(f"{where}: {error.marked}") from error
 
 
+def _made(wanted: InnerDisk, part: Part) -> Made:
+    """Return the disk inside as a file of the outer tree, as old as the latest that it holds."""
+    why = (
+        f"the image of {option_named(wanted.option, wanted.directory)} goes there, unless "
+        f"{option_named(wanted.elsewhere, 'PATH')} gives it another place"
+    )
+    latest_ns = max(part.tree.mtimes_ns[1:], default=0)
+    return Made(wanted.path, part.image.size, latest_ns, why)
+
+
 def _part(
     option: str,
     form: Format[Any],
@@ -326,6 +338,7 @@ def _part(
     attempts: Iterable[Values],
     source_of: Callable[[Tree], FileSource],
     inner: Sequence[Part] = (),
+    made: Sequence[Made] = (),
 ) -> Part:
     """Scan, lay out by the first attempt that the tree fits, and make the image.
 
@@ -335,7 +348,7 @@ def _part(
     failure: PlanError | None = None
     for values in attempts:
         if tree is None:
-            tree = scan(paths, options, [Graft(*each) for each in values["graft"]])
+            tree = scan(paths, options, [Graft(*each) for each in values["graft"]], made)
         try:
             layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
         except PlanError as error:

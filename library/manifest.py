@@ -31,13 +31,17 @@ def entries(disk: Disk) -> Iterator[dict[str, Any]]:
 
     Bytes of names that are no UTF-8 are escaped as Python does it, by lone surrogates.
     """
-    tree = disk.tree
+    tree, values = disk.tree, disk.description.values
+    inside = disk.format.inside(disk.layout)
     for node, entry in enumerate(disk.format.entries(disk.layout, tree), 1):
+        option = inside.get(node)
         yield {
             "path": os.fsdecode(tree.path(node)),
             "number": node + 1,  # in the metadata context x-vfloppy:file
             "type": _type(tree, node),
-            "host_path": os.fsdecode(host_path(tree, node)),
+            "host_path": os.path.abspath(values[option])
+            if option
+            else os.fsdecode(host_path(tree, node)),
             "size": tree.sizes[node],
             "metadata": _digest(tree, node),
             **entry,

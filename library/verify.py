@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import OptionError, VfloppyError
-from ..export import HostReadError
+from ..export import Export, HostReadError
 from ..synth.formats import NAMES, Names, format_named
 from ..synth.host.files import ScannedFiles
-from ..synth.tree.columns import printable
+from ..synth.tree.columns import Tree, printable
 from .description import Path
 from .reading import Found, ReaderError, reader_named
 
@@ -113,6 +113,9 @@ class Comparison:
         self.bytes = 0
         """The number of bytes that were compared."""
         self._tree = disk.tree
+        inside = disk.format.inside(disk.layout)
+        images = {part.option: part.image for part in disk.parts}
+        self._inside = {node: images[option] for node, option in inside.items()}
         self._format = disk.format
         self._names = disk.format.names(disk.layout, disk.tree)
         self._times = disk.format.times(disk.layout) if times and self._names else None
@@ -127,7 +130,7 @@ class Comparison:
         Raise ReaderError, with the image's `title`, for what can't be read at all.
         """
         try:
-            with closing(ScannedFiles(self._tree)) as files:
+            with closing(_Expectations(self._tree, self._inside)) as files:
                 return list(self._run(image, files, progress))
         except ReaderError as error:
             raise ReaderError(f"{title}: {error.marked}") from error
@@ -137,7 +140,7 @@ class Comparison:
             raise ReaderError(f"{title}: {error.strerror or error}") from error
 
     def _run(
-        self, image: BinaryIO, files: ScannedFiles, progress: Progress
+        self, image: BinaryIO, files: _Expectations, progress: Progress
     ) -> Iterator[Difference]:
         reader = reader_named(self._format.reader)
         missing = reader.volume_end(image) - image.seek(0, io.SEEK_END)
@@ -155,6 +158,25 @@ class Comparison:
             first = False
 
 
+class _Expectations:
+    """The contents that files should have: those of the host, and disks inside."""
+
+    def __init__(self, tree: Tree, inside: Mapping[int, Export]) -> None:
+        self._files = ScannedFiles(tree)
+        self._inside = {node: export.open() for node, export in inside.items()}
+
+    def read(self, node: int, offset: int, length: int) -> bytes:
+        """Return what should be there. Raise HostReadError."""
+        if node in self._inside:
+            return self._inside[node].read(offset, length)
+        return self._files.read(node, offset, length)
+
+    def close(self) -> None:
+        for reader in self._inside.values():
+            reader.close()
+        self._files.close()
+
+
 class _View:
     """A tree by one set of names, as an image should show it.
 
@@ -166,7 +188,7 @@ class _View:
         self,
         comparison: Comparison,
         names: Names,
-        files: ScannedFiles,
+        files: _Expectations,
         label: str,
         progress: Callable[[int], None] | None,
     ) -> None:

@@ -45,6 +45,10 @@ class InnerDisk(NamedTuple):
     format: str
     attempts: Sequence[Mapping[str, Any]]
     """Options to try in turn: the first that the directory fits is taken."""
+    path: str
+    """The place in the outer tree where the disk is a file."""
+    elsewhere: str
+    """The option that gives it another place."""
 
 
 class Names(NamedTuple):
@@ -101,7 +105,7 @@ class Format(ABC, Generic[LayoutT]):
 
     @abstractmethod
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> LayoutT:
-        """Lay a tree out, beside disks of so many bytes by the option that asks for each.
+        """Lay a tree out, which holds disks of so many bytes by the option that asks for each.
 
         Raise PlanError.
         """
@@ -151,6 +155,10 @@ class Format(ABC, Generic[LayoutT]):
     def times(self, layout: LayoutT) -> Times:
         """Return what becomes of the files' times. Needed where something reads images back."""
         raise NotImplementedError
+
+    def inside(self, layout: LayoutT) -> Mapping[int, str]:  # noqa: ARG002
+        """Return which nodes are disks inside, each with the option that asked for it."""
+        return {}
 
     def patched(self, layout: LayoutT, tree: Tree) -> Mapping[int, Sequence[range]]:  # noqa: ARG002
         """Return which bytes of which nodes are not on the image as the host has them."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from ...export import (
@@ -37,7 +37,8 @@ class Image(Export):
     were put together.
 
     Files are numbered as in the tree of `numbered`, or of the first source of files that is among
-    the sections; those of other sources, as of a disk inside, have no number.
+    the sections; what is of other sources has no number, or the one that `numbers` has for the
+    section or image that it is in: a disk inside is a file, too.
     """
 
     def __init__(
@@ -45,14 +46,19 @@ class Image(Export):
         sections: Iterable[Section | Image],
         identity: bytes = b"",
         numbered: FileSource | None = None,
+        numbers: Mapping[Section | Image, int] | None = None,
     ) -> None:
         self._sections: list[Section] = []
+        self._numbers: dict[int, int] = {}  # by the section's place
         self._starts: list[int] = []
         self._identity = identity
         end = 0
         for section in sections:
+            number = (numbers or {}).get(section, 0)
             for part in section.sections if isinstance(section, Image) else (section,):
                 if part.size:
+                    if number:
+                        self._numbers[len(self._sections)] = number
                     self._starts.append(end)
                     self._sections.append(part)
                     end += part.size
@@ -84,7 +90,9 @@ class Image(Export):
     def open(self, alerts: Alerts | None = None) -> ImageReader:
         """See `Export.open`."""
         files = OpenedFiles(alerts)
-        return ImageReader(self._sections, self._starts, self._size, files, self._numbered)
+        return ImageReader(
+            self._sections, self._starts, self._size, files, self._numbered, self._numbers
+        )
 
     def regions(self) -> Iterator[Region]:
         """Yield every stretch that has a name, in order; they tile the image."""
@@ -103,12 +111,14 @@ class ImageReader(Reader):
         size: int,
         files: OpenedFiles,
         numbered: FileSource | None,
+        numbers: Mapping[int, int],
     ) -> None:
         self.size = size
         self._starts = starts
         self._sections = [section.open(files) for section in sections]
         pairs = zip(sections, self._sections, strict=True)
         self._numbered = {each for section, each in pairs if numbered in section.sources}
+        self._numbers = {self._sections[place]: number for place, number in numbers.items()}
         self._files = files
         self._origin = 0
         self._contents: OpenContents | None = None  # the largest: it answers batches
@@ -146,7 +156,7 @@ class ImageReader(Reader):
             if section in self._numbered:
                 yield from section.files(inside, share)
             else:
-                yield FileRun(share, 0)
+                yield FileRun(share, self._numbers.get(section, 0))
 
     def read_batch(self, ranges: Sequence[Range], *, lends: bool = False) -> Batch:
         """See `Reader.read_batch`."""

@@ -103,10 +103,7 @@ def partition_record(
 
 
 def protective_record(total: int) -> dict[str, object]:
-    """Return what an MBR says of a GPT on a disk of `total` sectors (UEFI 2.10, section 5.2.3).
-
-    In a hybrid, `total` is where its other partitions start, so that none overlaps.
-    """
+    """Return what an MBR says of a GPT on a disk of `total` sectors (UEFI 2.10, section 5.2.3)."""
     return {
         "BootIndicator": 0,
         "StartingCHS": b"\x00\x02\x00",

@@ -11,7 +11,7 @@ block 0 +-----------------------------+
         |   with continuation areas   |  with what Rock Ridge has no room for in directory records
         | Joliet's directories        |
         +-----------------------------+
-        | boot file, image for UEFI   |  those that are no plain files of the tree
+        | boot file, image for UEFI   |  those that are no files as the host has them
         +-----------------------------+
         | file contents               |  each from the start of a block, large ones of a page
         +-----------------------------+
@@ -43,12 +43,14 @@ from .volume import joliet_descriptor, primary_descriptor
 def disk(
     layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None = None
 ) -> Image:
-    """Return the image of a layout, with `uefi_image` in no directory if the layout was told its
-    length.
+    """Return the image of a layout, with `uefi_image` as the contents of the node that is made.
 
     Raise PlanError when a text can't be written or a given boot code can't be put on it.
     """
-    return Image(_sections(layout, tree, files, uefi_image), numbered=files)
+    numbers: dict[Section | Image, int] = {}
+    if uefi_image and layout.uefi_node is not None:
+        numbers[uefi_image] = layout.uefi_node + 1
+    return Image(_sections(layout, tree, files, uefi_image), numbered=files, numbers=numbers)
 
 
 def _sections(

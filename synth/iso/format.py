@@ -18,7 +18,7 @@ from ..tree.columns import Tree, printable
 from . import lint
 from .disk import disk
 from .facets import Facet
-from .layout import IsoLayout, IsoOptions, Texts
+from .layout import DEFAULT_UEFI_PATH, IsoLayout, IsoOptions, Texts
 from .options import OPTIONS
 from .plan import Aside, Work, plan
 from .volume import check_text
@@ -66,12 +66,12 @@ class Iso(Format[IsoLayout]):
             return ()
         common = {"label": _UEFI_LABEL, "partition": "none"}
         attempts = [{**common, "fat": fat} for fat in ("12", "16", "32")]
-        return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts),)
+        path = values["boot_uefi"] or DEFAULT_UEFI_PATH
+        return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts, path, "boot_uefi"),)
 
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> IsoLayout:
         """See `Format.plan`."""
-        size = inner.get(_UEFI_DIRECTORY, 0)
-        return plan(tree, _planned(values), size, _aside(tree, values["processes"]))
+        return plan(tree, _planned(values, inner), _aside(tree, values["processes"]))
 
     def image(
         self, layout: IsoLayout, tree: Tree, source: FileSource, inner: Mapping[str, Image]
@@ -150,6 +150,10 @@ class Iso(Format[IsoLayout]):
         latest_ns = layout.options.latest_ns
         return Times(*_TIMES, zone=UTC, latest_ns=latest_ns)
 
+    def inside(self, layout: IsoLayout) -> Mapping[int, str]:
+        """See `Format.inside`."""
+        return {} if layout.uefi_node is None else {layout.uefi_node: _UEFI_DIRECTORY}
+
     def patched(self, layout: IsoLayout, tree: Tree) -> Mapping[int, Sequence[range]]:
         """See `Format.patched`."""
         options = layout.options
@@ -189,11 +193,6 @@ def _check(values: Values, given: Collection[str]) -> None:
                 f"{option_named('boot_floppy')} goes without {option_named('mbr_code')}, which "
                 "starts no diskette"
             )
-    if values["boot_uefi"] and values["boot_uefi_dir"]:
-        raise OptionError(
-            f"{option_named('boot_uefi')} goes without {option_named('boot_uefi_dir')}: one image "
-            "is started"
-        )
     if values["joliet_long"] and not values["joliet"]:
         raise OptionError(
             f"{option_named('joliet_long')} goes without {option_named('joliet', False)}"
@@ -219,7 +218,7 @@ def _check_hybrid(values: Values) -> None:
         )
 
 
-def _planned(values: Values) -> IsoOptions:
+def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
     """Return the options as the planner has them."""
     is_floppy = values["boot_floppy"]
     return IsoOptions(
@@ -237,7 +236,8 @@ def _planned(values: Values) -> IsoOptions:
         boot_load_size=1 if is_floppy else values["boot_load_size"],
         boot_floppy=is_floppy,
         boot_info_table=values["boot_info_table"] and not is_floppy,
-        boot_uefi=values["boot_uefi"],
+        boot_uefi=values["boot_uefi"] or (DEFAULT_UEFI_PATH if inner else None),
+        uefi_is_made=_UEFI_DIRECTORY in inner,
         hybrid=values["hybrid"],
         mbr_code=values["mbr_code"],
         strict=values["strict"],

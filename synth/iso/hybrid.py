@@ -27,7 +27,6 @@ from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 SECTOR_BYTES = 512
 _SECTORS_A_BLOCK = BLOCK_BYTES // SECTOR_BYTES
 _TYPE_HIDDEN = 0x17  # what isohybrid gives the whole image
-_TYPE_EFI = 0xEF
 # Where the codes of isolinux and of GRUB have the sector of what they go on with, in 64 bits.
 _START_FIELD = slice(432, 440)
 _GRUB_SKIPS_SECTORS = 4  # of its image, GRUB's code loads what follows the first block
@@ -43,20 +42,15 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
         yield Zeros(size, Kind.RESERVED, "system area")
         return
     kind, total = Kind.PARTITION_TABLE, layout.blocks * _SECTORS_A_BLOCK
-    first, count = _sectors(layout.uefi) if layout.uefi else (0, total)
-    if first + count > MOST_SECTORS:
-        raise PlanError(
-            f"{option_named('hybrid')} needs a partition that ends at "
-            f"{(first + count) * SECTOR_BYTES} bytes; an "
-            f"MBR ends at {MOST_SECTORS * SECTOR_BYTES}"
-        )
     if layout.uefi:
-        records = [
-            protective_record(first),
-            partition_record(_TYPE_EFI, first, count),
-            # Some BIOSes start only what has an active partition: one of no type, of one sector.
-            partition_record(0, 0, 1, active=True),
-        ]
+        # The partition for UEFI is in the GPT alone: xorriso would take one in an MBR for something
+        # to append. Some BIOSes start only what has an active partition: of no type, of one sector.
+        records = [protective_record(total), partition_record(0, 0, 1, active=True)]
+    elif total > MOST_SECTORS:
+        raise PlanError(
+            f"{option_named('hybrid')} needs a partition that ends at {total * SECTOR_BYTES} "
+            f"bytes; an MBR ends at {MOST_SECTORS * SECTOR_BYTES}"
+        )
     else:
         geometry = HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK
         records = [partition_record(_TYPE_HIDDEN, 0, total, *geometry, active=True)]

@@ -21,6 +21,8 @@ GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
 HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
 CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
 DEFAULT_APPLICATION = "VFLOPPY"
+DEFAULT_UEFI_PATH = "efi.img"
+"""The place in the tree of an image for UEFI that is made."""
 
 
 class Texts(NamedTuple):
@@ -63,6 +65,8 @@ class IsoOptions(NamedTuple):
     """Tell that program where it is."""
     boot_uefi: str | None = None
     """The path in the tree of a FAT image with what UEFI starts."""
+    uefi_is_made: bool = False
+    """That image is not among the contents of files: whoever makes the disk hands it over."""
     hybrid: bool = False
     """Partition tables, so that the same bytes are a disk too."""
     mbr_code: bytes | None = None
@@ -72,6 +76,18 @@ class IsoOptions(NamedTuple):
     is the only one."""
     cache_bytes: int = CACHE_BYTES
     """Memory of each facet for directories that were worked out and may be asked for again."""
+
+    @property
+    def told_apart_by(self) -> str:
+        """Return the options that make another disk, as a text. Those that are newer count where
+        they are given, so that other disks stay what they were.
+        """
+        fields = self._replace(
+            zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
+        )._asdict()
+        newer = {"uefi_is_made": False}
+        told = {name: value for name, value in fields.items() if newer.get(name, ...) != value}
+        return f"IsoOptions({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
     @property
     def goes_on_with_grub(self) -> bool:
@@ -104,6 +120,8 @@ class IsoLayout(NamedTuple):
     """The blocks of each part."""
     boot_file: int | None
     """The node of the boot file into which a table is patched, and which so has its own place."""
+    uefi_node: int | None
+    """The node of an image for UEFI that is made, and so has its own place."""
     bios: Start | None
     uefi: Start | None
     first_file_block: int
@@ -132,6 +150,8 @@ class IsoLayout(NamedTuple):
     def file_block(self, node: int) -> int:
         """Return the first block of a file that isn't empty."""
         first_link = self.first_links.get(node, node)
-        if first_link == self.boot_file and self.bios:
-            return self.bios.block
+        if first_link == self.boot_file:
+            return self.places[Part.BOOT_FILE].start
+        if first_link == self.uefi_node:
+            return self.places[Part.UEFI_IMAGE].start
         return self.first_file_block + self.file_starts[first_link]

@@ -25,7 +25,7 @@ class Part(Enum):
     BOOT_FILE = auto()
     """The one into which a table is patched; any other is among the contents."""
     UEFI_IMAGE = auto()
-    """One that is in no directory."""
+    """One that is made; any other is among the contents."""
     CONTENTS = auto()
     PADDING = auto()
     TAIL = auto()

@@ -44,28 +44,24 @@ Aside: TypeAlias = Callable[[Work], Work]
 def plan(
     tree: Tree,
     options: IsoOptions | None = None,
-    uefi_image_bytes: int = 0,
     aside: Aside = lambda work: work,
 ) -> IsoLayout:
-    """Lay a tree out, with an image for UEFI of that length in no directory, unless it is 0.
+    """Lay a tree out.
 
     `aside` may start some work elsewhere, and returns what gives its result.
     Raise PlanError when it doesn't fit.
     """
     options = options or IsoOptions()
-    return _Plan(tree, options, uefi_image_bytes, aside).layout()
+    return _Plan(tree, options, aside).layout()
 
 
 class _Plan:
     """One plan under way."""
 
-    def __init__(
-        self, tree: Tree, options: IsoOptions, uefi_image_bytes: int, aside: Aside
-    ) -> None:
+    def __init__(self, tree: Tree, options: IsoOptions, aside: Aside) -> None:
         self._tree = tree
         self._aside = aside
         self._options = options
-        self._uefi_image_bytes = uefi_image_bytes
         self._created_ns = _created_ns(tree, options)
         self._dates = NodeDates(
             tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
@@ -92,14 +88,15 @@ class _Plan:
         joliet = measured() if measured else None
         renamed = (joliet or primary).renamed
         self._check_strict(renamed)
-        boots = bios_node is not None or uefi_node is not None or bool(self._uefi_image_bytes)
-        file_sizes = self._own_sizes(boot_file)
+        boots = bios_node is not None or uefi_node is not None
+        made_node = uefi_node if options.uefi_is_made else None
+        file_sizes = self._own_sizes(boot_file, made_node)
         file_starts = self._file_starts(file_sizes)
-        boot_file_bytes = 0 if boot_file is None else tree.sizes[boot_file]
-        places = self._places(primary, joliet, boots, boot_file_bytes, file_starts[-1])
-        bios = None
-        if boot_file is not None:
-            bios = Start(places[Part.BOOT_FILE].start, boot_file_bytes)
+        apart = {
+            part: 0 if node is None else tree.sizes[node]
+            for part, node in ((Part.BOOT_FILE, boot_file), (Part.UEFI_IMAGE, made_node))
+        }
+        places = self._places(primary, joliet, boots, apart, file_starts[-1])
         layout = IsoLayout(
             options=options,
             identity=self._identity(),
@@ -122,7 +119,8 @@ class _Plan:
             ),
             places=places,
             boot_file=boot_file,
-            bios=bios,
+            uefi_node=made_node,
+            bios=None,
             uefi=None,
             first_file_block=places[Part.CONTENTS].start,
             file_starts=file_starts,
@@ -134,17 +132,14 @@ class _Plan:
         def start(node: int | None) -> Start | None:
             return None if node is None else Start(layout.file_block(node), tree.sizes[node])
 
-        uefi = start(uefi_node)
-        if self._uefi_image_bytes:
-            uefi = Start(places[Part.UEFI_IMAGE].start, self._uefi_image_bytes)
-        return layout._replace(bios=bios or start(bios_node), uefi=uefi)
+        return layout._replace(bios=start(bios_node), uefi=start(uefi_node))
 
     def _places(
         self,
         primary: FacetLayout,
         joliet: FacetLayout | None,
         boots: bool,
-        boot_file_bytes: int,
+        apart_bytes: Mapping[Part, int],
         content_blocks: int,
     ) -> dict[Part, range]:
         """Return the blocks of each part of the image. Raise PlanError if they are too many."""
@@ -163,8 +158,7 @@ class _Plan:
                 Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
                 Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
                 Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
-                Part.BOOT_FILE: _blocks_of(boot_file_bytes),
-                Part.UEFI_IMAGE: _blocks_of(self._uefi_image_bytes),
+                **{part: _blocks_of(size) for part, size in apart_bytes.items()},
                 Part.CONTENTS: content_blocks,
                 Part.PADDING: PADDING_BLOCKS if options.padding else 0,
             }
@@ -228,21 +222,21 @@ class _Plan:
         node = self._first_links.get(node, node)
         if self._tree.is_directory(node) or not self._tree.sizes[node]:
             raise PlanError(f"{option_named(option, path)}: no file with anything in it")
-        if self._tree.sizes[node] > MOST_EXTENT_BYTES:
+        is_made = option == "boot_uefi" and self._options.uefi_is_made  # loaded file by file
+        if self._tree.sizes[node] > MOST_EXTENT_BYTES and not is_made:
             raise PlanError(f"{option_named(option, path)}: 4 GiB or more, which nothing can start")
         return node
 
-    def _own_sizes(self, boot_file: int | None) -> Sequence[int]:
-        """Return the sizes, without those of other names of a file, and without a file placed
+    def _own_sizes(self, *apart: int | None) -> Sequence[int]:
+        """Return the sizes, without those of other names of a file, and without files placed
         apart.
         """
-        if not self._first_links and boot_file is None:
+        nodes = [*self._first_links, *(node for node in apart if node is not None)]
+        if not nodes:
             return self._tree.sizes
         sizes = array("Q", self._tree.sizes)
-        for node in self._first_links:
+        for node in nodes:
             sizes[node] = 0
-        if boot_file is not None:
-            sizes[boot_file] = 0
         return sizes
 
     def _file_starts(self, sizes: Sequence[int]) -> array[int]:
@@ -272,10 +266,7 @@ class _Plan:
 
     def _identity(self) -> bytes:
         tree, options = self._tree, self._options
-        given = options._replace(
-            zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
-        )
-        digest = hashlib.blake2b(repr(given).encode(), digest_size=36)
+        digest = hashlib.blake2b(options.told_apart_by.encode(), digest_size=36)
         digest.update(tree.names)
         digest.update(tree.sizes.tobytes())
         digest.update(self._created_ns.to_bytes(16, "little", signed=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +22,26 @@ class Graft(NamedTuple):
     source: str
 
 
+class Made(NamedTuple):
+    """A file that is in the tree and not on the host, where it takes the place of nothing."""
+
+    target: str
+    """Its path in the tree, as a graft's."""
+    size: int
+    mtime_ns: int
+    why: str
+    """The option that asks for it, and what to do if the place is taken: for the message."""
+
+    @property
+    def status(self) -> os.stat_result:
+        """Return what the host would say of it."""
+        seconds, blocks = self.mtime_ns // 1_000_000_000, -(-self.size // 512)
+        times = (*[seconds] * 6, *[self.mtime_ns] * 3)
+        return os.stat_result(
+            (stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, self.size, *times, 512, blocks, 0)
+        )
+
+
 @dataclass
 class Part:
     """The sources of one directory of the tree; or, in `grafts`, a file."""
@@ -33,6 +54,8 @@ class Part:
     link: bytes | None = None
     """The path in the tree of the followed link that led here or to what this is in."""
     file: Place | None = None
+    made: Made | None = None
+    """A file that is made here or below; nothing of the host's may go for that."""
 
 
 def place_graft(root: Part, graft: Graft, homes: Homes, fold: Callable[[str], str]) -> None:
@@ -54,6 +77,26 @@ def place_graft(root: Part, graft: Graft, homes: Homes, fold: Callable[[str], st
             raise ScanError(f"graft {graft.source}: a file needs a name in the tree")
     if _is_file_and_directory(root):
         raise ScanError(f"graft target {graft.target}: a file and a directory at one place")
+
+
+def place_made(root: Part, made: Made, fold: Callable[[str], str]) -> None:
+    """Note a file that is made at its place below `root`, behind all grafts. Raise ScanError."""
+    names = [name for name in made.target.split("/") if name]
+    _check_names(made.target, names)
+    at = root
+    for name in names:
+        at = at.grafts.setdefault(fold(name), Part(name=name))
+        if at.file:
+            raise taken(made)
+        at.made = made
+    if at is root or at.grafts or at.homes:
+        raise taken(made)
+    at.file = Place(made.status, 0, os.fsencode(names[-1]))
+
+
+def taken(made: Made) -> ScanError:
+    """Return the error of a place that something else has."""
+    return ScanError(f"{made.target}: already in the tree; {made.why}")
 
 
 class Merged:

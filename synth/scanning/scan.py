@@ -20,7 +20,7 @@ from .decision import unreadable
 from .followed import Followed
 from .homes import Homes, Place
 from .listing import Lister
-from .merging import Graft, Merged, Part, place_graft
+from .merging import Graft, Made, Merged, Part, place_graft, place_made, taken
 from .options import ScanOptions, Symlinks, may_read, of_utf8
 from .refusals import Refusals
 from .sharing import Sharing
@@ -37,13 +37,14 @@ def scan(
     directories: str | Sequence[str],
     options: ScanOptions | None = None,
     grafts: Iterable[Graft] = (),
+    made: Iterable[Made] = (),
 ) -> Tree:
-    """Scan directories, all levels down, merged into one tree.
+    """Scan directories, all levels down, merged into one tree, in which some files are only made.
 
     Raise ScanError when one can't be read or holds what may not be read.
     """
     sources = [directories] if isinstance(directories, str) else list(directories)
-    return _Scan(options or ScanOptions()).run(sources, grafts)
+    return _Scan(options or ScanOptions()).run(sources, grafts, made)
 
 
 class _Scan:
@@ -68,7 +69,7 @@ class _Scan:
         )
         self._fold = of_utf8(options.fold)
 
-    def run(self, sources: Sequence[str], grafts: Iterable[Graft]) -> Tree:
+    def run(self, sources: Sequence[str], grafts: Iterable[Graft], made: Iterable[Made]) -> Tree:
         tree = self._tree
         root = Part()
         try:
@@ -76,6 +77,8 @@ class _Scan:
                 root.homes.append(self._homes.directory(source))
             for graft in grafts:
                 place_graft(root, graft, self._homes, self._fold)
+            for each in made:
+                place_made(root, each, self._fold)
             self._add_directory(0, root)
             status = self._homes.status(root.homes[0]) if root.homes else None
             self._builder.append([""], [Place(status, 0, b"").known_status], [0])
@@ -168,7 +171,9 @@ class _Scan:
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
         for name, graft in zip(names, grafts, strict=True):
-            if graft.file and not self._homes.may_read(graft.file):
+            if graft.made and name in merged.places and (graft.file or name not in merged.parts):
+                raise taken(graft.made)
+            if graft.file and not graft.made and not self._homes.may_read(graft.file):
                 self._lister.note(self._lister.path(ordinal, name), unreadable(self._options))
             elif graft.file:
                 self._merge(ordinal, merged, name, graft.file, None)

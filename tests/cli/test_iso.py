@@ -73,7 +73,6 @@ def test_links_and_pipes_are_kept_with_rock_ridge_only(tree):
         ),
         (("--label", "x" * 33), "has 33 characters"),
         (("--publisher", "ü"), "printable ASCII"),
-        (("--boot-uefi", "x", "--boot-uefi-dir", "."), "--boot-uefi goes without"),
         (("--joliet-long", "--no-joliet"), "--joliet-long goes without --no-joliet"),
         (("--preserve", "--no-rock-ridge"), "--preserve needs Rock Ridge"),
         (("--hybrid",), "--hybrid has nothing to start"),
@@ -133,6 +132,36 @@ def test_an_image_for_uefi_is_made_of_a_directory(tree, tmp_path):
     assert "FAT 1" in names
     assert "startup.nsh" in names
     assert "boot catalogue" in names
+
+
+def test_the_image_for_uefi_is_a_file_whose_place_can_be_given(tree, tmp_path):
+    esp = tmp_path / "esp"
+    esp.mkdir()
+    (esp / "startup.nsh").write_text("echo hello")
+    options = ("--boot-uefi-dir", esp, "--boot-bios", "boot/isolinux.bin")
+    image, manifest = tmp_path / "out.iso", tmp_path / "manifest.json"
+    for place, given in (("efi.img", ()), ("boot/new/x", ("--boot-uefi", "boot/new/x"))):
+        build = ("build", "--manifest", manifest, *options, *given, tree, image)
+        assert run(*build)[0] == 0
+        entry = {each["path"]: each for each in json.loads(manifest.read_text())["files"]}[place]
+        assert (entry["type"], entry["host_path"]) == ("file", str(esp))
+        inside = image.read_bytes()[entry["first_block"] * 2048 :][: entry["size"]]
+        assert (inside[54:62], inside[510:512]) == (b"FAT12   ", b"\x55\xaa")
+        assert run("verify", *options, *given, image, tree)[0] == 0
+    (esp / "startup.nsh").write_text("echo HELLO")
+    os.utime(esp / "startup.nsh", (0, 0))
+    text = run("verify", "--no-times", *options, *given, image, tree)[1]
+    assert "bytes: boot/new/x: differ from byte " in text
+
+
+def test_the_image_for_uefi_takes_the_place_of_nothing(tree, tmp_path):
+    (tree / "efi.img").touch()
+    done = vfloppy("build", "--boot-uefi-dir", tmp_path, tree, tmp_path / "out.iso")
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"vfloppy: efi.img: already in the tree; the image of --boot-uefi-dir {tmp_path} goes "
+        "there, unless --boot-uefi PATH gives it another place\n"
+    )
 
 
 def test_an_image_for_uefi_takes_the_smallest_fat_that_holds_it(tree, tmp_path):
@@ -308,4 +337,4 @@ def test_files_are_numbered_as_the_manifest_has_them_however_large_a_disk_inside
         for each in disk.files()
         if each["type"] == "file"
     }
-    assert len(numbers) == 2
+    assert len(numbers) == 3

@@ -63,6 +63,7 @@ def differences(image, tree, *options):
         ("--format", "iso", "--no-joliet", "--no-rock-ridge", "--iso-level", "1"),
         ("--format", "iso", "--symlinks", "follow"),
         ("--format", "iso", "--boot-bios", "large.bin"),
+        ("--format", "iso", "--boot-uefi-dir", os.path.dirname(__file__), "--symlinks", "skip"),
     ],
     ids=" ".join,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from firmware import GRUB, ISOLINUX, NOTE, SCRIPT, SYSLINUX_MODULES
 from readers import Contents, host_paths
-from tools import vfloppy
+from tools import missing_dependency, need_tool, output, vfloppy
 from trees import ALL_OF_PYTHON, MADE, real_tree, real_trees, settle_times
 
 # The disk's first and last moment. FAT counts two seconds at a time.
@@ -133,3 +135,52 @@ def made(tmp_path_factory):
         return builds[name]
 
     return build
+
+
+@pytest.fixture
+def isolinux(tmp_path) -> Path:
+    """A tree that ISOLINUX starts from: it shows the note and resets."""
+    if not (ISOLINUX / "isolinux.bin").exists() or not SYSLINUX_MODULES.exists():
+        missing_dependency("not installed: isolinux, syslinux-common")
+    folder = tmp_path / "tree" / "isolinux"
+    folder.mkdir(parents=True)
+    shutil.copy(ISOLINUX / "isolinux.bin", folder)
+    for module in ("ldlinux.c32", "libcom32.c32", "libutil.c32", "cat.c32", "reboot.c32"):
+        shutil.copy(SYSLINUX_MODULES / module, folder)
+    (folder / "note.txt").write_text(NOTE)
+    (folder / "isolinux.cfg").write_text(
+        "serial 0 115200\ntimeout 1\ndefault show\nontimeout reset\n"
+        "label show\n  com32 cat.c32\n  append note.txt\nlabel reset\n  com32 reboot.c32\n"
+    )
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def grub(tmp_path) -> Path:
+    """A tree that GRUB starts from, likewise."""
+    need_tool("grub-mkimage")
+    if not (GRUB / "cdboot.img").exists():
+        missing_dependency("not installed: grub-pc-bin")
+    root = tmp_path / "tree"
+    (root / "boot").mkdir(parents=True)
+    (root / "A note.txt").write_text(NOTE)
+    (tmp_path / "grub.cfg").write_text(
+        "serial --unit=0 --speed=115200\nterminal_output serial\necho grub runs\n"
+        'search --set=root --file "/A note.txt"\ncat "/A note.txt"\nreboot\n'
+    )
+    output(
+        "grub-mkimage", "-O", "i386-pc-eltorito", "-p", "/boot", "-c", str(tmp_path / "grub.cfg"),
+        "-o", str(root / "boot" / "grub.img"), "biosdisk", "iso9660", "part_msdos", "part_gpt",
+        "serial", "terminal", "echo", "cat", "reboot", "search", "search_fs_file",
+    )  # fmt: skip
+    return root
+
+
+@pytest.fixture
+def esp(tmp_path) -> Path:
+    """A directory that becomes the image for UEFI."""
+    folder = tmp_path / "esp"
+    folder.mkdir()
+    (folder / "startup.nsh").write_text(SCRIPT)
+    (folder / "note.txt").write_text(NOTE)
+    return folder

@@ -9,7 +9,23 @@ from pathlib import Path
 from tools import missing_dependency
 
 _OVMF = Path("/usr/share/OVMF")
+ISOLINUX = Path("/usr/lib/ISOLINUX")
+SYSLINUX_MODULES = Path("/usr/lib/syslinux/modules/bios")
+GRUB = Path("/usr/lib/grub/i386-pc")
+NOTE = "the note on the image says 42\r\n"
+CD = "media=cdrom,if=none,id=boot,readonly=on", "ide-cd,drive=boot"
+DISK = "if=none,id=boot,readonly=on", "virtio-blk-pci,drive=boot"
 SCRIPT = "@echo -off\r\necho the script runs\r\ntype FS0:\\note.txt\r\nreset -s\r\n"
+
+
+def machine(firmware: str, device: tuple[str, str], file: str) -> str:
+    """The command of a machine that starts from a file, and ends when it is reset."""
+    drive, model = device
+    return (
+        "qemu-system-x86_64 -accel tcg -machine q35 -m 256 -nodefaults -vga std "
+        f"-no-reboot -display none -serial stdio -monitor none {firmware} "
+        f'-drive file="{file}",format=raw,{drive} -device {model},bootindex=0'
+    )
 
 
 def ovmf(folder: Path) -> str:

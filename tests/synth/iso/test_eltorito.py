@@ -114,8 +114,10 @@ def test_any_image_can_be_the_one_for_uefi(bootable, make):
     assert_same(read(image, layout.uefi.block * BLOCK, inner.size), inner.pieces(0, inner.size)[0])
 
 
-def test_the_files_of_a_fat_inside_have_no_numbers(bootable, tmp_path_factory, make):
-    """Theirs would be taken for those of the image's own, which the manifest lists."""
+def test_all_of_a_fat_inside_has_the_number_of_the_file_that_it_is(
+    bootable, tmp_path_factory, make
+):
+    """Those of its files would be taken for those of the image's own, which the manifest lists."""
     other = tmp_path_factory.mktemp("efi")
     (other / "large").write_bytes(random.randbytes(600_000))
     inside = scan(str(other))
@@ -124,9 +126,9 @@ def test_the_files_of_a_fat_inside_have_no_numbers(bootable, tmp_path_factory, m
     check_image(image, whole=False, slices=50)
     with image.open() as reader:
         at = layout.uefi.block * BLOCK
-        assert {run.number for run in reader.files(at, inner.size)} == {0}
+        assert {run.number for run in reader.files(at, inner.size)} == {layout.uefi_node + 1}
         for node, size in enumerate(tree.sizes):
-            if size:
+            if size and node != layout.uefi_node:
                 run = next(reader.files(layout.file_block(node) * BLOCK, size))
                 assert run == (size, node + 1), tree.path(node)
 
@@ -184,10 +186,9 @@ def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
     total = image.size // 512
     first, count = layout.uefi.block * 4, -(-40_001 // BLOCK) * 4
     assert partitions(read(image, 0, 512)) == [
-        (0, 0xEE, 1, first - 1),
-        (0, 0xEF, first, count),
+        (0, 0xEE, 1, total - 1),
         (0x80, 0, 0, 1),
-        (0, 0, 0, 0),
+        *[(0, 0, 0, 0)] * 2,
     ]
     for own, other, table in ((1, total - 1, 2), (total - 1, 1, total - 33)):
         header = read(image, own * 512, 512)
@@ -203,11 +204,10 @@ def test_a_hybrid_for_uefi_has_gpt_and_mbr(bootable, make):
         assert not array[128:].strip(b"\0")
 
 
-@pytest.mark.parametrize("program", ["boot_bios", "boot_uefi"])
-def test_a_hybrid_ends_where_an_mbr_does(tmp_path, make, program):
+def test_a_hybrid_without_gpt_ends_where_an_mbr_does(tmp_path, make):
     (tmp_path / "boot").mkdir()
     (tmp_path / "boot" / "program").write_bytes(random.randbytes(3000))
-    options = {program: "boot/program", "mbr_code": b"isolinux"}
+    options = {"boot_bios": "boot/program", "mbr_code": b"isolinux"}
     with open(tmp_path / "large", "wb") as file:
         file.truncate((2 << 40) - (1 << 30))
         make(tmp_path, hybrid=True, **options)
@@ -215,3 +215,4 @@ def test_a_hybrid_ends_where_an_mbr_does(tmp_path, make, program):
         with pytest.raises(PlanError, match="an MBR ends at 2199023255040"):
             make(tmp_path, hybrid=True, **options)
         make(tmp_path, **options)
+        make(tmp_path, hybrid=True, boot_uefi="boot/program", **options)
