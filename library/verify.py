@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from ..errors import OptionError, VfloppyError
+from ..errors import OptionError, Spelling, VfloppyError, in_python, worded
 from ..export import Export, HostReadError
-from ..synth.formats import NAMES, Names, format_named
+from ..synth.formats import NAMES, Names, Patch, format_named
 from ..synth.host.files import ScannedFiles
 from ..synth.tree.columns import Tree, printable
 from .description import Path
@@ -107,7 +107,7 @@ def _title(image: Source) -> str:
 class Comparison:
     """A disk as it should be, held against an image."""
 
-    def __init__(self, disk: Disk, *, times: bool = True) -> None:
+    def __init__(self, disk: Disk, *, times: bool = True, spelling: Spelling = in_python) -> None:
         self.entries = 0
         """The number of names that were found, in all sets of names."""
         self.bytes = 0
@@ -116,6 +116,7 @@ class Comparison:
         inside = disk.format.inside(disk.layout)
         images = {part.option: part.image for part in disk.parts}
         self._inside = {node: images[option] for node, option in inside.items()}
+        self._spelling = spelling
         self._format = disk.format
         self._names = disk.format.names(disk.layout, disk.tree)
         self._times = disk.format.times(disk.layout) if times and self._names else None
@@ -138,6 +139,11 @@ class Comparison:
             if isinstance(error, VfloppyError):  # the image is a disk of ours
                 raise
             raise ReaderError(f"{title}: {error.strerror or error}") from error
+
+    def patch_of(self, found: Found, part: bytes, expected: bytes) -> Patch | None:
+        """Return what another program has patched into a file, if the format knows it."""
+        patch = self._format.patch_in(part, found.start, expected, found.size)
+        return patch and patch._replace(text=worded(patch.text, self._spelling))
 
     def _run(
         self, image: BinaryIO, files: _Expectations, progress: Progress
@@ -274,15 +280,24 @@ class _View:
     def _bytes_of(
         self, node: int, found: Found, progress: Callable[[int], None]
     ) -> Iterator[Difference]:
-        """Yield where the bytes differ first. Raise ReaderError."""
-        position = 0
+        """Yield where the bytes differ first, and why if that can be told. Raise ReaderError."""
+        position, cause = 0, ""
+        patched = self._patched.get(node, ())
         try:
             for part in chain(found.parts(), (b"",)):
                 if not part:
                     break
                 data = self._files.read(node, position, len(part))
-                if data != part and (at := self._first_difference(node, position, data, part)) >= 0:
-                    yield Difference(self._shown(found.path), "bytes", f"differ from byte {at} on")
+                at = _first_difference(position, data, part, patched)
+                if at >= 0 and not position and (patch := self._all.patch_of(found, part, data)):
+                    # By somebody else; let's see if that is all.
+                    patched = patch.ranges
+                    at = _first_difference(0, data, part, patched)
+                    cause = patch.text
+                if at >= 0:
+                    also = f" besides {cause}" if cause else ""
+                    text = f"differ from byte {at} on{also}"
+                    yield Difference(self._shown(found.path), "bytes", text)
                     return
                 position += len(part)
                 self._all.bytes += len(part)
@@ -293,20 +308,24 @@ class _View:
         if position != found.size:
             text = f"end after {position} bytes of {found.size}"
             yield Difference(self._shown(found.path), "bytes", text)
-
-    def _first_difference(self, node: int, start: int, one: bytes, other: bytes) -> int:
-        """Return the offset in the file; -1 if only what the format patches differs."""
-        patched = self._patched.get(node, ())
-        for number, (a, b) in enumerate(zip(one, other, strict=True), start):
-            if a != b and not any(number in each for each in patched):
-                return number
-        return -1
+        elif cause:
+            yield Difference(self._shown(found.path), "bytes", f"differ only by {cause}")
 
     def _shown(self, path: bytes | str) -> str:
         """Return a path for people, from how these names spell it."""
         if isinstance(path, bytes) and self._names.encoding != "utf-8":
             path = path.decode(self._names.encoding, "replace")
         return _printable(path)
+
+
+def _first_difference(start: int, one: bytes, other: bytes, patched: Sequence[range]) -> int:
+    """Return the offset in a file; -1 if nothing differs but what is patched."""
+    if one == other:
+        return -1
+    for number, (a, b) in enumerate(zip(one, other, strict=True), start):
+        if a != b and not any(number in each for each in patched):
+            return number
+    return -1
 
 
 def _printable(path: bytes | str) -> str:

@@ -77,6 +77,14 @@ class Times(NamedTuple):
     """No time on the disk is later than this, in nanoseconds since 1970."""
 
 
+class Patch(NamedTuple):
+    """Bytes of a file that a program that makes images has replaced by others."""
+
+    ranges: Sequence[range]
+    text: str
+    """A name for it, for messages."""
+
+
 class Format(ABC, Generic[LayoutT]):
     """A file system that trees are laid out as."""
 
@@ -163,6 +171,13 @@ class Format(ABC, Generic[LayoutT]):
     def patched(self, layout: LayoutT, tree: Tree) -> Mapping[int, Sequence[range]]:  # noqa: ARG002
         """Return which bytes of which nodes are not on the image as the host has them."""
         return {}
+
+    def patch_in(self, found: bytes, start: int, expected: bytes, size: int) -> Patch | None:  # noqa: ARG002
+        """Return what a program that makes images has patched into a file, by how it begins.
+
+        `found` is on the image, from `start` on in the reader's units, and `expected` on the host.
+        """
+        return None
 
 
 def format_named(name: str) -> Format[Any]:

@@ -12,7 +12,7 @@ from ...library.summary import count, human_size
 from ...library.verify import Comparison, format_of, opened
 from ..console import progress_bar, say
 from ..disks import describe_disk, open_disk, usage_error
-from ..options.disk import DiskOptions, disk_options
+from ..options.disk import DiskOptions, disk_options, spelled
 
 _EPILOG = """\b
 Examples:
@@ -50,7 +50,7 @@ def command(
         description = describe_disk(options, directories, usual_format=usual)
         with opened(image) as stream:
             disk = open_disk(description, options)
-            comparison = Comparison(disk, times=times)
+            comparison = Comparison(disk, times=times, spelling=spelled)
             shown = not quiet and not as_json and sys.stderr is not None and sys.stderr.isatty()
             with progress_bar(sum(disk.tree.sizes), shown) as progress:
                 differences = comparison.run(stream, progress, image)

@@ -11,7 +11,7 @@ from ...errors import OptionError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
 from ..forks import Forked, may_fork
-from ..formats import Format, InnerDisk, Names, Renamed, Times
+from ..formats import Format, InnerDisk, Names, Patch, Renamed, Times
 from ..image.files import FileSource
 from ..image.image import Image
 from ..tree.columns import Tree, printable
@@ -21,6 +21,7 @@ from .facets import Facet
 from .layout import DEFAULT_UEFI_PATH, IsoLayout, IsoOptions, Texts
 from .options import OPTIONS
 from .plan import Aside, Work, plan
+from .records import BOOT_INFO_END, BOOT_INFO_OFFSET, BOOT_INFO_TABLE_START, SYSTEM_BLOCKS
 from .volume import check_text
 
 _UEFI_DIRECTORY = "boot_uefi_dir"
@@ -160,6 +161,20 @@ class Iso(Format[IsoLayout]):
         node = tree.find(options.boot_bios) if options.boot_bios else None
         is_patched = node is not None and options.boot_info_table
         return {node: _PATCHED} if node is not None and is_patched else {}
+
+    def patch_in(self, found: bytes, start: int, expected: bytes, size: int) -> Patch | None:
+        """See `Format.patch_in`: a boot info table says where its file is, and how long."""
+        table = BOOT_INFO_TABLE_START.pack(SYSTEM_BLOCKS, start, size)
+        option = option_named("boot_bios", "PATH")
+        if found[BOOT_INFO_OFFSET:].startswith(table):
+            return Patch(_PATCHED, f"a boot info table on the image, which {option} expects there")
+        host = expected[BOOT_INFO_OFFSET:BOOT_INFO_END]
+        if host.startswith(table[:4]) and host[8:12] == table[8:]:
+            text = (
+                "a boot info table in the directory's own file (mkisofs and genisoimage write it)"
+            )
+            return Patch(_PATCHED, text)
+        return None
 
 
 def _aside(tree: Tree, processes: int) -> Aside:

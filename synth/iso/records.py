@@ -146,6 +146,7 @@ BOOT_INFO_TABLE = Structure(
     ("Checksum", "<I"),
     ("", "40x"),
 )
+BOOT_INFO_TABLE_START = struct.Struct("<3I")  # all but the checksum
 BOOT_INFO_OFFSET = 8
 BOOT_INFO_END = 64
 assert BOOT_INFO_OFFSET + BOOT_INFO_TABLE.size == BOOT_INFO_END

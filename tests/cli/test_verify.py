@@ -9,7 +9,7 @@ import resource
 import sys
 
 import pytest
-from tools import ENVIRONMENT, output, run, vfloppy
+from tools import ENVIRONMENT, need_tool, output, run, vfloppy
 
 MTIME = 1_700_000_000
 
@@ -77,6 +77,33 @@ def test_what_was_built_is_the_same(tmp_path, tree, options):
 def test_a_boot_info_table_is_a_difference_where_nobody_asked_for_it(tmp_path, tree):
     image = built(tmp_path, tree, "--boot-bios", "large.bin", name="disk.iso")
     assert differences(image, tree) == [("bytes", "large.bin")]
+
+
+def texts(image, tree, *options):
+    found = json.loads(vfloppy("verify", "--json", *options, image, tree).stdout)["differences"]
+    return [each["text"] for each in found if each["kind"] == "bytes"]
+
+
+def test_a_boot_info_table_is_named(tmp_path, tree):
+    """On the image, or in the directory's own file, into which mkisofs writes it."""
+    file = tree / "large.bin"
+    image = built(tmp_path, tree, "--boot-bios", "large.bin", name="disk.iso")
+    on_image = "a boot info table on the image, which --boot-bios PATH expects there"
+    assert texts(image, tree) == [f"differ only by {on_image}"]
+    original = file.read_bytes()
+    for place in (20, 64, 2_400_000):  # the table's, behind it, in another part of what is read
+        file.write_bytes(original[:place] + b"another" + original[place + 7 :])
+        os.utime(file, (MTIME, MTIME))
+        only = f"differ from byte {place} on besides" if place > 20 else "differ only by"
+        assert texts(image, tree) == [f"{only} {on_image}"]
+    file.write_bytes(original)
+    os.utime(file, (MTIME, MTIME))
+    plain = built(tmp_path, tree, name="plain.iso")
+    need_tool("genisoimage")
+    command = ("genisoimage", "-quiet", "-b", "large.bin", "-no-emul-boot", "-boot-info-table")
+    output(*command, "-o", str(tmp_path / "other.iso"), str(tree))
+    on_host = "a boot info table in the directory's own file (mkisofs and genisoimage write it)"
+    assert texts(plain, tree) == [f"differ only by {on_host}"]
 
 
 @pytest.mark.parametrize("name", ["disk.img", "disk.iso"])
