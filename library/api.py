@@ -66,6 +66,9 @@ class DiskOptions(TypedDict, total=False):
     boot_info_table: bool | None
     boot_uefi: str | None
     boot_uefi_dir: Path | None
+    boot_uefi_fat: Literal["auto", "12", "16", "32", 12, 16, 32] | None
+    boot_uefi_size: Size | None
+    boot_uefi_label: str | None
     hybrid: bool | None
 
 

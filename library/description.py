@@ -75,6 +75,12 @@ def describe(
     if values["symlinks"] == "keep" and not keeps_links:
         iso = option_named("format", "iso")
         raise OptionError(f"{option_named('symlinks', 'keep')} needs {iso} with Rock Ridge")
+    for inner in form.inner_disks(values):
+        try:
+            describe(inner.directory, inner.attempts[0])
+        except OptionError as error:
+            where = option_named(inner.option, inner.directory)
+            raise OptionError(f"{where}: {error.marked}") from None
     if not directories and not values["graft"]:
         raise OptionError(f"no directory given, and no {option_named('graft')}")
     if "" in directories:

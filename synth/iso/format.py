@@ -25,7 +25,6 @@ from .records import BOOT_INFO_END, BOOT_INFO_OFFSET, BOOT_INFO_TABLE_START, SYS
 from .volume import check_text
 
 _UEFI_DIRECTORY = "boot_uefi_dir"
-_UEFI_LABEL = "EFI"
 _WORTH_A_PROCESS = 20_000  # files
 
 
@@ -41,7 +40,11 @@ _TIMES = (datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59), 1)
 _JOLIET_SLASH = "/".encode("utf-16-be")
 # What is patched in a boot file (mkisofs, -boot-info-table), and GRUB's list of blocks.
 _PATCHED = (range(8, 64), range(2548, 2560))
-_ABOUT_BIOS = ("boot_load_size", "boot_info_table", "boot_floppy")
+_ABOUT = {
+    "boot_bios": ("boot_load_size", "boot_info_table", "boot_floppy"),
+    _UEFI_DIRECTORY: ("boot_uefi_fat", "boot_uefi_size", "boot_uefi_label"),
+}
+"""Options about what another one names."""
 
 
 class Iso(Format[IsoLayout]):
@@ -61,12 +64,19 @@ class Iso(Format[IsoLayout]):
         return bool(values["rock_ridge"])
 
     def inner_disks(self, values: Values) -> Sequence[InnerDisk]:
-        """See `Format.inner_disks`: the smallest FAT that holds what UEFI starts."""
+        """See `Format.inner_disks`: a FAT that holds what UEFI starts."""
         directory = values[_UEFI_DIRECTORY]
         if not directory:
             return ()
-        common = {"label": _UEFI_LABEL, "partition": "none"}
-        attempts = [{**common, "fat": fat} for fat in ("12", "16", "32")]
+        common = {"label": values["boot_uefi_label"], "partition": "none"}
+        is_free, size = values["boot_uefi_size"] or (True, 0)
+        if values["boot_uefi_size"]:
+            common["size"] = f"{'+' if is_free else ''}{size}"
+        fat = values["boot_uefi_fat"]
+        types = ("12", "16", "32") if fat == "auto" and is_free else (fat,)
+        if fat == "32" and is_free:  # or it would have 256 MiB at least
+            common["cluster_size"] = "512"
+        attempts = [{**common, "fat": each} for each in types]
         path = values["boot_uefi"] or DEFAULT_UEFI_PATH
         return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts, path, "boot_uefi"),)
 
@@ -198,9 +208,11 @@ def _check(values: Values, given: Collection[str]) -> None:
     """
     for option, field in _TEXTS.items():
         check_text(field, values[option])
-    for name in _ABOUT_BIOS:
-        if name in given and not values["boot_bios"]:
-            raise OptionError(f"{option_named(name)} is about {option_named('boot_bios', 'PATH')}")
+    for what, names in _ABOUT.items():
+        for name in names:
+            if name in given and not values[what]:
+                metavar = next(each.metavar for each in OPTIONS if each.name == what)
+                raise OptionError(f"{option_named(name)} is about {option_named(what, metavar)}")
     if values["boot_floppy"]:
         excluding("boot_floppy", ("boot_load_size", "boot_info_table"), given)
         if values["mbr_code"]:

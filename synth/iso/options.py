@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ...options import Option, moment, number
+from ...options import Option, moment, number, size
 
 SUFFIXES = (".iso",)
 """Ends of the names of files that should be one."""
+DEFAULT_UEFI_LABEL = "EFI SYSTEM"
+"""With a space where short names have none, so that no file or directory has it, as EFI would."""
 OPTIONS = (
     Option(
         name="iso_level",
@@ -96,7 +98,27 @@ OPTIONS = (
         name="boot_uefi_dir",
         is_path=True,
         metavar="DIR",
-        help="Likewise, and made of a directory (of the host) that holds EFI/.",
+        help="Likewise, and made of a directory (of the host) that holds EFI/: efi.img, or where "
+        "--boot-uefi says.",
+    ),
+    Option(
+        name="boot_uefi_fat",
+        choices=("auto", "12", "16", "32"),
+        default="auto",
+        help="The type of that image; auto is the smallest that holds it, or usual for its size.",
+    ),
+    Option(
+        name="boot_uefi_size",
+        convert=size,
+        metavar="SIZE",
+        shown_default="without a free cluster",
+        help="Its size (64M), or room to leave free in it (+10M).",
+    ),
+    Option(
+        name="boot_uefi_label",
+        default=DEFAULT_UEFI_LABEL,
+        metavar="NAME",
+        help="Its volume label: at most 11 characters, stored in upper case.",
     ),
     Option(
         name="hybrid",

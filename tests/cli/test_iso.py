@@ -82,6 +82,10 @@ def test_links_and_pipes_are_kept_with_rock_ridge_only(tree):
         (("--volume-date", "2026-13-01"), "is no date"),
         (("--boot-load-size", "0"), "--boot-load-size"),
         (("--boot-uefi-dir", "/nowhere"), "--boot-uefi-dir"),
+        (("--boot-uefi-fat", "16"), "--boot-uefi-fat is about --boot-uefi-dir DIR"),
+        (("--boot-uefi", "x", "--boot-uefi-size", "+1M"), "is about --boot-uefi-dir DIR"),
+        (("--boot-uefi-dir", ".", "--boot-uefi-size", "soon"), "'soon' is no size"),
+        (("--boot-uefi-dir", ".", "--boot-uefi-label", "x?"), "--boot-uefi-dir .: label 'x?'"),
     ],
 )
 def test_wrong_usage(tree, options, what):
@@ -152,6 +156,57 @@ def test_the_image_for_uefi_is_a_file_whose_place_can_be_given(tree, tmp_path):
     os.utime(esp / "startup.nsh", (0, 0))
     text = run("verify", "--no-times", *options, *given, image, tree)[1]
     assert "bytes: boot/new/x: differ from byte " in text
+
+
+@pytest.fixture
+def esp(tmp_path):
+    root = tmp_path / "esp"
+    (root / "EFI" / "BOOT").mkdir(parents=True)
+    (root / "EFI" / "BOOT" / "BOOTX64.EFI").write_bytes(random.randbytes(50_000))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("options", "title", "least", "most"),
+    [
+        ({}, "FAT12", 50 << 10, 100 << 10),
+        ({"fat": 16}, "FAT16", 4085 * 512, 20 << 20),
+        ({"fat": 32}, "FAT32", 65525 * 512, 36 << 20),
+        ({"fat": 32, "size": "+10M"}, "FAT32", 65525 * 512, 36 << 20),
+        ({"size": "+10M"}, "FAT12", 10 << 20, 11 << 20),
+        ({"size": "64M"}, "FAT16", 64 << 20, 64 << 20),
+        ({"size": "64M", "fat": 32}, "FAT32", 64 << 20, 64 << 20),
+    ],
+    ids=str,
+)
+def test_type_and_room_of_the_image_for_uefi(tree, esp, options, title, least, most):
+    given = {f"boot_uefi_{name}": value for name, value in options.items()}
+    disk = vfloppy_library.open_disk(tree, format="iso", boot_uefi_dir=esp, **given)
+    inner = disk.parts[1]
+    assert inner.format.title(inner.layout) == title
+    assert least <= inner.image.size <= most
+    entry = next(each for each in disk.files() if each["path"] == "efi.img")
+    assert entry["size"] == inner.image.size
+    free = sum(each.length for each in inner.image.regions() if each.kind.name == "FREE")
+    assert free >= (10 << 20 if options.get("size") == "+10M" else 0)
+
+
+def test_the_label_of_the_image_for_uefi_is_no_name_of_a_file(tree, esp):
+    def root(**options):
+        disk = vfloppy_library.open_disk(tree, format="iso", boot_uefi_dir=esp, **options)
+        image = disk.parts[1].image.open()
+        at = next(each for each in disk.parts[1].image.regions() if each.name.startswith("/"))
+        slots = image.read(at.offset, 64)
+        return slots[:11], slots[32:43]
+
+    label, name = root()
+    assert (label, name) == (b"EFI SYSTEM ", b"EFI        ")
+    assert b" " in label[:8].rstrip(), "no short name has a space there"
+    assert root(boot_uefi_label="efi") == (b"EFI        ", b"EFI        ")
+    described = vfloppy_library.open_disk(tree, format="iso", boot_uefi_dir=esp).description
+    values = {**described.values, "boot_uefi_label": ""}
+    attempts = described.format.inner_disks(values)[0].attempts
+    assert {each["label"] for each in attempts} == {""}, "as FAT takes it"
 
 
 def test_the_image_for_uefi_takes_the_place_of_nothing(tree, tmp_path):

@@ -28,6 +28,7 @@ IMAGES = [
     (*LINUX_BIOS, *MADE, "--no-rock-ridge", "--no-joliet", "--iso-level", "1"),
     (*LINUX_BIOS, *MADE, "--no-boot-info-table", "--boot-load-size", "8"),
     (*MADE, *GRUB_DISK),
+    (*LINUX_BIOS, *MADE, "--boot-uefi-size", "40M"),
 ]  # fmt: skip
 
 
@@ -59,7 +60,9 @@ def replayed(image, folder):
     )  # fmt: skip
     told = done.stderr.decode()
     assert done.returncode == 0, told
-    assert not re.search(r"SORRY|FAILURE|WARNING|[Oo]verlap", told), told
+    # Of one of 32 MiB and more, El Torito can't tell the length; ours has the same 0.
+    rest = re.sub(r"WARNING : Boot image load size exceeds 65535 .*", "", told)
+    assert not re.search(r"SORRY|FAILURE|WARNING|[Oo]verlap", rest), told
     return out
 
 
@@ -107,7 +110,7 @@ def test_xorriso_replays_every_way_to_start(sources, tmp_path, options):
         ((*LINUX_BIOS, *MADE, *LINUX_DISK), DISK, False),
         ((*LINUX_BIOS, *MADE, *LINUX_DISK), DISK, True),
         ((*GRUB_BIOS, *FILE, *GRUB_DISK), DISK, False),
-        ((*ELSEWHERE, "--hybrid"), DISK, True),
+        ((*ELSEWHERE, "--hybrid", "--boot-uefi-fat", "32"), DISK, True),
     ],
     ids=["cd, bios", "cd, uefi", "disk, bios", "disk, uefi", "disk, grub", "disk, uefi only"],
 )

@@ -46,6 +46,9 @@ VALUES = {
     "boot_load_size": (8, {"boot_bios": "sub/large.bin"}),
     "boot_uefi": ("hello.txt", {}),
     "boot_uefi_dir": ("esp", {}),
+    "boot_uefi_fat": (16, {"boot_uefi_dir": "esp"}),
+    "boot_uefi_size": ("+1M", {"boot_uefi_dir": "esp"}),
+    "boot_uefi_label": ("BOOT", {"boot_uefi_dir": "esp"}),
 }
 # What a switch wants beside it, so that it can be turned from its default.
 COMPANIONS = {
