@@ -53,6 +53,7 @@ class DiskOptions(TypedDict, total=False):
     joliet: bool | None
     joliet_long: bool | None
     preserve: bool | None
+    limit_pathtables: bool | None
     system_id: str | None
     volume_set: str | None
     publisher: str | None

@@ -18,10 +18,12 @@ from .records import (
     FLAG_DIRECTORY,
     FLAG_MULTI_EXTENT,
     MOST_EXTENT_BYTES,
+    MOST_PARENT_NUMBER,
     PARENT,
     PATH_TABLE_RECORD_BIG,
     PATH_TABLE_RECORD_BYTES,
     PATH_TABLE_RECORD_LITTLE,
+    ROOT_NUMBER,
     SELF,
     pack_directory_record,
 )
@@ -210,7 +212,9 @@ class PathTable(Computed):
     def _record(self, ordinal: int) -> bytes:
         node = self._tree.directories[ordinal]
         identifier = self._facet.identifier(node) if node else SELF
-        parent = self._number(self._tree.parent(node)) if node else 1
+        parent = self._number(self._tree.parent(node)) if node else ROOT_NUMBER
+        if parent > MOST_PARENT_NUMBER:
+            parent = ROOT_NUMBER  # as mkisofs has it
         block, _ = self._layout.directory_extent(ordinal)
         record = self._pack(len(identifier), 0, block, parent) + identifier
         return record + b"\0" if len(identifier) & 1 else record

@@ -254,6 +254,7 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         joliet=values["joliet"],
         joliet_long=values["joliet_long"],
         preserve=values["preserve"],
+        limit_pathtables=values["limit_pathtables"],
         texts=Texts(**{field: values[option] for option, field in _TEXTS.items()}),
         created_ns=values["volume_date"],
         zone=UTC if values["utc"] else None,

@@ -46,6 +46,8 @@ class IsoOptions(NamedTuple):
     joliet_long: bool = False
     preserve: bool = False
     """Owners and modes as they are on the host; the tree must have `owners`."""
+    limit_pathtables: bool = True
+    """Refuse what path tables can't tell; else readers that go by them don't find it."""
     texts: Texts = Texts()
     created_ns: int | None = None
     """The volume's dates; None is the latest of the tree's."""
@@ -85,7 +87,7 @@ class IsoOptions(NamedTuple):
         fields = self._replace(
             zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
         )._asdict()
-        newer = {"uefi_is_made": False}
+        newer = {"uefi_is_made": False, "limit_pathtables": True}
         told = {name: value for name, value in fields.items() if newer.get(name, ...) != value}
         return f"IsoOptions({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 

@@ -11,7 +11,7 @@ from ..tree.columns import Tree, printable
 from .dates import FIRST_SECOND, LAST_SECOND
 from .facets import Joliet, Primary
 from .layout import IsoLayout
-from .records import MOST_EXTENT_BYTES
+from .records import MOST_EXTENT_BYTES, MOST_PARENT_NUMBER
 from .rockridge import LINUX_NAME_BYTES
 
 LEVEL_1, LINUX, MACOS, WINDOWS, XORRISO = "level 1", "Linux", "macOS", "Windows", "xorriso"
@@ -39,12 +39,22 @@ def lint(tree: Tree, layout: IsoLayout) -> Iterator[Finding]:
         yield Finding("", "trips", "no Joliet: shows short names in capitals", (WINDOWS,))
     elif not options.rock_ridge:
         yield Finding("", "trips", "no Rock Ridge: modes and links are unknown", (LINUX, MACOS))
+    yield from _path_table_findings(tree, layout)
     plain = Primary(tree, None, 1)
     for ordinal in range(len(tree.directories)):
         yield from _directory_findings(tree, layout, ordinal)
         children = tree.children(ordinal)
         if children:
             yield from _name_findings(tree, layout, children, plain)
+
+
+def _path_table_findings(tree: Tree, layout: IsoLayout) -> Iterator[Finding]:
+    order = (layout.joliet_layout or layout.primary_layout).path_order
+    for number, ordinal in enumerate(order[MOST_PARENT_NUMBER:], MOST_PARENT_NUMBER + 1):
+        if tree.subdirectories(ordinal):
+            folder = printable(tree.path(tree.directories[ordinal]))
+            text = f"directory {number} of a path table: it doesn't find the directories in it"
+            yield Finding(folder, "trips", text, (LEVEL_1, WINDOWS))
 
 
 def _directory_findings(tree: Tree, layout: IsoLayout, ordinal: int) -> Iterator[Finding]:

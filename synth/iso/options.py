@@ -42,6 +42,14 @@ OPTIONS = (
         default=False,
         help="Owners and modes as they are, or: owner 0, and all may read.",
     ),
+    Option(
+        name="limit_pathtables",
+        is_switch=True,
+        off="no-limit-pathtables",
+        default=True,
+        help="Refuse directories in those from number 65,536 on, which path tables can't tell: "
+        "Windows and DOS don't find them, Linux, macOS and archivers do.",
+    ),
     Option(name="system_id", default="", metavar="TEXT", help="For which system it is."),
     Option(name="volume_set", default="", metavar="TEXT", help="The set that it is part of."),
     Option(name="publisher", default="", metavar="TEXT", help="Who published it."),

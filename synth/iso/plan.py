@@ -81,10 +81,11 @@ class _Plan:
         tree, options = self._tree, self._options
         self._check_sizes()
         bios_node, uefi_node, boot_file = self._boot_nodes()
-        measured = self._aside(partial(_measure, self._joliet, True)) if self._joliet else None
+        measure = partial(_measure, limit=options.limit_pathtables)
+        measured = self._aside(partial(measure, self._joliet, True)) if self._joliet else None
         # Beside another one, nobody takes its names for those of the host.
         only_facet = not options.joliet and not options.rock_ridge
-        primary = _measure(self._primary, only_facet)
+        primary = measure(self._primary, only_facet)
         joliet = measured() if measured else None
         renamed = (joliet or primary).renamed
         self._check_strict(renamed)
@@ -329,10 +330,11 @@ def _tail_blocks(end: int) -> int:
     return GPT_TAIL_BLOCKS + -(end + GPT_TAIL_BLOCKS) % CYLINDER_BLOCKS
 
 
-def _measure(facet: Facet, notes_changes: bool) -> FacetLayout:
+def _measure(facet: Facet, notes_changes: bool, *, limit: bool) -> FacetLayout:
     """Return the sizes of a facet's directories and path tables; where they are is not known yet.
 
-    With `notes_changes`, also the names that are not the host's.
+    With `notes_changes`, also the names that are not the host's. With `limit`, raise PlanError for
+    a directory whose number a path table can't tell as that of a parent.
     """
     tree, rock_ridge = facet.tree, facet.rock_ridge
     level_end = 1
@@ -366,11 +368,12 @@ def _measure(facet: Facet, notes_changes: bool) -> FacetLayout:
     order = array("I", [0])
     for number, ordinal in enumerate(order, 1):  # it grows meanwhile
         below = sorted_ordinals[ends[ordinal] : ends[ordinal + 1]]
-        if below and number > MOST_PARENT_NUMBER:
+        if limit and below and number > MOST_PARENT_NUMBER:
             path = printable(tree.path(tree.directories[ordinal]))
             raise PlanError(
                 f"directory /{path} has directories and is number {number}; a path table counts "
-                f"to {MOST_PARENT_NUMBER}: an ISO 9660 image has no room for so many"
+                f"to {MOST_PARENT_NUMBER}; with {option_named('limit_pathtables', False)}, Windows "
+                "and DOS don't find what is in it, and others do"
             )
         order.extend(below)
     lengths = (path_record_bytes(identifier_bytes[ordinal]) for ordinal in order)

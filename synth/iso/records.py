@@ -50,7 +50,7 @@ SELF, PARENT = b"\0", b"\1"  # ECMA-119, 7.6.2: the identifiers of `.` and `..`
 PATH_TABLE_RECORD_LITTLE = struct.Struct("<BBIH")
 PATH_TABLE_RECORD_BIG = struct.Struct(">BBIH")
 PATH_TABLE_RECORD_BYTES = 8
-MOST_PARENT_NUMBER = 0xFFFF
+ROOT_NUMBER, MOST_PARENT_NUMBER = 1, 0xFFFF
 assert PATH_TABLE_RECORD_LITTLE.size == PATH_TABLE_RECORD_BIG.size == PATH_TABLE_RECORD_BYTES
 
 # ECMA-119, 8.4 and 8.5: the primary descriptor, and Joliet's with flags and escape sequences.

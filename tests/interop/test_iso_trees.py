@@ -510,3 +510,23 @@ def test_foreign_readers_read_what_was_drawn(tmp_path_factory, tree, options):
     assert_same(Counter(found["iso"].values()), Counter(kept + links_as_files))
     if "joliet" in found:
         assert_same(Counter(found["joliet"].values()), Counter(kept))
+
+
+def test_readers_that_need_no_path_table_find_more_than_65535_directories(tmp_path):
+    need_tool("bsdtar", "xorriso", "guestfish")
+    root, image = tmp_path / "root", tmp_path / "disk.iso"
+    for outer in range(257):
+        for inner in range(257):
+            (root / f"{outer:03}" / f"{inner:03}").mkdir(parents=True)
+    name = "256/256/in the last/one/file"
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_text("found")
+    refused = vfloppy("build", "-q", root, image)
+    assert refused.returncode == 1
+    assert b"--no-limit-pathtables" in refused.stderr
+    output(*VFLOPPY, "build", "-q", "--no-limit-pathtables", str(root), str(image))
+    assert output("bsdtar", "-xOf", str(image), name) == "found"
+    assert f"'/{name}'" in output("xorriso", "-indev", str(image), "-find", "/", "-name", "file")
+    copy = tmp_path / "copy"
+    guestfish([str(image)], "mount-ro /dev/sda /", f"download '/{name}' {copy}")
+    assert copy.read_text() == "found"
