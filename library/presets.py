@@ -16,6 +16,9 @@ class Preset(NamedTuple):
 
 
 _CLOUD = "cloud-init looks for a file system with this label, with or without partitions"
+_CONFIG_2 = (
+    "as for cidata; on Windows, cloudbase-init's mtools read the disk from its first byte on"
+)
 
 PRESETS: dict[str, Preset] = {
     "ovmf": Preset(
@@ -54,10 +57,11 @@ PRESETS: dict[str, Preset] = {
         reader="U-Boot",
     ),
     "cidata": Preset({"fat": "16", "partition": "none", "label": "CIDATA"}, _CLOUD),
-    "config-2": Preset({"fat": "16", "partition": "none", "label": "CONFIG-2"}, _CLOUD),
+    "config-2": Preset({"fat": "16", "partition": "none", "label": "CONFIG-2"}, _CONFIG_2),
     "oemdrv": Preset(
         {"fat": "16", "partition": "none", "label": "OEMDRV"},
-        "Anaconda takes ks.cfg and driver disks from a file system with this label",
+        "Anaconda takes ks.cfg and driver disks from a file system with this label; a disk that "
+        "has it itself, and not in a partition, is none that it installs to",
     ),
     "superfloppy": Preset(
         {"partition": "none"}, "QNX, RTEMS and many devices expect a disk without partitions"

@@ -246,6 +246,8 @@ HOW: dict[str, Way] = {
     """vfloppy serve ~/esp --run 'nbdcopy "$uri" esp.img'""": copied,
     "vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 -bios /usr/share/ovmf/OVMF.fd "
     """-drive file="$uri",format=raw,if=virtio,readonly=on'""": firmware_started,
+    "vfloppy serve --for config-2 seed/": served,
+    "vfloppy serve --for config-2 --format iso seed/": served,
     "vfloppy serve --format iso -V cidata seed/": served,
     "vfloppy build --boot-bios isolinux/isolinux.bin --boot-uefi-dir esp/ "
     "--hybrid --mbr-code /usr/lib/ISOLINUX/isohdpfx.bin tree/ boot.iso": partial(
