@@ -1,0 +1,83 @@
+"""Disks that somebody else has written to, as snapshots; and what their changes come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vfloppy.harvest.changes import Changes, Kind
+from vfloppy.harvest.harvesting import harvest
+from vfloppy.library.disk import Disk
+
+Contents = dict[str, bytes | None]
+_SECTOR = 512
+_PART = 1 << 16
+
+
+class Written:
+    """A snapshot of bytes that were an image once; what was written to is found by comparing."""
+
+    def __init__(self, served: bytes, data: bytes, *, everything: bool = False) -> None:
+        self.size = len(data)
+        self._served = served
+        self._data = data
+        self._everything = everything
+
+    @classmethod
+    def of(cls, served: Path, written: Path, *, everything: bool = False) -> Written:
+        return cls(served.read_bytes(), written.read_bytes(), everything=everything)
+
+    def read(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= self.size
+        return self._data[offset : offset + length]
+
+    def touched(self) -> Iterator[tuple[int, int]]:
+        """Sectors that differ; all of the disk if `everything`, as after copying it whole."""
+        if self._everything:
+            yield 0, self.size
+            return
+        for part in range(0, self.size, _PART):
+            if self._served[part : part + _PART] == self._data[part : part + _PART]:
+                continue
+            for at in range(part, min(part + _PART, self.size), _SECTOR):
+                if self._served[at : at + _SECTOR] != self._data[at : at + _SECTOR]:
+                    yield at, min(_SECTOR, self.size - at)
+
+
+def harvested(disk: Disk, snapshot: Any, **options: Any) -> Changes:
+    """The changes between a disk and a snapshot of it."""
+    return harvest(disk.layout, disk.tree, disk.export, snapshot, **options)
+
+
+def applied(before: Contents, changes: Changes) -> Contents:
+    """What a tree becomes by changes; paths that collide on the way are a failure."""
+    moves = {"/".join(c.old_path): "/".join(c.path) for c in changes.changes if c.old_path}
+    removed = {"/".join(c.path) for c in changes.changes if c.kind is Kind.REMOVED}
+
+    def now(path: str) -> str:
+        if path in moves:
+            return moves[path]
+        parent, _, name = path.rpartition("/")
+        return f"{now(parent)}/{name}" if parent else name
+
+    after: Contents = {}
+    for path, content in before.items():
+        if path not in removed:
+            assert now(path) not in after, now(path)
+            after[now(path)] = content
+    for change in changes.changes:
+        path = "/".join(change.path)
+        if change.kind is Kind.CREATED:
+            assert path not in after, path
+            after[path] = None if change.is_directory else b"".join(changes.content(change))
+        elif change.kind is not Kind.REMOVED and not change.is_directory:
+            content = b"".join(changes.content(change))
+            assert len(content) == change.size
+            if not change.rewritten:
+                assert content == after[path], path
+            after[path] = content
+    for path in after:
+        parent = path.rpartition("/")[0]
+        assert not parent or after.get(parent, b"") is None, f"{path} is in no directory"
+    return after
