@@ -39,7 +39,7 @@ class Chains:
     def resolve(self, entry: Entry) -> bool:
         """Find the chain of an entry. Return False, and note the problem, if it has none."""
         fault = None
-        if entry.first:
+        if entry.first and not self._is_without(entry):
             node = self._volume.starting_at(entry.first)
             if node is None or node in self.changed:
                 fault = self._follow(entry)
@@ -77,6 +77,12 @@ class Chains:
             return "has clusters that lead back to themselves"
         self._condemn(other)
         return f"shares clusters with {spelled(path_of(other))}"
+
+    def _is_without(self, entry: Entry) -> bool:
+        """Return whether an empty file names a cluster that is free, as some writers leave it."""
+        if entry.size or entry.is_directory or self._table.fault(entry.first):
+            return False
+        return self._table.entry(entry.first) == 0
 
     def _condemn(self, entry: Entry) -> None:
         entry.is_bad = True

@@ -57,6 +57,8 @@ def marks(volume: Volume, snapshot: Snapshot, entry: Callable[[int], int]) -> It
     bits = volume.layout.geometry.fat_bits
     if snapshot.read(volume.start + _STATE[bits], 1)[0] & _DIRTY:
         yield "the disk is marked as mounted: a guest uses it, or has ended without unmounting it"
+    if entry(0) & 0xFF != volume.layout.geometry.media:
+        yield "the allocation table does not begin as one does: it was overwritten"
     mark = _CLEAN_MARK.get(bits, 0)
     if entry(1) & mark != mark:
         yield "the disk is marked as being written to, or as not having been shut down"

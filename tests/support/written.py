@@ -18,8 +18,17 @@ _PART = 1 << 16
 class Written:
     """A snapshot of bytes that were an image once; what was written to is found by comparing."""
 
-    def __init__(self, served: bytes, data: bytes, *, everything: bool = False) -> None:
+    def __init__(
+        self,
+        served: bytes,
+        data: bytes | bytearray,
+        *,
+        everything: bool = False,
+        end: int | None = None,
+    ) -> None:
+        """Nothing was written from byte `end` on."""
         self.size = len(data)
+        self._end = self.size if end is None else min(end, self.size)
         self._served = served
         self._data = data
         self._everything = everything
@@ -30,17 +39,17 @@ class Written:
 
     def read(self, offset: int, length: int) -> bytes:
         assert 0 <= offset <= offset + length <= self.size
-        return self._data[offset : offset + length]
+        return bytes(self._data[offset : offset + length])
 
     def touched(self) -> Iterator[tuple[int, int]]:
         """Sectors that differ; all of the disk if `everything`, as after copying it whole."""
         if self._everything:
             yield 0, self.size
             return
-        for part in range(0, self.size, _PART):
+        for part in range(0, self._end, _PART):
             if self._served[part : part + _PART] == self._data[part : part + _PART]:
                 continue
-            for at in range(part, min(part + _PART, self.size), _SECTOR):
+            for at in range(part, min(part + _PART, self._end), _SECTOR):
                 if self._served[at : at + _SECTOR] != self._data[at : at + _SECTOR]:
                     yield at, min(_SECTOR, self.size - at)
 
