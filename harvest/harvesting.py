@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from functools import partial
 
+from ..errors import Spelling, in_python, option_named, worded
 from ..export import Export
 from ..synth.fat.plan import FatLayout
 from ..synth.tree.columns import Tree
@@ -33,13 +34,14 @@ def harvest(
     *,
     allow_removals: bool = False,
     leave_out: Collection[str] = (),
+    spelling: Spelling = in_python,
 ) -> Changes:
     """Return what a guest has changed on a disk that was served.
 
     `tree` and `layout` are those of `served`. What can't be told is a problem, and no change: the
     changes beside problems are those that the rest of the disk tells. That many of the files are
     gone is a problem, too, unless `allow_removals` is given. `leave_out` are names in the root that
-    are left out beside those that systems keep for themselves.
+    are left out beside those that systems keep for themselves. `spelling` words options.
 
     Raise ReformattedError for a disk that is another one now, OSError where it can't be read.
     """
@@ -64,7 +66,7 @@ def harvest(
         report = _Report(volume, snapshot, touched, walk, identities, chains.doubtful, leave_out)
         changes = tuple(report.changes())
         if not allow_removals:
-            report.check_removals(changes, problems)
+            report.check_removals(changes, problems, spelling)
         return Changes(changes, problems.all(), tuple(report.left_out), snapshot.read)
 
 
@@ -106,12 +108,18 @@ class _Report:
             else:
                 yield change
 
-    def check_removals(self, changes: Collection[Change], problems: Problems) -> None:
+    def check_removals(
+        self, changes: Collection[Change], problems: Problems, spelling: Spelling
+    ) -> None:
         """Add a problem if more of the files are gone than anybody removes by the way."""
         gone = sum(change.kind is Kind.REMOVED and not change.is_directory for change in changes)
         count = self._volume.tree.file_count
         if gone > _FEW_FILES and gone * 100 > count * _FEW_PERCENT:
-            problems.add(f"{gone} of {count} files are gone, more than anybody removes by the way")
+            option = worded(option_named("allow_removals", True), spelling)
+            problems.add(
+                f"{gone} of {count} files are gone, more than anybody removes by the way; {option} "
+                "takes that for meant"
+            )
 
     def _created(self) -> Iterator[Change]:
         for entry in self._identities.created:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
-import vfloppy
 from compare import assert_same
-from readers import mtools_tree
 from recording import Recorder, Replay
 from tools import need_tool, output, run
 from trees import settle_times
-from vfloppy.harvest.changes import Kind
-from written import Contents, Written, applied, harvested
+from written import Contents, Guest, applied, harvested, said
 
 DISKS = {
     "fat32": {"size": "+8M"},
@@ -43,44 +38,6 @@ def tree(tmp_path) -> Path:
     (root / "grüße.txt").write_bytes(b"greetings")
     settle_times(root)
     return root
-
-
-class Guest:
-    """A served disk and a copy of it to be written to."""
-
-    def __init__(self, root: Path, folder: Path, options: dict[str, object]) -> None:
-        self.disk = vfloppy.open_disk(root, **options)
-        self.served = folder / "served.img"
-        self.written = folder / "written.img"
-        self.folder = folder
-        self.disk.write_to(self.served)
-        shutil.copy(self.served, self.written)
-        layout = self.disk.layout
-        self.offset = 0 if layout.options.partition == "none" else 1 << 20
-        self.before = self.read(self.served)
-
-    def read(self, image: Path) -> Contents:
-        """What mtools finds."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            return mtools_tree(image, self.offset, Path(folder, "copied"))
-
-    def check(self, state: Path, what: str, found: Contents | None = None) -> list[str]:
-        """Hold what is harvested against a foreign reader. Return the changes in words."""
-        expected = self.read(state) if found is None else found
-        told = []
-        for everything in (False, True):
-            snapshot = Written.of(self.served, state, everything=everything)
-            changes = harvested(self.disk, snapshot)
-            assert changes.problems == (), what
-            assert_same(applied(self.before, changes), expected, what)
-            told.append([said(each) for each in changes.changes])
-        return told[0]
-
-
-def said(change) -> str:
-    old = f"{'/'.join(change.old_path)} -> " if change.old_path else ""
-    again = " rewritten" if change.rewritten and change.kind is not Kind.CHANGED else ""
-    return f"{change.kind}{again} {old}{'/'.join(change.path)}"
 
 
 ACROSS = ("fat32", "fat16", "fat12")

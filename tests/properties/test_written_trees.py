@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import warnings
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 import vfloppy
 from compare import assert_same
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tools import need_tool, output
+from tools import need_tool, run
 from trees import settle_times
 from written import Contents, Written, applied, harvested
 
@@ -31,7 +32,7 @@ SERVED = {
 }
 NAMES = ("New Name.text", "At The Root.txt", "Docs", "Some File.txt", "日本 und Grüße.xyz",
          "Yet Another Rather Long Name Of A File.tar.gz", "First.text")  # fmt: skip
-DISKS = ({"floppy": "720k"}, {"fat": 16, "cluster_size": "512", "size": "4M"})
+DISKS = ({"floppy": "720k"}, {"fat": 16, "cluster_size": "512", "size": "4M", "partition": "none"})
 
 picks = st.integers(0, 50)
 operations = st.lists(
@@ -66,8 +67,8 @@ def disks(tmp_path_factory) -> list[tuple[vfloppy.Disk, Path]]:
 class Mtools:
     """Each operation by a program."""
 
-    def __init__(self, image: Path, offset: int) -> None:
-        self._image = f"{image}@@{offset}"
+    def __init__(self, image: Path) -> None:
+        self._image = str(image)
         self._source = image.with_name("source")
 
     def write(self, path: str, data: bytes) -> None:
@@ -87,18 +88,20 @@ class Mtools:
         pass
 
     def _run(self, tool: str, *arguments: str) -> None:
-        output(tool, "-i", self._image, *arguments)
+        done = run(tool, "-i", self._image, *arguments)
+        assume(done.returncode != -signal.SIGABRT)  # mmove trips over a cache of its own
+        assert done.returncode == 0, done.stderr
 
 
 class Pyfatfs:
     """Each operation by a library, which keeps the disk open; it copies what it moves."""
 
-    def __init__(self, image: Path, offset: int) -> None:
+    def __init__(self, image: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pyfatfs.PyFatFS import PyFatFS  # noqa: PLC0415
 
-            self._disk: Any = PyFatFS(str(image), offset=offset, preserve_case=True)
+            self._disk: Any = PyFatFS(str(image), preserve_case=True)
 
     def write(self, path: str, data: bytes) -> None:
         if self._disk.exists(path):  # it writes over a file into clusters that it has just freed
@@ -160,18 +163,19 @@ def _taken_out(model: Contents, path: str) -> Contents:
 @settings(max_examples=200)
 @given(steps=operations, number=st.integers(0, len(DISKS) - 1))
 def test_what_is_harvested_is_what_was_done(writer, disks, steps, number):
-    need_tool("mcopy")
+    need_tool("mcopy", "fsck.fat")
     disk, served = disks[number]
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder, "image")
         shutil.copy(served, image)
         model = dict(SERVED)
-        offset = 0 if disk.layout.options.partition == "none" else 1 << 20
-        writing = writer(image, offset)
+        writing = writer(image)
         try:
             play(writing, model, steps)
         finally:
             writing.close()
+        # pyfatfs lets old entries come to light behind a directory's new end.
+        assume(run("fsck.fat", "-n", str(image)).returncode == 0)
         for everything in (False, True):
             found = harvested(disk, Written.of(served, image, everything=everything))
             assert found.problems == ()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vfloppy.harvest.changes import Changes, Kind
+import vfloppy
+from compare import assert_same
+from readers import mtools_tree
+from vfloppy.harvest.changes import Change, Changes, Kind
 from vfloppy.harvest.harvesting import harvest
 from vfloppy.library.disk import Disk
 
@@ -90,3 +95,42 @@ def applied(before: Contents, changes: Changes) -> Contents:
         parent = path.rpartition("/")[0]
         assert not parent or after.get(parent, b"") is None, f"{path} is in no directory"
     return after
+
+
+class Guest:
+    """A served disk and a copy of it to be written to."""
+
+    def __init__(self, root: Path, folder: Path, options: dict[str, object]) -> None:
+        self.disk = vfloppy.open_disk(root, **options)
+        self.served = folder / "served.img"
+        self.written = folder / "written.img"
+        self.folder = folder
+        self.disk.write_to(self.served)
+        shutil.copy(self.served, self.written)
+        layout = self.disk.layout
+        self.offset = 0 if layout.options.partition == "none" else 1 << 20
+        self.before = self.read(self.served)
+
+    def read(self, image: Path) -> Contents:
+        """What mtools finds."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            return mtools_tree(image, self.offset, Path(folder, "copied"))
+
+    def check(self, state: Path, what: str, found: Contents | None = None) -> list[str]:
+        """Hold what is harvested against a foreign reader. Return the changes in words."""
+        expected = self.read(state) if found is None else found
+        told = []
+        for everything in (False, True):
+            snapshot = Written.of(self.served, state, everything=everything)
+            changes = harvested(self.disk, snapshot)
+            assert changes.problems == (), what
+            assert_same(applied(self.before, changes), expected, what)
+            told.append([said(each) for each in changes.changes])
+        return told[0]
+
+
+def said(change: Change) -> str:
+    """A change in words."""
+    old = f"{'/'.join(change.old_path)} -> " if change.old_path else ""
+    again = " rewritten" if change.rewritten and change.kind is not Kind.CHANGED else ""
+    return f"{change.kind}{again} {old}{'/'.join(change.path)}"
