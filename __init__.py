@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk
     from .library.file import DiskFile
+    from .library.harvesting import find_changes, open_overlay
     from .library.serving import serve, serve_forever
-    from .library.types import Finding, Region, Renamed
+    from .library.types import Change, Changes, Finding, Region, Renamed
     from .library.verify import Difference
 
 # Imported when they are first asked for: the command line needs few of them to say `--help`.
 _HOMES = {
+    "Change": "library.types",
+    "Changes": "library.types",
     "Difference": "library.verify",
     "Disk": "library.disk",
     "DiskFile": "library.file",
@@ -45,13 +48,17 @@ _HOMES = {
     "VfloppyError": "errors",
     "WriteError": "errors",
     "check": "library.api",
+    "find_changes": "library.harvesting",
     "open_config": "library.api",
     "open_disk": "library.api",
+    "open_overlay": "library.harvesting",
     "serve": "library.serving",
     "serve_forever": "library.serving",
 }
 
 __all__ = [
+    "Change",
+    "Changes",
     "Difference",
     "Disk",
     "DiskFile",
@@ -68,8 +75,10 @@ __all__ = [
     "VfloppyError",
     "WriteError",
     "check",
+    "find_changes",
     "open_config",
     "open_disk",
+    "open_overlay",
     "serve",
     "serve_forever",
 ]

@@ -23,6 +23,7 @@ _COMMANDS = {
     "build": "Write the disk of a directory to a file.",
     "check": "Say what of a directory a disk can't hold, and which readers trip over what.",
     "completion": "Print what makes a shell complete vfloppy's words.",
+    "harvest": "Tell what guests have changed on a disk that was served to be written.",
     "map": "Show what lies where on the disk of a directory.",
     "presets": "List what --for sets, and why.",
     "serve": "Serve a directory as a disk over NBD.",

@@ -79,7 +79,7 @@ def _opened(disk: Disk, path: str) -> OverlayFile:
     try:
         if file.size != disk.size or file.identity != digest_of(disk):
             if file.is_touched:
-                raise OverlayError(_refusal(path, file, disk))
+                raise OverlayError(refusal(path, file, disk))
             renew(file, disk)
     except BaseException:
         file.close()
@@ -186,7 +186,7 @@ def _files_of(disk: Disk) -> Iterator[tuple[str, int, int]]:
         yield os.fsdecode(tree.path(node)), tree.sizes[node], tree.mtimes_ns[node]
 
 
-def _refusal(path: str, file: OverlayFile, disk: Disk) -> str:
+def refusal(path: str, file: OverlayFile, disk: Disk) -> str:
     """Return why an overlay is refused: what is different."""
     reasons = list(_differences(file, disk)) or ["its tables or times are laid out otherwise"]
     return (
