@@ -22,12 +22,12 @@ from ..synth.host.paths import NamedPaths
 from ..synth.image.files import FileSource
 from ..synth.image.image import Image
 from ..synth.image.section import Region
+from ..synth.names.patterns import excluded_by, lines_of
 from ..synth.scanning.merging import Graft
 from ..synth.scanning.options import ScanOptions
 from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
 from .description import Description, describe, options_of
-from .excludes import excluded_by, lines_of
 from .file import DiskFile
 
 if TYPE_CHECKING:
