@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..errors import PlanError, ScanError, option_named
+from ..errors import PlanError, ScanError, option_named, worded
 from ..export import Reader
 from ..options import Option, Values
 from ..synth.findings import Finding
@@ -159,6 +159,11 @@ class Disk:
             for part in self.parts
             for path, reason in part.skipped
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what is not as the options have it, such as a size that was rounded."""
+        return list(map(worded, self.format.notes(self.layout, self.tree)))
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of the disk.
@@ -363,6 +368,7 @@ def _scan_options(
         processes=values["processes"],
         strict=values["strict"],
         fold=form.fold(values),
+        order=form.order(values),
         named=named,
     )
 

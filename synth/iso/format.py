@@ -177,8 +177,8 @@ def _check(values: Values, given: Collection[str]) -> None:
 
     PlanError is for a text that a volume descriptor can't hold.
     """
-    for option, field in _TEXTS.items():
-        check_text(field, values[option])
+    for field, text in _texts(values)._asdict().items():
+        check_text(field, text)
     for name in _ABOUT_BIOS:
         if name in given and not values["boot_bios"]:
             raise OptionError(f"{option_named(name)} is about {option_named('boot_bios', 'PATH')}")
@@ -219,6 +219,12 @@ def _check_hybrid(values: Values) -> None:
         )
 
 
+def _texts(values: Values) -> Texts:
+    """Return the texts of the volume descriptors, without those that nobody gave."""
+    given = {field: values[option] for option, field in _TEXTS.items()}
+    return Texts(**{field: text for field, text in given.items() if text is not None})
+
+
 def _planned(values: Values) -> IsoOptions:
     """Return the options as the planner has them."""
     is_floppy = values["boot_floppy"]
@@ -228,7 +234,7 @@ def _planned(values: Values) -> IsoOptions:
         joliet=values["joliet"],
         joliet_long=values["joliet_long"],
         preserve=values["preserve"],
-        texts=Texts(**{field: values[option] for option, field in _TEXTS.items()}),
+        texts=_texts(values),
         created_ns=values["volume_date"],
         zone=UTC if values["utc"] else None,
         latest_ns=values["source_date_epoch"],
