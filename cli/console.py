@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import VfloppyError
+from ..errors import VfloppyError, worded
 
 if TYPE_CHECKING:  # half of the time it takes to say `--help`
     from ..library.disk import Disk
@@ -81,6 +81,9 @@ def report_changes(disk: Disk) -> None:
             f"{within(option, each.path)} to {each.name}{' in ' if each.where else ''}{each.where}"
             for each in part.renamed
         ]
+    notes = disk.format.notes(disk.layout, disk.tree)
+    for each in notes:
+        complain(worded(each, spelled), "warning")
     _list("skipped", skipped)
     _list("renamed", renamed)
 

@@ -48,6 +48,11 @@ class DiskOptions(TypedDict, total=False):
     esp: bool | None
     volume_id: str | int | None
     hide_dotfiles: bool | None
+    attrib: Texts | None
+    order: Texts | None
+    order_from: Path | Sequence[Path] | None
+    active: bool | None
+    whole_cylinders: bool | None
     normalize: Literal["nfc"] | None
     boot_sector: Path | None
     iso_level: Literal["1", "2", "3", 1, 2, 3] | None

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..errors import PlanError, ScanError, option_named
+from ..errors import PlanError, ScanError, option_named, worded
 from ..export import Export, Reader
 from ..options import Option, Values
 from ..synth.findings import Finding
@@ -22,12 +22,12 @@ from ..synth.host.paths import NamedPaths
 from ..synth.image.files import FileSource
 from ..synth.image.image import Image
 from ..synth.image.section import Region
+from ..synth.names.patterns import excluded_by, lines_of
 from ..synth.scanning.merging import Graft, Made
 from ..synth.scanning.options import ScanOptions
 from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
 from .description import Description, describe, options_of
-from .excludes import excluded_by, lines_of
 from .file import DiskFile
 
 if TYPE_CHECKING:
@@ -167,6 +167,11 @@ class Disk:
             for part in self.parts
             for path, reason in part.skipped
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what is not as the options have it, such as a size that was rounded."""
+        return list(map(worded, self.format.notes(self.layout, self.tree)))
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of the disk.
@@ -397,6 +402,7 @@ def _scan_options(
         processes=values["processes"],
         strict=values["strict"],
         fold=form.fold(values),
+        order=form.order(values),
         named=named,
     )
 

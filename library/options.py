@@ -107,10 +107,10 @@ OPTIONS = (
     Option(
         name="label",
         short="V",
-        default=DEFAULT_LABEL,
         metavar="NAME",
+        shown_default=DEFAULT_LABEL,
         help="The volume label: at most 11 characters, stored in upper case; 32 as they are in "
-        "an ISO 9660 image.",
+        "an ISO 9660 image. An empty one: the volume has none.",
     ),
     Option(
         name="utc",

@@ -19,10 +19,18 @@ _CLOUD = "cloud-init looks for a file system with this label, with or without pa
 _CONFIG_2 = (
     "as for cidata; on Windows, cloudbase-init's mtools read the disk from its first byte on"
 )
+# With a space in the label, which no file's name has there.
+_DOS = {
+    "fat": "16",
+    "partition": "mbr",
+    "utc": False,
+    "label": "DOS DISK",
+    "whole_cylinders": True,
+}
 
 PRESETS: dict[str, Preset] = {
     "ovmf": Preset(
-        {"fat": "32", "partition": "gpt", "esp": True, "label": "ESP"},
+        {"fat": "32", "partition": "gpt", "esp": True, "label": "EFI SYSTEM"},
         "UEFI boots \\EFI\\BOOT\\BOOTX64.EFI from an EFI system partition; EDK2 takes a FAT32 only "
         "with 65,525 clusters or more",
         reader="EDK2",
@@ -33,8 +41,21 @@ PRESETS: dict[str, Preset] = {
         reader="Windows",
     ),
     "dos": Preset(
-        {"fat": "16", "partition": "mbr", "utc": False, "label": "DOS"},
-        "DOS before 7.1 knows no FAT32, and no partition behind 2 GiB",
+        _DOS,
+        "DOS before 7.1 knows no FAT32, and no partition behind 2 GiB; it counts whole cylinders",
+        reader="DOS",
+    ),
+    "dos-boot": Preset(
+        {
+            **_DOS,
+            "active": True,
+            "order": ("/IO.SYS", "/IBMBIO.COM", "/MSDOS.SYS", "/IBMDOS.COM", "/COMMAND.COM"),
+            "attrib": tuple(
+                f"/{name}=+rhs" for name in ("IO.SYS", "MSDOS.SYS", "IBMBIO.COM", "IBMDOS.COM")
+            ),
+        },
+        "the loader of DOS wants its two files first in the root, and first of all contents; give "
+        "its code by --mbr-code and --boot-sector",
         reader="DOS",
     ),
     "vvfat": Preset(
@@ -56,8 +77,8 @@ PRESETS: dict[str, Preset] = {
         "U-Boot reads the first MBR partition and looks at the type string",
         reader="U-Boot",
     ),
-    "cidata": Preset({"fat": "16", "partition": "none", "label": "CIDATA"}, _CLOUD),
-    "config-2": Preset({"fat": "16", "partition": "none", "label": "CONFIG-2"}, _CONFIG_2),
+    "cidata": Preset({"fat": "16", "partition": "none", "label": "cidata"}, _CLOUD),
+    "config-2": Preset({"fat": "16", "partition": "none", "label": "config-2"}, _CONFIG_2),
     "oemdrv": Preset(
         {"fat": "16", "partition": "none", "label": "OEMDRV"},
         "Anaconda takes ks.cfg and driver disks from a file system with this label; a disk that "

@@ -35,6 +35,8 @@ def summary(disk: Disk) -> str:
         f"({human_size(sum(tree.sizes))}) as "
         f"{'an' if disk.title[0] in 'AEIOU' else 'a'} {disk.title} disk of {human_size(disk.size)}"
     )
+    if measures := disk.format.measures(disk.layout):
+        text += f" ({measures})"
     skipped = [each.reason for part in disk.parts for each in part.tree.skipped]
     if skipped:
         reasons = Counter(skipped)

@@ -11,7 +11,7 @@ class Finding(NamedTuple):
     path: str
     """In the tree; empty where it is the whole disk."""
     kind: str
-    """renamed, skipped, refused, clamped, or trips."""
+    """renamed, skipped, refused, clamped, clashes (with the disk's label), or trips."""
     text: str
     readers: tuple[str, ...]
     """The readers that are concerned."""

@@ -22,6 +22,7 @@ NAMES = ("fat", "iso")
 """The names of the formats, in options and as folders; the first is the usual one."""
 
 LayoutT = TypeVar("LayoutT")
+Order = Callable[[bytes], Callable[[bytes, bool], Any]]
 
 
 class Renamed(NamedTuple):
@@ -107,6 +108,13 @@ class Format(ABC, Generic[LayoutT]):
         """Return what gives two names the same text if readers take them for one name."""
         return str
 
+    def order(self, values: Values) -> Order | None:  # noqa: ARG002
+        """Return the order of directories that nodes are to have; see `ScanOptions.order`.
+
+        Raise OptionError.
+        """
+        return None
+
     def inner_disks(self, values: Values) -> Sequence[InnerDisk]:  # noqa: ARG002
         """Return what disks the image is to hold."""
         return ()
@@ -143,6 +151,14 @@ class Format(ABC, Generic[LayoutT]):
     @abstractmethod
     def lint(self, layout: LayoutT, tree: Tree) -> Iterator[Finding]:
         """Yield what readers would trip over."""
+
+    def notes(self, layout: LayoutT, tree: Tree) -> Sequence[str]:  # noqa: ARG002
+        """Return sentences on what is not as the options have it, for whoever gave them."""
+        return ()
+
+    def measures(self, layout: LayoutT) -> str:  # noqa: ARG002
+        """Return the measures of the disk that its size doesn't tell, for a summary."""
+        return ""
 
     def usual_readers(self, layout: LayoutT) -> set[str]:  # noqa: ARG002
         """Return which of `readers` findings are about, unless somebody says it."""

@@ -76,6 +76,23 @@ def built(
     assert data[32769:32774] == b"CD001" if image.endswith(".iso") else data[510:512] == b"\x55\xaa"
 
 
+def built_of(
+    sandbox: Sandbox, command: str, *, image: str, files: tuple[str, ...], sector: str = ""
+) -> None:
+    """Likewise, of some files and perhaps a boot sector that are made first."""
+    for name in files:
+        path = sandbox.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    if sector:
+        code = b"\xeb\x3c\x90".ljust(510, b"\0") + b"\x55\xaa"
+        (sandbox.folder / sector).write_bytes(code)
+    built(sandbox, command, image=image)
+    listed = output("mdir", "-a", "-b", "-i", f"{sandbox.folder / image}@@1M", "::").splitlines()
+    expected = [f"::/{Path(name).name}" for name in files if "/" in name]
+    assert listed[: len(expected)] == expected
+
+
 def told(sandbox: Sandbox, command: str, *, word: str) -> None:
     """Run as it is; a word has to be in what it says."""
     assert word in sandbox.run(command)
@@ -252,6 +269,14 @@ HOW: dict[str, Way] = {
     "vfloppy build --boot-bios isolinux/isolinux.bin --boot-uefi-dir esp/ "
     "--hybrid --mbr-code /usr/lib/ISOLINUX/isohdpfx.bin tree/ boot.iso": partial(
         built, image="boot.iso", wants=(ISOLINUX / "isolinux.bin", "isolinux")
+    ),
+    "vfloppy build --order natural music/ stick.img": partial(
+        built_of, image="stick.img", files=("music/2.mp3", "music/10.mp3")
+    ),
+    "vfloppy build --order /boot.bin --order '/app*.bin' --attrib 'boot.bin=+s+r' --fat 16 fw/ "
+    "card.img": partial(built_of, image="card.img", files=("fw/boot.bin", "fw/app1.bin")),
+    "vfloppy build --for dos-boot --mbr-code mbr.bin --boot-sector dos.bin c/ dos.img": partial(
+        built_of, image="dos.img", files=("c/IO.SYS", "c/MSDOS.SYS", "mbr.bin"), sector="dos.bin"
     ),
     # docs/library.md
     "vfloppy build --help": partial(told, word="--boot-uefi-dir"),

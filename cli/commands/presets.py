@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ...library.description import all_options
 from ...library.presets import PRESETS
 from ..options.disk import spelled
 
@@ -12,8 +13,16 @@ from ..options.disk import spelled
 def command() -> None:
     """List the presets of --for: what each sets, and why."""
     for name, preset in sorted(PRESETS.items()):
-        click.echo(f"{name}: {' '.join(_spell(*item) for item in preset.values.items())}")
+        words = [_spell(*each) for item in preset.values.items() for each in _each(*item)]
+        click.echo(f"{name}: {' '.join(words)}")
         click.echo(f"    {preset.why}")
+
+
+def _each(name: str, value: object) -> list[tuple[str, object]]:
+    """Return the option once for each of its values."""
+    if isinstance(value, tuple) and all_options()[name][0].is_repeatable:
+        return [(name, each) for each in value]
+    return [(name, value)]
 
 
 def _spell(name: str, value: object) -> str:

@@ -32,7 +32,6 @@ from .bulk_names import (
 from .entries import EntryColumns, EntryRenderer
 from .records import ENTRY_BYTES, UNITS_PER_LONG_ENTRY
 from .slots import CHECKSUM_PLACE, PART_PLACES, attributes_of, long_slots
-from .table import FIRST_CLUSTER
 from .times import EARLIEST, LATEST_YEAR, stamp
 
 DIRECTORY_ENTRY = np.dtype(
@@ -68,8 +67,7 @@ _LATEST = int(datetime(LATEST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 100 - 1
 class EntriesByColumn(EntryRenderer):
     """The entries of a tree's directories, a stretch at a time; the latest stretch is kept.
 
-    Times are UTC, whatever zone the columns say; names that start with a dot, which may have to be
-    hidden, are among those that are left.
+    Times are UTC, whatever zone the columns say.
     """
 
     def __init__(self, tree: Tree, columns: EntryColumns) -> None:
@@ -81,9 +79,12 @@ class EntriesByColumn(EntryRenderer):
         self._cluster_starts = np.asarray(columns.cluster_starts)
         self._file_starts = np.asarray(columns.file_starts)
         self._latest_ns = columns.latest_ns
-        self._attributes = np.zeros(1 << 16, np.uint8)  # by st_mode
+        self._first_directory_cluster = np.uint32(columns.first_directory_cluster)
+        self._first_file_cluster = np.uint32(columns.first_file_cluster)
+        self._attributes = columns.attributes
+        self._of_modes = np.zeros(1 << 16, np.uint8)
         for mode in np.flatnonzero(np.bincount(np.asarray(tree.modes))).tolist():
-            self._attributes[mode] = attributes_of(mode)
+            self._of_modes[mode] = attributes_of(mode)
         self._most_rows = _LEAST_ROWS
         self._latest = (range(0), memoryview(b""))  # together: other threads may look
         self._left = range(0)  # nodes that are not worth it, or can't be made here
@@ -189,7 +190,10 @@ class EntriesByColumn(EntryRenderer):
         tree, start, stop = self._tree, rows.start, rows.stop
         made = _with_columns(shorts[:, 0].tobytes().ljust(ENTRY_BYTES, b"\0"), shorts, range(11))
         slots = made.view(DIRECTORY_ENTRY)[:, 0]
-        slots["DIR_Attr"] = self._attributes[np.asarray(tree.modes)[start:stop]]
+        if self._attributes is None:
+            slots["DIR_Attr"] = self._of_modes[np.asarray(tree.modes)[start:stop]]
+        else:
+            slots["DIR_Attr"] = np.asarray(self._attributes)[start:stop]
         times_ns = np.asarray(tree.mtimes_ns)[start:stop]
         if self._latest_ns is not None:
             times_ns = np.minimum(times_ns, self._latest_ns)
@@ -201,11 +205,11 @@ class EntriesByColumn(EntryRenderer):
         if not below and not sizes.any():
             return made
         slots["DIR_FileSize"] = sizes
-        first_cluster = FIRST_CLUSTER + int(self._cluster_starts[-1])
-        clusters = np.where(sizes > 0, self._file_starts[start:stop] + np.uint32(first_cluster), 0)
+        first_cluster = self._first_file_cluster
+        clusters = np.where(sizes > 0, self._file_starts[start:stop] + first_cluster, 0)
         own = np.asarray(tree.directories)[below.start : below.stop] - start
         starts = self._cluster_starts[below.start : below.stop]
-        clusters[own] = starts + np.uint32(FIRST_CLUSTER)
+        clusters[own] = starts + self._first_directory_cluster
         slots["DIR_FstClusHI"] = clusters >> 16
         slots["DIR_FstClusLO"] = clusters & 0xFFFF
         return made

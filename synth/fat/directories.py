@@ -1,9 +1,10 @@
 """The directories of a volume, rendered for the range that is asked for.
 
-A directory is a row of slots of 32 bytes: the volume label (in the root) or `.` and `..` (in any
-other), then for each entry its long-name slots, last part first, and its 8.3 slot. How many slots
-each entry takes is known from the plan; 8.3 names are worked out for a whole directory when a part
-of it is first asked for, and the latest ones are kept.
+A directory is a row of slots of 32 bytes: the volume label (in the root, if it has one) or `.` and
+`..` (in any other), then for each entry its long-name slots, last part first, and its 8.3 slot. In
+the root of a disk whose first entries are looked for by their places, the label is the last slot.
+How many slots each entry takes is known from the plan; 8.3 names are worked out for a whole
+directory when a part of it is first asked for, and the latest ones are kept.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ MANY_NODES = 1 << 18
 _DOTS = (b".          ", b"..         ")
 
 
-def header_slots(ordinal: int) -> int:
-    """Return how many slots stand before a directory's entries."""
-    return 2 if ordinal else 1
+def more_slots(ordinal: int, has_label: bool) -> int:
+    """Return how many slots a directory has beside those of its entries."""
+    return 2 if ordinal else int(has_label)
 
 
 class FatDirectories(Computed):
@@ -38,9 +39,11 @@ class FatDirectories(Computed):
 
     `cluster_starts` is cumulative over the directories and `slot_starts` over the nodes (node n
     takes the slots from slot_starts[n] up to slot_starts[n + 1]). `file_starts` is cumulative over
-    the nodes, in clusters from `first_file_cluster`. `renamed` holds the names that differ from
-    the host's. The `zone` is that of the times on the disk, and none is later than `latest_ns`.
-    With FAT12 and FAT16 the root takes no cluster; `RootDirectory` is its section.
+    the nodes. Files have the clusters behind those of the directories, or with `contents_first`
+    those before them; then the label comes last in the root, too. `renamed` holds the names that
+    differ from the host's. The `zone` is that of the times on the disk, and none is later than
+    `latest_ns`. `attributes` are by node, if they are not those of the modes. With FAT12 and FAT16
+    the root takes no cluster; `RootDirectory` is its section.
     """
 
     kind = Kind.DIRECTORY
@@ -57,7 +60,8 @@ class FatDirectories(Computed):
         label: bytes,
         zone: tzinfo | None = UTC,
         latest_ns: int | None = None,
-        hide_dotfiles: bool = False,
+        attributes: array[int] | None = None,
+        contents_first: bool = False,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.size = cluster_starts[-1] * cluster_bytes
@@ -65,13 +69,25 @@ class FatDirectories(Computed):
         self._slot_starts = slot_starts
         self._cluster_starts = cluster_starts
         self._file_starts = file_starts
-        self._first_file_cluster = FIRST_CLUSTER + cluster_starts[-1]
+        before_directories = file_starts[-1] if contents_first else 0
+        before_files = 0 if contents_first else cluster_starts[-1]
+        self._first_cluster = FIRST_CLUSTER + before_directories
+        self._first_file_cluster = FIRST_CLUSTER + before_files
         self._cluster_bytes = cluster_bytes
         self._label = label
+        self._label_is_last = contents_first
         self._zone = zone
         self._latest_ns = latest_ns
         columns = EntryColumns(
-            renamed, slot_starts, cluster_starts, file_starts, zone, latest_ns, hide_dotfiles
+            renamed=renamed,
+            slot_starts=slot_starts,
+            cluster_starts=cluster_starts,
+            file_starts=file_starts,
+            first_directory_cluster=self._first_cluster,
+            first_file_cluster=self._first_file_cluster,
+            zone=zone,
+            latest_ns=latest_ns,
+            attributes=attributes,
         )
         self._by_name = EntriesByName(tree, columns, cache_bytes)
         self._renderers = _faster_renderers(tree, columns)
@@ -119,7 +135,7 @@ class FatDirectories(Computed):
         """
         if self._tree.is_directory(node):
             ordinal = self._tree.ordinal(node)
-            return FIRST_CLUSTER + self._cluster_starts[ordinal] if ordinal else 0
+            return self._first_cluster + self._cluster_starts[ordinal] if ordinal else 0
         if not self._tree.sizes[node]:
             return 0
         return self._first_file_cluster + self._file_starts[node]
@@ -138,14 +154,17 @@ class FatDirectories(Computed):
     def _used_bytes(self, ordinal: int) -> int:
         children = self._tree.children(ordinal)
         slots = self._slot_starts[children.stop] - self._slot_starts[children.start]
-        return (header_slots(ordinal) + slots) * ENTRY_BYTES
+        return (self._more_slots(ordinal) + slots) * ENTRY_BYTES
+
+    def _more_slots(self, ordinal: int) -> int:
+        return more_slots(ordinal, bool(self._label))
 
     def _render(self, ordinal: int, offset: int, length: int) -> bytes:
         """Return `length` bytes of a directory from byte `offset`, all of them used."""
         first_slot, skip = divmod(offset, ENTRY_BYTES)
         last_slot = -(-(offset + length) // ENTRY_BYTES)
         children = self._tree.children(ordinal)
-        header = header_slots(ordinal)
+        header = 0 if self._label_is_last and not ordinal else self._more_slots(ordinal)
         if first_slot < header:
             entries = self._header(ordinal)
             node = children.start
@@ -158,17 +177,24 @@ class FatDirectories(Computed):
         last = self._slot_starts[children.start] + last_slot - header
         stop = bisect_left(self._slot_starts, last, node, children.stop)
         entries += self._entries(ordinal, range(node, stop))
+        if self._label_is_last and not ordinal:
+            entries += self._label_slot()
         return entries[skip : skip + length]
 
     def _header(self, ordinal: int) -> bytes:
         if not ordinal:
-            # The root's own time is not on the disk: two copies of a tree differ there.
-            return short_slots([self._label], [ATTR_VOLUME_ID], [FIRST_STAMP], [0], [0])[0]
+            return self._label_slot()
         node = self._tree.directories[ordinal]
         parent = self._tree.directories[self._tree.parent(node)]
         clusters = [self.first_cluster(node), self.first_cluster(parent)]
         when = stamps([self._tree.mtimes_ns[node]], self._zone, self._latest_ns)
         return b"".join(short_slots(_DOTS, [ATTR_DIRECTORY] * 2, when * 2, clusters, [0, 0]))
+
+    def _label_slot(self) -> bytes:
+        if not self._label:
+            return b""
+        # The root's own time is not on the disk: two copies of a tree differ there.
+        return short_slots([self._label], [ATTR_VOLUME_ID], [FIRST_STAMP], [0], [0])[0]
 
     def _entries(self, ordinal: int, nodes: range) -> bytes:
         """Return all slots of some of a directory's entries."""

@@ -15,7 +15,8 @@
       +-----------------------------+  cluster 2
       | directories                 |  each a run of clusters: the root, then level by level
       +-----------------------------+
-      | file contents               |  each a run of clusters, in the order of the tree
+      | file contents               |  each a run of clusters, in the order of the tree; before the
+      |                             |  directories of a FAT12 or FAT16 whose first files are named
       +-----------------------------+
       | free clusters               |  as many as the type or the size asks for; they cost nothing
       +-----------------------------+
@@ -44,6 +45,7 @@ from ..image.section import Fixed, Section, Zeros
 from ..tree.columns import Tree
 from .directories import FatDirectories, RootDirectory
 from .geometry import Geometry
+from .labels import NO_LABEL
 from .plan import FatLayout
 from .records import BOOT_SECTOR_FAT16, BOOT_SECTOR_FAT32, FSINFO
 from .table import FIRST_CLUSTER, Table
@@ -72,6 +74,7 @@ def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
             disk_guid=guid_of(layout.identity[4:20]),
             partition_guid=guid_of(layout.identity[20:36]),
             name="EFI System" if options.esp else layout.label.decode().rstrip(),
+            active=options.active,
             boot_code=checked_boot_code(options.mbr_code),
         )
     return with_mbr(
@@ -79,7 +82,7 @@ def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
         geometry.sector_bytes,
         MbrPartition(
             os_type=0xEF if options.esp else _os_type(geometry),
-            active=options.mbr_code is not None,
+            active=options.active or options.mbr_code is not None,
             heads=geometry.heads,
             sectors_per_track=geometry.sectors_per_track,
         ),
@@ -91,19 +94,22 @@ def disk(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
 def _volume(layout: FatLayout, tree: Tree, files: FileSource) -> Image:
     geometry = layout.geometry
     chains = (layout.directory_starts, layout.file_starts)
+    if layout.contents_first:
+        chains = chains[::-1]
     table_bytes = geometry.table_sectors * geometry.sector_bytes
     tables = [
         Table(geometry.fat_bits, geometry.media, chains, table_bytes, f"FAT {number}")
         for number in (1, 2)
     ]
     directories = directories_of(layout, tree)
+    contents = Contents(tree, files, layout.file_starts, geometry.cluster_bytes)
+    in_clusters: tuple[Section, ...] = (directories, contents)
     return Image(
         [
             *_reserved(layout),
             *tables,
             RootDirectory(directories, geometry.root_sectors * geometry.sector_bytes),
-            directories,
-            Contents(tree, files, layout.file_starts, geometry.cluster_bytes),
+            *(in_clusters[::-1] if layout.contents_first else in_clusters),
             Zeros(layout.free_clusters * geometry.cluster_bytes, Kind.FREE, "free clusters"),
             Zeros(
                 geometry.unused_sectors * geometry.sector_bytes,
@@ -128,7 +134,8 @@ def directories_of(layout: FatLayout, tree: Tree) -> FatDirectories:
         label=layout.label,
         zone=layout.options.zone,
         latest_ns=layout.options.latest_ns,
-        hide_dotfiles=layout.options.hide_dotfiles,
+        attributes=layout.attributes,
+        contents_first=layout.contents_first,
         cache_bytes=layout.options.cache_bytes,
     )
 
@@ -188,7 +195,7 @@ def _boot_sector(layout: FatLayout) -> bytes:
         "BPB_TotSec32": 0,
         "BS_DrvNum": 0x00 if geometry.is_floppy else 0x80,
         "BS_VolID": layout.volume_id,
-        "BS_VolLab": layout.label,
+        "BS_VolLab": layout.label or NO_LABEL,
         "BS_BootCode": code,
     }
     sectors = geometry.volume_sectors

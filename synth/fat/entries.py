@@ -17,9 +17,7 @@ from typing import NamedTuple
 from ..lru import LruCache
 from ..tree.columns import Tree
 from .names import checksums, decode, short_names
-from .records import ATTR_HIDDEN
 from .slots import attributes_of, long_slots, short_slots
-from .table import FIRST_CLUSTER
 from .times import stamps
 
 _SHORT_NAME_BYTES = 64  # about what one takes as an object in a list
@@ -32,9 +30,12 @@ class EntryColumns(NamedTuple):
     slot_starts: array[int]
     cluster_starts: array[int]
     file_starts: array[int]
+    first_directory_cluster: int
+    first_file_cluster: int
     zone: tzinfo | None
     latest_ns: int | None
-    hide_dotfiles: bool
+    attributes: array[int] | None
+    """DIR_Attr by node; None: what the modes say."""
 
 
 class EntryRenderer(ABC):
@@ -58,7 +59,6 @@ class EntriesByName(EntryRenderer):
     def __init__(self, tree: Tree, columns: EntryColumns, cache_bytes: int) -> None:
         self._tree = tree
         self._columns = columns
-        self._first_file_cluster = FIRST_CLUSTER + columns.cluster_starts[-1]
         self._short_names: LruCache[list[bytes]] = LruCache(
             lambda names: _SHORT_NAME_BYTES * len(names), cache_bytes
         )
@@ -87,7 +87,7 @@ class EntriesByName(EntryRenderer):
         slots[0::2] = long_slots(names, counts, checksums(shorts))
         slots[1::2] = short_slots(
             shorts,
-            self._attributes(nodes, names),
+            self._attributes(nodes),
             stamps(tree.mtimes_ns[start:stop], self._columns.zone, self._columns.latest_ns),
             self._first_clusters(nodes),
             tree.sizes[start:stop],
@@ -102,25 +102,24 @@ class EntriesByName(EntryRenderer):
             names = [renamed(node) or name for node, name in zip(nodes, names, strict=True)]
         return names
 
-    def _attributes(self, nodes: range, names: Sequence[str]) -> list[int]:
+    def _attributes(self, nodes: range) -> Sequence[int]:
+        if self._columns.attributes is not None:
+            return self._columns.attributes[nodes.start : nodes.stop]
         modes = self._tree.modes[nodes.start : nodes.stop]
         of_modes = {mode: attributes_of(mode) for mode in set(modes)}
-        attributes = [of_modes[mode] for mode in modes]
-        if self._columns.hide_dotfiles:
-            attributes = [
-                value | ATTR_HIDDEN if name.startswith(".") else value
-                for value, name in zip(attributes, names, strict=True)
-            ]
-        return attributes
+        return [of_modes[mode] for mode in modes]
 
     def _first_clusters(self, nodes: range) -> list[int]:
         """Return where each node's contents start; 0 for an empty file."""
-        tree, first = self._tree, self._first_file_cluster
-        starts = self._columns.file_starts[nodes.start : nodes.stop]
+        tree, columns = self._tree, self._columns
+        first = columns.first_file_cluster
+        starts = columns.file_starts[nodes.start : nodes.stop]
         sizes = tree.sizes[nodes.start : nodes.stop]
         clusters = [first + start if size else 0 for start, size in zip(starts, sizes, strict=True)]
         below = bisect_left(tree.directories, nodes.start)
         while below < len(tree.directories) and (node := tree.directories[below]) < nodes.stop:
-            clusters[node - nodes.start] = FIRST_CLUSTER + self._columns.cluster_starts[below]
+            clusters[node - nodes.start] = (
+                columns.first_directory_cluster + columns.cluster_starts[below]
+            )
             below += 1
         return clusters

@@ -10,17 +10,21 @@ from typing import Any, ClassVar
 from ...errors import OptionError, PlanError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
-from ..formats import Format, Names, Renamed, Times
+from ..formats import Format, Names, Order, Renamed, Times
 from ..image.files import FileSource
 from ..image.image import Image
 from ..names.composing import composed
 from ..names.upcase import fold
 from ..tree.columns import Tree, printable
 from . import lint
+from .attributes import attribute_rule
 from .disk import directories_of, disk
+from .labels import check_label
 from .names import rename_reason
-from .options import NOT_OF_FLOPPIES, OPTIONS
-from .plan import FatLayout, FatOptions, check_label, plan
+from .notes import notes
+from .options import NATURAL, NOT_OF_FLOPPIES, OPTIONS
+from .ordering import NamesInOrder, patterns_of
+from .plan import FatLayout, FatOptions, plan
 
 # Bytes to leave free on a disk that is to be written, unless its size was given: as many as fit.
 _ROOM = (1 << 30, 256 << 20, 64 << 20, 16 << 20, 4 << 20, 1 << 20)
@@ -44,6 +48,12 @@ class Fat(Format[FatLayout]):
         if values["normalize"] is None:
             return fold
         return lambda name: fold(composed(name))
+
+    def order(self, values: Values) -> Order | None:
+        """See `Format.order`."""
+        patterns = patterns_of(values["order"], values["order_from"])
+        is_natural = NATURAL in values["order"]
+        return NamesInOrder(patterns, is_natural).key_in if patterns or is_natural else None
 
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> FatLayout:  # noqa: ARG002
         """See `Format.plan`."""
@@ -99,6 +109,20 @@ class Fat(Format[FatLayout]):
         """See `Format.usual_readers`. DOS trips over most."""
         return set(lint.READERS) - {lint.DOS}
 
+    def notes(self, layout: FatLayout, tree: Tree) -> Sequence[str]:
+        """See `Format.notes`."""
+        return notes(layout, tree)
+
+    def measures(self, layout: FatLayout) -> str:
+        """See `Format.measures`: as a BIOS counts the disk, if it can."""
+        geometry = layout.geometry
+        cylinders, rest = divmod(layout.disk_sectors, geometry.heads * geometry.sectors_per_track)
+        if rest or geometry.sector_bytes != 512 or geometry.fat_bits == 32:
+            return ""
+        return (
+            f"{cylinders} cylinders, {geometry.heads} heads, {geometry.sectors_per_track} sectors"
+        )
+
     def device(self, layout: FatLayout) -> str:
         """See `Format.device`."""
         return "/dev/sda" if layout.options.partition == "none" else "/dev/sda1"
@@ -118,13 +142,16 @@ class Fat(Format[FatLayout]):
 
 def _check(values: Values, given: Collection[str]) -> None:
     """Raise OptionError or PlanError for options that contradict each other, or those given."""
-    check_label(values["label"])
+    if values["label"] is not None:
+        check_label(values["label"])
     if values["floppy"]:
         excluding("floppy", NOT_OF_FLOPPIES, given)
     elif values["partition"] == "none":
         none = option_named("partition", "none")
-        if values["esp"]:
-            raise OptionError(f"{option_named('esp')} marks a partition; it goes without {none}")
+        marks = ["esp"] + ["active"] * ("active" in given)  # that of a preset has nothing to mark
+        for name in marks:
+            if values[name]:
+                raise OptionError(f"{option_named(name)} marks a partition; it goes without {none}")
         if values["mbr_code"]:
             code = option_named("mbr_code")
             raise OptionError(f"{code} goes before a partition table; here is none")
@@ -154,6 +181,10 @@ def _planned(values: Values) -> FatOptions:
         zone=UTC if values["utc"] else None,
         latest_ns=values["source_date_epoch"],
         hide_dotfiles=values["hide_dotfiles"],
+        attributes=tuple(map(attribute_rule, values["attrib"])),
+        active=values["active"],
+        whole_cylinders=values["whole_cylinders"],
+        has_first_files=bool(patterns_of(values["order"], values["order_from"])),
         normalize=values["normalize"] == "nfc",
         strict=values["strict"],
         cache_bytes=values["cache_size"],

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ...errors import PlanError, option_named
+from .cylinders import SECTORS_PER_TRACK, bios_heads
 from .records import ENTRY_BYTES
 
 ALIGNMENT = 4096
@@ -27,8 +28,6 @@ _RESERVED_SECTORS_FAT32 = 32
 MOST_SECTORS = 0xFFFF_FFFF
 _FEWEST_SECTORS = 128
 """ChaN's FatFs, which is in most small devices, takes less for no volume. An exact size may be."""
-_SECTORS_PER_TRACK = 63
-_MOST_CYLINDERS = 1024
 
 # The usual cluster size of FAT32 for so many bytes of data, as Windows chooses it.
 _USUAL_CLUSTER_BYTES = ((8 << 30, 4096), (16 << 30, 8192), (32 << 30, 16384))
@@ -105,7 +104,7 @@ class Geometry(NamedTuple):
     cluster_count: int
     volume_sectors: int
     media: int = 0xF8
-    sectors_per_track: int = _SECTORS_PER_TRACK
+    sectors_per_track: int = SECTORS_PER_TRACK
     heads: int = 255
     """As a BIOS has them, where it is sure; else the usual ones."""
 
@@ -165,19 +164,13 @@ def _in_tracks(geometry: Geometry, needs: Needs, wishes: Wishes) -> Geometry:
     if not wishes.has_mbr:
         return geometry
     sectors = geometry.volume_sectors + wishes.overhead // 512
-    heads = _bios_heads(sectors)
-    missing = -sectors % (heads * _SECTORS_PER_TRACK)
+    heads = bios_heads(sectors)
+    missing = -sectors % (heads * SECTORS_PER_TRACK)
     if missing and wishes.volume_sectors is None and geometry.fat_bits != 32:
         wishes = wishes._replace(volume_sectors=geometry.volume_sectors + missing)
         longer = _measure(geometry.fat_bits, geometry.cluster_bytes, needs, wishes)
         return longer._replace(heads=heads) if longer else geometry
     return geometry if missing else geometry._replace(heads=heads)
-
-
-def _bios_heads(sectors: int) -> int:
-    """Return the heads that a BIOS gives a disk, to count its cylinders in 10 bits."""
-    least = -(-sectors // (_MOST_CYLINDERS * _SECTORS_PER_TRACK))
-    return next((heads for heads in (16, 32, 64, 128) if least <= heads), 255)
 
 
 def floppy(name: str, needs: Needs) -> Geometry:

@@ -8,7 +8,9 @@ from ...errors import option_named
 from ..findings import Finding
 from ..names.composing import composed
 from ..tree.columns import Tree, printable
+from .disk import directories_of
 from .names import decode, rename_reason, units
+from .notes import LONG_BOOT_NAME, long_boot_names
 from .plan import FatLayout
 from .records import MOST_NAME_UNITS
 from .times import FIRST_STAMP, LAST_STAMP, stamp
@@ -32,6 +34,9 @@ def lint(tree: Tree, layout: FatLayout) -> Iterator[Finding]:
         text = f"becomes {name!r}: {rename_reason(tree.name(node))}"
         yield Finding(printable(tree.path(node)), "renamed", text, ALL)
     yield from _disk_findings(layout)
+    yield from _label_findings(tree, layout)
+    for node in long_boot_names(layout, tree):
+        yield Finding(printable(tree.path(node)), "trips", LONG_BOOT_NAME, (DOS,))
     for ordinal in range(len(tree.directories)):
         yield from _directory_findings(tree, layout, ordinal)
 
@@ -54,6 +59,20 @@ def _disk_findings(layout: FatLayout) -> Iterator[Finding]:
     if layout.options.partition == "none" and not geometry.is_floppy:
         text = "no partition table; older versions expect one on what is no floppy"
         yield Finding("", "trips", text, (WINDOWS,))
+
+
+def _label_findings(tree: Tree, layout: FatLayout) -> Iterator[Finding]:
+    children = tree.children(0)
+    if not layout.label or not children:
+        return
+    shorts = directories_of(layout, tree).names_of(0)
+    for node, short in zip(children, shorts, strict=True):
+        if short == layout.label.upper():
+            text = (
+                "the disk's label is its name, too; DOSBox and others take one for the other: pass "
+                f"another {option_named('label')}"
+            )
+            yield Finding(printable(tree.path(node)), "clashes", text, ALL)
 
 
 def _directory_findings(tree: Tree, layout: FatLayout, ordinal: int) -> Iterator[Finding]:

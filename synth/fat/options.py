@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...errors import option_named
 from ...options import Option, size
 from .geometry import CLUSTER_SIZES, FLOPPIES
 
@@ -20,9 +21,37 @@ def _volume_id(given: Any) -> int:
     return int(match[1] + match[2], 16)
 
 
+def _attributes(given: Any) -> str:
+    from .attributes import attribute_rule  # noqa: PLC0415  slow to import, and seldom needed
+
+    text = _text(given)
+    attribute_rule(text)
+    return text
+
+
+def _order(given: Any) -> str:
+    from .ordering import order_pattern  # noqa: PLC0415
+
+    text = _text(given)
+    if text.lower() in {BY_NAME, NATURAL}:
+        return text.lower()
+    if order_pattern(text, "order") is None:
+        raise ValueError(f"{text!r} is neither name, nor natural, nor a pattern")
+    return text
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"{given!r} is no text")
+    return given
+
+
+BY_NAME, NATURAL = "name", "natural"
+"""The orders that are no patterns."""
 SUFFIXES: tuple[str, ...] = ()
 """Ends of the names of files that should be one: FAT images have no name of their own."""
-NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code")
+NOT_OF_FLOPPIES = ("fat", "size", "cluster_size", "sector_size", "partition", "esp", "mbr_code",
+                   "active")  # fmt: skip
 """Names of options that go without `floppy`: the model of a diskette settles them."""
 OPTIONS = (
     Option(
@@ -87,6 +116,48 @@ OPTIONS = (
         choices=("nfc",),
         shown_default="leave names as they are",
         help="Compose the characters of names.",
+    ),
+    Option(
+        name="attrib",
+        convert=_attributes,
+        is_repeatable=True,
+        default=(),
+        metavar="GLOB=+h+s+r",
+        help="Set (+) or clear (-) the attributes read-only, hidden, system and archive of what "
+        "matches, as in .gitignore but in either case. Repeatable; the last that matches counts.",
+    ),
+    Option(
+        name="order",
+        convert=_order,
+        is_repeatable=True,
+        default=(),
+        metavar="ORDER",
+        shown_default="name",
+        help="The order of directories: `name`, `natural` (2 before 10), or a pattern as of "
+        f"{option_named('attrib')}: what matches an earlier one comes first, and so do its "
+        "contents. Repeatable.",
+    ),
+    Option(
+        name="order_from",
+        most_bytes=16 << 20,
+        is_path=True,
+        is_repeatable=True,
+        default=(),
+        metavar="FILE",
+        help="Take such patterns from FILE, one a line. Repeatable.",
+    ),
+    Option(
+        name="active",
+        is_switch=True,
+        default=False,
+        help="Mark the partition as the one to boot from a BIOS; in an MBR, "
+        f"{option_named('mbr_code')} does so, too.",
+    ),
+    Option(
+        name="whole_cylinders",
+        is_switch=True,
+        default=False,
+        help=f"Round {option_named('size')} down to whole cylinders, which DOS and DOSBox want.",
     ),
     Option(
         name="boot_sector",

@@ -6,7 +6,6 @@ Nothing here reads a file, the clock or the environment, and nothing is random.
 from __future__ import annotations
 
 import hashlib
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,16 +14,17 @@ from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
 from ...errors import PlanError, option_named
-from ...options import DEFAULT_LABEL
 from ..image.partition import FIRST_BYTE, MOST_SECTORS, gpt_overhead
 from ..lru import CACHE_BYTES
 from ..tree.columns import Tree, printable
-from .directories import header_slots
+from .attributes import AttributeRule, attributes
+from .cylinders import whole_cylinders
+from .directories import more_slots
 from .geometry import Geometry, Needs, Wishes, choose, floppy
+from .labels import check_label, default_label
 from .names import counts_if_plain, renames, slot_counts
 from .records import ENTRY_BYTES, MOST_DIRECTORY_ENTRIES, MOST_FILE_BYTES
 
-_LABEL = re.compile(r"[A-Z0-9 !#$%&'()\-@^_`{}~]{1,11}")
 _NAMES_AT_A_TIME = 1024  # too few for more than MOST_DIRECTORY_ENTRIES, of 255 characters each
 
 Partitioning = Literal["mbr", "gpt", "none"]
@@ -33,8 +33,9 @@ Partitioning = Literal["mbr", "gpt", "none"]
 class FatOptions(NamedTuple):
     """The user's choices for a FAT disk. Sizes are in bytes."""
 
-    label: str = DEFAULT_LABEL
-    """The volume label: at most 11 characters, stored in upper case."""
+    label: str | None = None
+    """The volume label: at most 11 characters, stored in upper case; empty: the volume has none;
+    None: the usual one, or another where a file has its name."""
     fat_bits: int | None = None
     """12, 16 or 32; None is FAT32, or what is usual for `size`."""
     size: int | None = None
@@ -55,6 +56,13 @@ class FatOptions(NamedTuple):
     latest_ns: int | None = None
     """No time on the disk is later than this, in nanoseconds since 1970."""
     hide_dotfiles: bool = False
+    attributes: tuple[AttributeRule, ...] = ()
+    active: bool = False
+    """Mark the partition as the one to boot; in an MBR, boot code before it does so, too."""
+    whole_cylinders: bool = False
+    """Make a disk with an MBR no larger than `size`, and one of whole cylinders."""
+    has_first_files: bool = False
+    """The tree begins with files that are looked for at the start of the disk."""
     normalize: bool = False
     """Names are composed (Unicode's NFC)."""
     strict: bool = False
@@ -73,6 +81,7 @@ class FatLayout(NamedTuple):
     options: FatOptions
     geometry: Geometry
     label: bytes
+    """Empty if the volume has none."""
     identity: bytes
     """36 bytes that tell trees and options apart, and are the same for the same ones."""
     renamed: Mapping[int, str]
@@ -80,6 +89,21 @@ class FatLayout(NamedTuple):
     slot_starts: array[int]
     directory_starts: array[int]
     file_starts: array[int]
+    attributes: array[int] | None = None
+    """DIR_Attr by node; None: what the modes say."""
+
+    @property
+    def contents_first(self) -> bool:
+        """Return whether contents are before directories in the clusters, and the root's label
+        behind its entries: loaders that want files by their places know FAT12 and FAT16.
+        """
+        return self.options.has_first_files and self.geometry.fat_bits != 32
+
+    @property
+    def disk_sectors(self) -> int:
+        """Return the length of the disk, partition table and all."""
+        overhead = _partition_bytes(self.options)
+        return self.geometry.volume_sectors + overhead // self.geometry.sector_bytes
 
     @property
     def used_clusters(self) -> int:
@@ -99,28 +123,16 @@ class FatLayout(NamedTuple):
         return int.from_bytes(self.identity[:4], "little")
 
 
-def check_label(label: str) -> bytes:
-    """Return a volume label as the 11 bytes on the disk. Raise PlanError with the reason."""
-    upper = label.upper()
-    if len(upper) > 11:
-        raise PlanError(f"label {label!r} has {len(upper)} characters; FAT holds at most 11")
-    if not _LABEL.fullmatch(upper) or upper[0] == " ":
-        raise PlanError(
-            f"label {label!r} can't be written; FAT takes letters A-Z, digits, "
-            "spaces inside and !#$%&'()-@^_`{}~"
-        )
-    return upper.encode("ascii").ljust(11)
-
-
 def plan(tree: Tree, options: FatOptions | None = None) -> FatLayout:
     """Lay a tree out. Raise PlanError when it doesn't fit."""
     options = options or FatOptions()
     if options.floppy:
         options = options._replace(partition="none", fat_bits=12, sector_bytes=512)
-    label = check_label(options.label)
+    label = check_label(default_label(tree) if options.label is None else options.label)
     _check_file_sizes(tree)
-    renamed, slot_starts = _plan_names(tree, options)
-    directory_bytes = _directory_bytes(tree, slot_starts)
+    has_label = bool(label)
+    renamed, slot_starts = _plan_names(tree, options, has_label)
+    directory_bytes = _directory_bytes(tree, slot_starts, has_label)
     geometry = _geometry(tree, directory_bytes, options)
     cluster_bytes = geometry.cluster_bytes
     if geometry.fat_bits != 32:
@@ -134,6 +146,7 @@ def plan(tree: Tree, options: FatOptions | None = None) -> FatLayout:
         slot_starts=slot_starts,
         directory_starts=_cumulative_clusters(directory_bytes, cluster_bytes),
         file_starts=_cumulative_clusters(tree.sizes, cluster_bytes),
+        attributes=attributes(tree, renamed, options.hide_dotfiles, options.attributes),
     )
 
 
@@ -154,12 +167,15 @@ def _geometry(tree: Tree, directory_bytes: list[int], options: FatOptions) -> Ge
     overhead = _partition_bytes(options)
     sector_bytes = options.sector_bytes
     volume_sectors = None
-    if options.size is not None:
-        if options.size % sector_bytes:
+    size = options.size
+    if size is not None and options.whole_cylinders and options.partition == "mbr":
+        size = whole_cylinders(size)
+    if size is not None:
+        if size % sector_bytes:
             raise PlanError(
-                f"a disk of {options.size} bytes has no whole number of {sector_bytes}-byte sectors"
+                f"a disk of {size} bytes has no whole number of {sector_bytes}-byte sectors"
             )
-        volume_sectors = (options.size - overhead) // sector_bytes
+        volume_sectors = (size - overhead) // sector_bytes
     wishes = Wishes(
         fat_bits=options.fat_bits,
         cluster_bytes=options.cluster_bytes,
@@ -187,7 +203,9 @@ def _partition_bytes(options: FatOptions) -> int:
     return FIRST_BYTE + (gpt_overhead(options.sector_bytes) if options.partition == "gpt" else 0)
 
 
-def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[int]]:
+def _plan_names(
+    tree: Tree, options: FatOptions, has_label: bool
+) -> tuple[dict[int, str], array[int]]:
     """Return the names that change, and the cumulative slots of the nodes."""
     renamed: dict[int, str] = {}
     counts: list[int] = [0]  # the root is nobody's entry
@@ -202,7 +220,7 @@ def _plan_names(tree: Tree, options: FatOptions) -> tuple[dict[int, str], array[
             counts += plain_counts
             continue
         for ordinal in ordinals:
-            counts += _plan_directory(tree, options, ordinal, renamed)
+            counts += _plan_directory(tree, options, ordinal, renamed, has_label)
     if options.strict and renamed:
         first = ", ".join(printable(tree.path(node)) for node in list(renamed)[:3])
         raise PlanError(
@@ -224,7 +242,7 @@ def _some_at_a_time(tree: Tree) -> Iterator[range]:
 
 
 def _plan_directory(
-    tree: Tree, options: FatOptions, ordinal: int, renamed: dict[int, str]
+    tree: Tree, options: FatOptions, ordinal: int, renamed: dict[int, str], has_label: bool
 ) -> list[int]:
     """Return the slots of each of a directory's entries; add to `renamed`. Raise PlanError."""
     children = tree.children(ordinal)
@@ -233,7 +251,7 @@ def _plan_directory(
     joined = tree.joined_names(children.start, children.stop)
     changed = renames(joined, len(children), normalize=options.normalize)
     counts = slot_counts(joined, changed)
-    total = sum(counts) + header_slots(ordinal)
+    total = sum(counts) + more_slots(ordinal, has_label)
     if total > MOST_DIRECTORY_ENTRIES:
         path = printable(tree.path(tree.directories[ordinal]))
         raise PlanError(
@@ -246,11 +264,11 @@ def _plan_directory(
     return counts
 
 
-def _directory_bytes(tree: Tree, slot_starts: array[int]) -> list[int]:
+def _directory_bytes(tree: Tree, slot_starts: array[int], has_label: bool) -> list[int]:
     """Return the length of each directory."""
     bounds = [slot_starts[node] for node in (*tree.first_children, len(tree))]
     return [
-        (header_slots(ordinal) + end - start) * ENTRY_BYTES
+        (more_slots(ordinal, has_label) + end - start) * ENTRY_BYTES
         for ordinal, (start, end) in enumerate(pairwise(bounds))
     ]
 

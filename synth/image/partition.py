@@ -170,6 +170,7 @@ GPT_ENTRY_BYTES = 128
 assert GPT_ENTRY.size == GPT_ENTRY_BYTES
 
 GPT_ENTRIES = 128
+_LEGACY_BIOS_BOOTABLE = 1 << 2
 # GUIDs as a GPT holds them, the first three fields little-endian (UEFI 2.10, appendix A).
 TYPE_BASIC_DATA = bytes.fromhex("a2a0d0eb e5b9 3344 87c0 68b6b72699c7")  # EBD0A0A2-B9E5-4433-...
 TYPE_EFI_SYSTEM = bytes.fromhex("28732ac1 1ff8 d211 ba4b 00a0c93ec93b")  # C12A7328-F81F-11D2-...
@@ -191,6 +192,8 @@ class GptPartition(NamedTuple):
     first_lba: int
     sectors: int
     name: str
+    active: bool = False
+    """To be booted by a BIOS (UEFI, "Legacy BIOS Bootable")."""
 
 
 class Gpt(NamedTuple):
@@ -211,7 +214,7 @@ def gpt(partitions: Sequence[GptPartition], disk_guid: bytes, total: int, sector
                 "UniquePartitionGUID": each.guid,
                 "StartingLBA": each.first_lba,
                 "EndingLBA": each.first_lba + each.sectors - 1,
-                "Attributes": 0,
+                "Attributes": _LEGACY_BIOS_BOOTABLE if each.active else 0,
                 "PartitionName": each.name.encode("utf-16-le").ljust(72, b"\0"),
             }
         )
@@ -262,6 +265,7 @@ def with_gpt(
     disk_guid: bytes,
     partition_guid: bytes,
     name: str,
+    active: bool = False,
     boot_code: bytes = b"",
 ) -> Image:
     """Return a disk whose one partition is `volume`, with both copies of the table.
@@ -271,7 +275,7 @@ def with_gpt(
     first_lba = FIRST_BYTE // sector_bytes
     total = (FIRST_BYTE + volume.size + gpt_overhead(sector_bytes)) // sector_bytes
     partition = GptPartition(
-        type_guid, partition_guid, first_lba, volume.size // sector_bytes, name
+        type_guid, partition_guid, first_lba, volume.size // sector_bytes, name, active
     )
     tables = gpt([partition], disk_guid, total, sector_bytes)
     protective = mbr(boot_code, 0, [protective_record(total)]).ljust(sector_bytes, b"\0")

@@ -206,8 +206,8 @@ def _check(values: Values, given: Collection[str]) -> None:
 
     PlanError is for a text that a volume descriptor can't hold.
     """
-    for option, field in _TEXTS.items():
-        check_text(field, values[option])
+    for field, text in _texts(values)._asdict().items():
+        check_text(field, text)
     for what, names in _ABOUT.items():
         for name in names:
             if name in given and not values[what]:
@@ -245,6 +245,12 @@ def _check_hybrid(values: Values) -> None:
         )
 
 
+def _texts(values: Values) -> Texts:
+    """Return the texts of the volume descriptors, without those that nobody gave."""
+    given = {field: values[option] for option, field in _TEXTS.items()}
+    return Texts(**{field: text for field, text in given.items() if text is not None})
+
+
 def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
     """Return the options as the planner has them."""
     is_floppy = values["boot_floppy"]
@@ -255,7 +261,7 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         joliet_long=values["joliet_long"],
         preserve=values["preserve"],
         limit_pathtables=values["limit_pathtables"],
-        texts=Texts(**{field: values[option] for option, field in _TEXTS.items()}),
+        texts=_texts(values),
         created_ns=values["volume_date"],
         zone=UTC if values["utc"] else None,
         latest_ns=values["source_date_epoch"],

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..host.paths import NamedPaths
 
@@ -18,6 +18,7 @@ _SKIPPED_TYPES = {
     stat.S_IFBLK: "block device",
 }
 
+Order = Callable[[bytes], Callable[[bytes, bool], Any]]
 Symlinks = Literal["skip", "keep", "follow", "follow-all", "refuse"]
 
 
@@ -74,6 +75,9 @@ class ScanOptions(NamedTuple):
     fold: Callable[[str], str] = as_is
     """Gives names that are one for the disk's readers the same text. Of different sources they
     become one; of one source they don't."""
+    order: Order | None = None
+    """Given the path of a directory in the tree, returns what gives a name's bytes, and whether it
+    is a directory, a key to sort by; None: names are sorted by their bytes."""
     processes: int = 1
     """The number of processes that may share the work."""
     may_read: Callable[[str, int, int], bool] = may_read

@@ -1,6 +1,7 @@
 """The scan: lists directories by descriptors, level by level, into a tree. No file is opened.
 
-Names are sorted by their bytes, whatever the locale makes of them as text.
+Names are sorted by their bytes, whatever the locale makes of them as text, unless another order is
+asked for.
 
 A directory of the tree is made of any number of directories on the host, merged: of two files of
 one name the later source's is taken. Most are made of one, and for those there is a short way.
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from ..forks import split
 from ..tree.builder import TreeBuilder
@@ -121,6 +123,10 @@ class _Scan:
         home = part.homes[0]
         try:
             descriptor, found = self._lister.entries(home, part.link)
+            if key := self._key_in(ordinal):
+                found.sort(
+                    key=lambda each: key(os.fsencode(each.name), each.is_dir(follow_symlinks=False))
+                )
             count = self._sharing.process_count(len(found), _ENTRIES_A_PROCESS)
             if count == 1:
                 self._take(ordinal, part, descriptor, found)
@@ -185,6 +191,8 @@ class _Scan:
         if not merged.places:
             return
         names = sorted(merged.places, key=os.fsencode)
+        if key := self._key_in(ordinal):
+            names.sort(key=lambda name: key(os.fsencode(name), name in merged.parts))
         for node, name in enumerate(names, len(self._builder)):
             if name in merged.parts:
                 self._add_directory(node, merged.parts[name])
@@ -195,6 +203,12 @@ class _Scan:
         self._builder.append(
             names, [place.known_status for place in places], [place.home for place in places]
         )
+
+    def _key_in(self, ordinal: int) -> Callable[[bytes, bool], Any] | None:
+        """Return what gives a directory's names their keys, where not their bytes are it."""
+        if self._options.order is None:
+            return None
+        return self._options.order(self._tree.path(self._tree.directories[ordinal]))
 
     def _merge(
         self, ordinal: int, merged: Merged, name: str, place: Place, part: Part | None

@@ -390,7 +390,8 @@ def test_check_says_what_would_be_refused(tmp_path):
 
 def test_presets_are_listed_and_can_be_overridden(tree, tmp_path):
     text = output(*VFLOPPY, "presets")
-    assert "ovmf: --fat 32 --partition gpt --esp --label ESP" in text
+    assert "ovmf: --fat 32 --partition gpt --esp --label 'EFI SYSTEM'" in text
+    assert "--order /IO.SYS --order /IBMBIO.COM" in text
     vfloppy("build", "-q", "--for", "floppy", tree, tmp_path / "floppy.img")
     assert (tmp_path / "floppy.img").stat().st_size == 1440 << 10
     vfloppy("build", "-q", "--for", "cidata", "--label", "OTHER", tree, tmp_path / "seed.img")

@@ -9,7 +9,7 @@ import random
 import pytest
 import vfloppy as vfloppy_library
 from click.testing import CliRunner
-from tools import vfloppy
+from tools import need_tool, output, vfloppy
 from vfloppy.cli.app import _group
 from vfloppy.cli.console import sentence
 from vfloppy.library.description import all_options
@@ -116,7 +116,20 @@ def test_every_option_of_one_format_is_that_formats_alone():
 def test_presets_set_the_label(tree, tmp_path, preset):
     assert run("build", "--for", preset, tree, tmp_path / "out.iso")[0] == 0
     label = (tmp_path / "out.iso").read_bytes()[32768 + 40 : 32768 + 72].rstrip().decode()
-    assert label == preset.upper()
+    assert label == {"oemdrv": "OEMDRV"}.get(preset, preset)
+
+
+def test_an_empty_label_is_an_image_without_one(tree, tmp_path):
+    """ECMA-119 has no word for it: the identifier is all spaces, and readers show none."""
+    need_tool("blkid")
+    for label, expected in (("", ""), ("x", "x")):
+        assert run("build", "--label", label, tree, tmp_path / "out.iso")[0] == 0
+        data = (tmp_path / "out.iso").read_bytes()
+        assert data[32768 + 40 : 32768 + 72] == expected.encode().ljust(32)
+        joliet = expected.ljust(16).encode("utf-16-be")
+        assert data[34816 + 40 : 34816 + 72] == joliet
+        told = output("blkid", "-p", "-s", "LABEL", "-o", "value", str(tmp_path / "out.iso"))
+        assert told.strip() == expected
 
 
 def test_a_boot_file_that_is_not_there_is_one_line(tree, tmp_path):

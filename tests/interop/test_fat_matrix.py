@@ -48,6 +48,11 @@ MATRIX = [
     ("--for", "vvfat"),
     ("--for", "cidata"),
     ("--for", "raw-4k"),
+    ("--for", "config-2"),
+    ("--for", "dos-boot", "--order", "*.bin", "--size", "33M"),
+    ("--label", "", "--fat", "16", "--order", "grüße*", "--order", "natural"),
+    ("--label", "", "--order", ".hidden", "--attrib", "EFI/=+hs"),
+    ("--floppy", "1.44M", "--order", "startup*", "--label", ""),
 ]
 
 
@@ -83,7 +88,7 @@ def built(tree, tmp_path_factory) -> dict[tuple[str, ...], Path]:
 
 def partitioning(options: tuple[str, ...]) -> str:
     """What partition table a disk of the matrix has."""
-    if "--floppy" in options or "cidata" in options:
+    if {"--floppy", "cidata", "config-2"} & set(options):
         return "none"
     if "ovmf" in options or "raw-4k" in options:
         return "gpt"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tools import need_tool, output
 from vfloppy.errors import OptionError
-from vfloppy.library.excludes import excluded_by, lines_of
+from vfloppy.synth.names.patterns import excluded_by, lines_of
 
 PARTS = ["a", "b", "*.o", "*", "**", "src", "build", "keep", "x.?", "[ab]", "[[:alpha:]]*"]
 

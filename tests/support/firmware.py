@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
-from tools import missing_dependency
+from tools import ENVIRONMENT, missing_dependency, need_tool
 
+_MOVES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")  # of the cursor
 _OVMF = Path("/usr/share/OVMF")
 ISOLINUX = Path("/usr/lib/ISOLINUX")
 SYSLINUX_MODULES = Path("/usr/lib/syslinux/modules/bios")
@@ -65,3 +68,23 @@ def efi_program(text: str) -> bytes:
     section = struct.pack("<8s 4I 12x I", b".text", len(code), 4096, 512, 512, 0x60000020)
     headers = dos_header + file_header + optional_header.ljust(240, b"\0") + section
     return headers.ljust(512, b"\0") + code.ljust(512, b"\0")
+
+
+def booted(drive: str, *expected: str) -> str:
+    """What a machine prints on its screen, up to one of some texts; `drive` is QEMU's -drive."""
+    need_tool("qemu-system-i386")
+    command = [
+        "timeout", "120", "qemu-system-i386", "-accel", "tcg", "-m", "64", "-nodefaults",
+        "-machine", "graphics=off", "-display", "none", "-serial", "stdio", "-drive", drive,
+    ]  # fmt: skip
+    printed, raw = "", b""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT, cwd="/") as machine:
+        assert machine.stdout is not None
+        while not any(each in printed for each in expected):
+            more = machine.stdout.read1()
+            if not more:
+                break
+            raw += more
+            printed = _MOVES.sub(b"", raw).decode("latin-1")
+        machine.terminate()
+    return printed

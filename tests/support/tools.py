@@ -37,6 +37,12 @@ def need_tool(*names: str) -> None:
         missing_dependency(f"not installed: {', '.join(missing)} (`make tools` says how)")
 
 
+def need_file(name: str) -> None:
+    """Skips the test where a program's file is missing, as `need_tool` does."""
+    if not Path(name).exists():
+        missing_dependency(f"not installed: {name} (`make tools` says how)")
+
+
 def newer(name: str) -> str:
     """The path of a client that tests/newer.sh has fetched; skips as `need_tool` does."""
     if not (_NEWER / "complete").exists():

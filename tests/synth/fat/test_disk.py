@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trees import MADE
 from vfloppy.errors import PlanError
 from vfloppy.synth.fat.disk import disk
-from vfloppy.synth.fat.plan import FatOptions, check_label, plan
+from vfloppy.synth.fat.plan import FatOptions, plan
 from vfloppy.synth.host.files import HostFiles
 from vfloppy.synth.image.image import Image
 from vfloppy.synth.scanning.scan import scan
@@ -55,6 +55,13 @@ OPTIONS = [
     {"size": 64 * MIB, "fat_bits": 32},
     {"cluster_bytes": 512},
     {"free": 50 * MIB, "fat_bits": 16},
+    {"label": ""},
+    {"label": "", "fat_bits": 16},
+    {"has_first_files": True},
+    {"has_first_files": True, "fat_bits": 16, "active": True},
+    {"has_first_files": True, "floppy": "1.44M", "label": ""},
+    {"hide_dotfiles": True},
+    {"size": 33 * MIB, "fat_bits": 16, "whole_cylinders": True},
 ]
 
 
@@ -242,16 +249,6 @@ def test_the_largest_file(tmp_path, size):
     else:
         with pytest.raises(PlanError, match=r"large \(4294967296\)"):
             plan(tree)
-
-
-@pytest.mark.parametrize("label", ["", "twelve chars", "a.b", "é", " x", "a/b", "a+b", "x\ty"])
-def test_labels_that_cannot_be(label):
-    with pytest.raises(PlanError, match="label"):
-        check_label(label)
-
-
-def test_labels_are_upper_case():
-    assert check_label("config-2") == b"CONFIG-2   "
 
 
 def test_a_size_in_half_sectors_is_refused(small):

@@ -1,4 +1,4 @@
-"""Excludes: what .gitignore's patterns say of a path in the tree, byte by byte as git reads them.
+"""Patterns of .gitignore: what they say of a path in the tree, byte by byte as git reads them.
 
 A pattern becomes a regular expression. See gitignore(5); what it leaves open (sets that nobody
 closes, backslashes, stars in odd places) is as git's matcher has it.
@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..errors import OptionError
+from ...errors import OptionError
 
 _CLASSES = {
     "alnum": string.ascii_letters + string.digits,
@@ -48,7 +48,8 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """
     if not patterns:
         return None
-    rules = [rule for rule in map(_rule, reversed(patterns)) if rule]
+    found = (pattern_of(line, "exclude") for line in reversed(patterns))
+    rules = [rule for rule in found if rule]
 
     def excluded(path: str) -> bool:
         is_directory = path.endswith("/")
@@ -64,16 +65,31 @@ def excluded_by(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     return excluded
 
 
-class _Rule(NamedTuple):
+class Pattern(NamedTuple):
+    """A line of patterns, as a regular expression."""
+
     regex: re.Pattern[bytes]
     of_names: bool
     """It is held against the last name of a path only."""
     for_directories: bool
     excludes: bool
+    """It does not begin with `!`."""
+    literal: bytes | None
+    """The one name or path that matches; None: there may be several."""
+
+    def matches(self, path: bytes, is_directory: bool) -> bool:
+        """Return whether the pattern is one of a path in the tree, without a slash at its ends."""
+        if self.for_directories and not is_directory:
+            return False
+        subject = path[path.rfind(b"/") + 1 :] if self.of_names else path
+        return self.regex.fullmatch(subject) is not None
 
 
-def _rule(line: str) -> _Rule | None:
-    """Return a line's rule; None for a comment or an empty line. Raise OptionError."""
+def pattern_of(line: str, option: str, *, any_case: bool = False) -> Pattern | None:
+    """Return a line's pattern; None for a comment or an empty line.
+
+    With `any_case`, letters of ASCII match in either case. Raise OptionError, about `option`.
+    """
     pattern = _encoded(line)
     if pattern.startswith(b"#"):
         return None
@@ -85,8 +101,11 @@ def _rule(line: str) -> _Rule | None:
     for_directories = pattern.endswith(b"/")
     pattern = pattern[:-1] if for_directories else pattern
     of_names = b"/" not in pattern
-    regex = _Translation(pattern.removeprefix(b"/")).regex()
-    return _Rule(re.compile(regex, re.DOTALL), of_names, for_directories, excludes)
+    pattern = pattern.removeprefix(b"/")
+    regex = _Translation(pattern, option).regex()
+    flags = re.DOTALL | (re.IGNORECASE if any_case else 0)
+    literal = None if _SPECIAL.search(pattern) else pattern
+    return Pattern(re.compile(regex, flags), of_names, for_directories, excludes, literal)
 
 
 def _encoded(line: str) -> bytes:
@@ -112,8 +131,9 @@ def _without_trailing_spaces(pattern: bytes) -> bytes:
 class _Translation:
     """A pattern without its marks, read from left to right. Raise OptionError."""
 
-    def __init__(self, pattern: bytes) -> None:
+    def __init__(self, pattern: bytes, option: str) -> None:
         self._pattern = pattern
+        self._option = option
         self._at = 0
 
     def regex(self) -> bytes:
@@ -184,7 +204,7 @@ class _Translation:
                     members.add(byte)  # an ordinary member
                     previous = byte
                     continue
-                members.update(_class(self._pattern[self._at + 1 : end - 1]))
+                members.update(_class(self._pattern[self._at + 1 : end - 1], self._option))
                 self._at = end + 1
                 previous = None
             else:
@@ -216,10 +236,10 @@ class _Translation:
         return _NOTHING
 
 
-def _class(name: bytes) -> bytes:
+def _class(name: bytes, option: str) -> bytes:
     """Return the members of a POSIX class of characters. Raise OptionError."""
     text = os.fsdecode(name)
     if text not in _CLASSES:
         known = ", ".join(sorted(_CLASSES))
-        raise OptionError(f"[:{text}:] is not known; {known} are", "exclude")
+        raise OptionError(f"[:{text}:] is not known; {known} are", option)
     return _CLASSES[text].encode()
