@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk
     from .library.file import DiskFile
-    from .library.harvesting import find_changes, open_overlay
+    from .library.harvesting import (
+        BroughtHome,
+        apply_found,
+        apply_overlay,
+        find_changes,
+        open_overlay,
+    )
     from .library.serving import serve, serve_forever
     from .library.types import Change, Changes, Finding, Region, Renamed
     from .library.verify import Difference
@@ -48,6 +54,9 @@ _HOMES = {
     "VfloppyError": "errors",
     "WriteError": "errors",
     "check": "library.api",
+    "BroughtHome": "library.harvesting",
+    "apply_found": "library.harvesting",
+    "apply_overlay": "library.harvesting",
     "find_changes": "library.harvesting",
     "open_config": "library.api",
     "open_disk": "library.api",
@@ -57,6 +66,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BroughtHome",
     "Change",
     "Changes",
     "Difference",
@@ -74,6 +84,8 @@ __all__ = [
     "ScanError",
     "VfloppyError",
     "WriteError",
+    "apply_found",
+    "apply_overlay",
     "check",
     "find_changes",
     "open_config",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import click
+
 from ..library.applying import Applied, Deed, Outcome
+from ..library.harvesting import BroughtHome
 from ..library.summary import count
 from .console import complain, say
 
@@ -44,6 +48,27 @@ def say_applied(applied: Applied, *, quiet: bool = False) -> None:
         complain(problem, "warning")
     if not quiet:
         say(summary(applied))
+
+
+def say_brought_home(
+    done: BroughtHome, overlay: str, *, as_json: bool = False, quiet: bool = False
+) -> int:
+    """Print what came of an overlay, and return the exit status."""
+    problems = done.changes.problems if done.changes else ()
+    if done.applied is None:
+        if as_json:
+            click.echo(json.dumps(document(Applied(problems=problems)), indent=1))
+        for problem in problems:
+            complain(problem)
+        complain(f"nothing was applied; all that guests have written is kept in {overlay}")
+        return 2
+    if as_json:
+        click.echo(json.dumps(document(done.applied), indent=1))
+    else:
+        say_applied(done.applied, quiet=quiet)
+    if done.saved_to:
+        complain(f"what could not be applied is in {done.saved_to}", "warning")
+    return exit_status(done.applied)
 
 
 def summary(applied: Applied) -> str:

@@ -205,6 +205,14 @@ class OverlayFile:
             os.ftruncate(self._descriptor, places[1] + size)
         self._begin(size, places, document)
 
+    def clear(self) -> None:
+        """Make the file empty, for a new overlay: all that it held is somewhere else now.
+
+        Nothing may be read from it afterwards. Raise OSError.
+        """
+        os.ftruncate(self._descriptor, 0)
+        os.fsync(self._descriptor)
+
     # --- which sectors ---
 
     def touches(self, offset: int, length: int) -> bool:

@@ -54,6 +54,7 @@ class Source:
     """An export by its name, and the next one, if it is a disk whose directories are scanned again.
 
     `scan` makes the next disk of the present one; None: never. `wording` says what an error is.
+    With `writes_back`, what was written over the disk is to be brought home when serving ends.
     """
 
     def __init__(
@@ -62,8 +63,11 @@ class Source:
         what: Offered,
         scan: Callable[[Disk], Disk] | None = None,
         wording: Callable[[Exception], str] = str,
+        *,
+        writes_back: bool = False,
     ) -> None:
         self.name = name
+        self.writes_back = writes_back
         self.what = what
         self._scan = scan
         self._wording = wording

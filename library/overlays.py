@@ -73,7 +73,7 @@ def _claim(path: str) -> bool:
 
 def _opened(disk: Disk, path: str) -> OverlayFile:
     """Open the overlay of a disk, or make it of an empty file. Raise OverlayError."""
-    if _is_empty(path):
+    if is_empty(path):
         return OverlayFile.create(path, disk.size, digest_of(disk), facts_of(disk))
     file = OverlayFile.open(path, writable=True)
     try:
@@ -87,7 +87,8 @@ def _opened(disk: Disk, path: str) -> OverlayFile:
     return file
 
 
-def _is_empty(path: str) -> bool:
+def is_empty(path: Path) -> bool:
+    """Return whether an overlay is an empty file: new, or what it held was brought home."""
     try:
         return os.stat(path).st_size == 0
     except OSError:  # opening it says why

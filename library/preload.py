@@ -25,6 +25,7 @@ def preload(*, everything: bool) -> None:
     for name in _CODECS:
         codecs.lookup(name)
     if everything:
+        codecs.lookup("cp437")  # of 8.3 names that guests have written
         for name in NAMES:
             format_named(name)
         seen: set[str] = set()

@@ -20,6 +20,12 @@ def is_qemu_name(path: str) -> bool:
     return _NAME.fullmatch(path) is not None
 
 
+def is_to_be_written(path: str) -> bool:
+    """Return whether a path is such a name with `rw`: what guests write is to come home."""
+    match = _NAME.fullmatch(path)
+    return match is not None and "rw" in match[1].split(":")
+
+
 def from_qemu_name(name: str, given: Collection[str]) -> tuple[str, Mapping[str, Any]]:
     """Return the directory that QEMU's name leads to, and what QEMU makes of it: options' values.
 
@@ -28,8 +34,6 @@ def from_qemu_name(name: str, given: Collection[str]) -> tuple[str, Mapping[str,
     match = _NAME.fullmatch(name)
     assert match is not None
     words = set(match[1].split(":"))
-    if "rw" in words:
-        raise OptionError("fat:rw: asks for a disk that can be written; these can only be read")
     types = words & {"12", "16", "32"}
     if len(types) > 1:
         raise OptionError(f"fat: with {' and '.join(sorted(types))} at once")
@@ -38,7 +42,7 @@ def from_qemu_name(name: str, given: Collection[str]) -> tuple[str, Mapping[str,
     if twice := sorted(settled.intersection(given)):
         prefix = name[: match.start(2)]
         raise OptionError(f"QEMU's {prefix} goes without {option_named(twice[0])}")
-    values: dict[str, Any] = dict(PRESETS["vvfat"].values)
+    values: dict[str, Any] = {**PRESETS["vvfat"].values, "writable": "rw" in words}
     if not is_floppy:
         if fat:
             values["fat"] = fat

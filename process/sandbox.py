@@ -20,6 +20,8 @@ _RULE_PATH_BENEATH = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+# Besides these: write, remove directories and files, make directories and files, move, truncate.
+_WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 13 | 1 << 14
 # All rights of linux/landlock.h by the ABI that brought them.
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _TCP_RIGHTS = {4: 0b11}  # bind, connect
@@ -52,7 +54,9 @@ class Sandbox:
     that can't be opened.
     """
 
-    def __init__(self, folders: Iterable[str | bytes | int]) -> None:
+    def __init__(self, folders: Iterable[str | bytes | int], *, writes: bool = False) -> None:
+        """With `writes`, files and directories may be written beneath the folders as well."""
+        self._writes = writes
         self._abi = _landlock_abi()
         self._folders: list[int] = []
         self.replace(folders)
@@ -102,8 +106,9 @@ class Sandbox:
             libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
         )
         try:
+            rights = _READ_FILE | _READ_DIR | (_WRITE if self._writes else 0)
             for folder in self._folders:
-                _allow(libc, ruleset, folder, _READ_FILE | _READ_DIR)
+                _allow(libc, ruleset, folder, rights & attributes.handled_access_fs)
             for path in _OWN_PROC:
                 _allow_path(libc, ruleset, path)
             _succeed(libc.syscall(_RESTRICT_SELF, ruleset, 0))

@@ -32,9 +32,10 @@ from ..options.serve import ServeOptions, serve_options
 from ..serving.exports import sources_of
 from ..serving.listening import listeners
 from ..serving.logs import log_to_stderr
+from ..serving.written import disks_written, settle_writes
 
 if TYPE_CHECKING:
-    from ...filters.store import OverlayFile
+    pass
 
 _EPILOG = """\b
 Examples:
@@ -99,7 +100,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 listening,
                 sources,
                 default=serving.default_export,
-                rescan=not serving.no_rescan,
+                rescan=_rescans(sources, serving),
                 security=security,
                 limits=Limits(
                     handshake_timeout_s=serving.handshake_timeout,
@@ -109,10 +110,10 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 on_ready=on_ready,
             )
             try:
-                _run(server, serving, sources, quiet=quiet)
+                status = _run(server, serving, sources, quiet=quiet)
             finally:
-                if not quiet:
-                    _tell_of_writes(sources, serving)
+                is_settled = settle_writes(sources, serving, quiet=quiet)
+            sys.exit(status or (0 if is_settled else 1))
 
 
 @contextlib.contextmanager
@@ -135,17 +136,28 @@ def _listening(serving: ServeOptions) -> Iterator[list[Listener]]:
         yield found
 
 
-def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> None:
+def _rescans(sources: Sources, serving: ServeOptions) -> bool:
+    """Return whether directories are scanned again.
+
+    With --run the server is a child, whose new disks this process would not know at the end.
+    """
+    is_apart = serving.captive is not None and any(disks_written(sources))
+    return not serving.no_rescan and not is_apart
+
+
+def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool) -> int:
+    """Serve, and return the exit status."""
     if serving.single:
         serve = partial(server.serve_single, _standard_connection())
         # In the sandbox, which only ends with its process, the file could not be removed.
-        sys.exit(run_to_end(serve) if serving.pidfile else serve())
+        return run_to_end(serve) if serving.pidfile else serve()
     if serving.captive is not None:
         if not quiet:
             _tell(f"serving {_what(sources)} at {server.uri()}", serving)
             _tell_more(sources, serving)
-        sys.exit(server.run_captive(serving.captive))
+        return server.run_captive(serving.captive)
     server.serve_forever()
+    return 0
 
 
 def _what(sources: Sources) -> str:
@@ -169,12 +181,16 @@ def _tell_more(sources: Sources, serving: ServeOptions) -> None:
     what is written goes.
     """
     summary = sources.sandbox.summary if sources.sandbox else "none (--no-sandbox)"
-    overlays = [*_overlays(sources)]
-    if overlays and sources.sandbox:
+    written = [*disks_written(sources)]
+    if written and sources.sandbox:
         summary += "; writing to the overlay"
     _tell(f"sandbox: {summary}", serving)
-    for title, file in overlays:
-        if file.name:
+    for title, source, disk, file in written:
+        if source.writes_back:
+            homes = ", ".join(disk.description.paths)
+            text = f"what is written is in the overlay {file.name}, and goes to {homes} at the end"
+            _tell(f"{title}writable: {text}", serving)
+        elif file.name:
             held = human_size(file.written_bytes) if file.is_touched else "nothing yet"
             _tell(
                 f"{title}writable: the overlay {file.name} holds what is written, {held}", serving
@@ -182,22 +198,6 @@ def _tell_more(sources: Sources, serving: ServeOptions) -> None:
         else:
             text = "what is written is gone at the end (--overlay FILE keeps it)"
             _tell(f"{title}writable: {text}", serving)
-
-
-def _tell_of_writes(sources: Sources, serving: ServeOptions) -> None:
-    """Tell at the end what became of what was written."""
-    for title, file in _overlays(sources):
-        if file.is_touched:
-            written = human_size(file.written_bytes)
-            fate = f"kept in {file.name}" if file.name else "gone (--overlay FILE keeps it)"
-            _tell(f"{title}{written} that guests have written: {fate}", serving)
-
-
-def _overlays(sources: Sources) -> Iterator[tuple[str, OverlayFile]]:
-    """Yield the overlays, each with the start of a line about it."""
-    for each in sources.each:
-        if isinstance(each.what, Disk) and each.what.overlay:
-            yield f"{each.name}: " if each.name else "", each.what.overlay.file
 
 
 def _security(serving: ServeOptions) -> Security:

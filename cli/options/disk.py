@@ -24,6 +24,10 @@ class DiskOptions(NamedTuple):
     manifest: str | None
     overlay: str | None = None
     """The file for what is written over the disk, while it is served."""
+    write_back: bool = False
+    """Bring home what was written, when serving ends."""
+    harvest: bool = False
+    """Look at what was written, when serving ends: so the overlay needs a name."""
 
 
 def spelled(name: str, value: str | None = None) -> str:

@@ -47,6 +47,8 @@ class ServeOptions(NamedTuple):
     default_export: str | None
     config: str | None
     overlay: str | None
+    changes: str | None
+    write_back: bool
     captive: str | None
     tls: Tls
     tls_cert_dir: str | None
@@ -127,6 +129,18 @@ _OPTIONS = (
         metavar="FILE",
         help="As --writable, and keep what is written in FILE: served with it again, the disk is "
         "as it was left.",
+    ),
+    click.option(
+        "--changes",
+        metavar="OUT",
+        help="As --writable, and write what guests have changed to OUT when serving ends: a new "
+        "directory, or an archive that ends with .tar or .zip.",
+    ),
+    click.option(
+        "--write-back",
+        is_flag=True,
+        help="As --writable, and bring what guests have changed home into the directories when "
+        "serving ends, as vfloppy harvest --apply does. fat:rw:DIR means this.",
     ),
     click.option(
         "--run",
@@ -245,6 +259,11 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
     if serving.overlay == "":
         raise click.UsageError("--overlay is empty; a file is expected")
+    for name, is_given in (("changes", serving.changes), ("write-back", serving.write_back)):
+        if is_given and serving.config:
+            raise click.UsageError(f"--{name} goes without --config")
+        if is_given and serving.single:
+            raise click.UsageError(f"--{name} goes without --single, which nobody outlives")
     if serving.overlay and serving.config:
         raise click.UsageError("--overlay goes without --config, where each export has its own")
     if serving.export_name and serving.config:

@@ -11,6 +11,7 @@ from ...errors import OptionError
 from ...library.config import read_config
 from ...library.disk import Disk
 from ...library.exports import Source, Sources, check_export_name
+from ...library.qemu import is_to_be_written
 from ...process.reports import log
 from ..console import sentence
 from ..disks import describe_disk, open_disk, usage_error
@@ -52,19 +53,26 @@ def source_of(name: str, directories: tuple[str, ...], options: DiskOptions) -> 
             warn=log.warning,
         )
 
-    if options.overlay:
+    if options.harvest or options.overlay:
         options = options._replace(given={**options.given, "writable": True})
     description = describe_disk(options, directories)
-    kept_out = [options.overlay] if options.overlay else []
+    writes_back = options.write_back or any(map(is_to_be_written, directories))
 
     def first() -> Disk:
+        kept_out = [options.overlay] if options.overlay else []
         return open_disk(description, options, leave_out=kept_out, warn=log.warning)
 
     if not description.values["writable"]:
         return Source(name, first(), scan, sentence)
     from ...library.overlays import overlaid  # noqa: PLC0415  most disks are not written
 
-    return Source(name, overlaid(first, options.overlay), scan, sentence)
+    if not writes_back and not options.harvest:
+        return Source(name, overlaid(first, options.overlay), scan, sentence)
+    from ...library.writing_back import overlay_to_write_back  # noqa: PLC0415  likewise
+
+    with overlay_to_write_back(options.overlay, description) as path:
+        disk = overlaid(first, path)
+    return Source(name, disk, scan, sentence, writes_back=writes_back)
 
 
 def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Wanted:
@@ -86,7 +94,13 @@ def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
         raise click.UsageError(
             "--overlay is of one disk; with several, --config FILE gives each its own"
         )
-    options = options._replace(overlay=serving.overlay)
+    if named and serving.changes and len(named) > 1:
+        raise click.UsageError("--changes is of one disk; with several, give each an --overlay")
+    options = options._replace(
+        overlay=serving.overlay,
+        write_back=serving.write_back,
+        harvest=serving.write_back or serving.changes is not None,
+    )
     if named:
         return {name: ((directory,), options) for name, directory in named.items()}
     return {serving.export_name: (directories, options)}
