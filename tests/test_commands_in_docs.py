@@ -116,6 +116,13 @@ def verified(sandbox: Sandbox, command: str) -> None:
     told(sandbox, command, word="0 differences")
 
 
+def harvested(sandbox: Sandbox, command: str) -> None:
+    """Of an overlay that nobody has written to."""
+    with sandbox.serving("vfloppy serve --overlay changes DIR"):
+        pass
+    told(sandbox, command, word="0 changes")
+
+
 def copied(sandbox: Sandbox, command: str) -> None:
     need_tool("nbdcopy")
     built(sandbox, command, image="esp.img")
@@ -302,6 +309,10 @@ HOW: dict[str, Way] = {
     "qemu-img info --object tls-creds-x509,id=tls0,endpoint=client,dir=/etc/pki/client "
     "--image-opts driver=nbd,host=host,port=10809,tls-creds=tls0": asked_by_tls,
     "vfloppy serve --idle-exit 60 /srv/tools": served,
+    "vfloppy serve --overlay changes DIR": served,
+    "vfloppy harvest changes": harvested,
+    "vfloppy harvest --to changed.tar changes": harvested,
+    "vfloppy harvest FILE": partial(left, reason="the same with another name"),
 }
 
 

@@ -243,10 +243,21 @@ def test_tables_that_differ_are_a_problem(edited):
     assert "two allocation tables are not the same" in problem
 
 
+def test_an_empty_file_that_names_a_free_cluster_is_empty(edited):
+    """As pyfatfs leaves one that it has cut to nothing."""
+    at = edited.slot(b"SMALL")
+    edited.data[at + 28 : at + 32] = bytes(4)
+    edited.link(edited.first("Small.txt"), 0)
+    found = edited.harvest()
+    assert not found.problems
+    assert [(said(each), each.size) for each in found.changes] == [("changed Small.txt", 0)]
+
+
 def test_two_names_on_one_chain_are_a_problem_and_neither_is_told(edited):
     at = edited.slot(b"SMALL")
     data = edited.data[edited.slot(b"FIRST") :][:32]
     edited.data[at + 20 : at + 22], edited.data[at + 26 : at + 32] = data[20:22], data[26:32]
+    edited.data[edited.volume.offset(edited.first("First File.txt"))] ^= 1
     found = edited.harvest()
     (problem,) = found.problems
     assert "shares clusters with" in problem
@@ -319,6 +330,15 @@ def test_names_that_lead_elsewhere_are_problems(edited, name):
     (problem,) = found.problems
     assert "which is no name" in problem
     assert not found.changes, "what the name was is not known, so nothing is removed"
+
+
+def test_what_was_in_a_directory_whose_name_is_lost_is_not_removed(edited):
+    at = edited.slot(b"FOLDER")
+    edited.data[at - 32] = 0xE5
+    edited.data[at : at + 11] = b"A/B        "
+    found = edited.harvest()
+    assert found.problems
+    assert not found.changes
 
 
 def test_half_a_surrogate_is_no_name(edited):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from compare import assert_same
+from firmware import ovmf
 from recording import Recorder, Replay
 from tools import need_tool, output, run
 from trees import settle_times
@@ -196,9 +197,20 @@ def test_each_moment_of_what_linux_writes(richer, tmp_path, name):
         script += ["umount-all"]
         done = run("guestfish", "-a", recorder.uri, input="\n".join(script).encode(), timeout=600)
         assert done.returncode == 0, done.stderr.decode()
+    count, told = check_moments(guest, recorder)
+    assert len(recorder.quiet) == len(GUESTFISH)
+    assert count > len(GUESTFISH)
+    assert told >= LINUX_CHANGES
+
+
+def check_moments(guest: Guest, recorder: Recorder) -> tuple[int, set[str]]:
+    """Hold each prefix of a trace, where nothing is wrong but a mark, against a foreign reader.
+
+    Return the number of these, and the changes at the end, in words.
+    """
     replay = Replay(guest.served.read_bytes())
-    image = tmp_path / "moment"
-    told, faults = 0, [""]
+    image = guest.folder / "moment"
+    count, faults = 0, [""]
     for at, step in enumerate(recorder.trace, 1):
         if step is not None:
             replay.write(*step)
@@ -208,12 +220,10 @@ def test_each_moment_of_what_linux_writes(richer, tmp_path, name):
             image.write_bytes(replay.data)
             expected = without_junk(guest.read(image))
             assert_same(applied(guest.before, changes), expected, f"after write {at}")
-            told += 1
+            count += 1
         assert not (at in recorder.quiet and faults), faults
-    assert len(recorder.quiet) == len(GUESTFISH)
-    assert told > len(GUESTFISH)
     assert changes.problems == ()
-    assert {said(each) for each in changes.changes} >= LINUX_CHANGES
+    return count, {said(each) for each in changes.changes}
 
 
 LINUX_CHANGES = {
@@ -234,3 +244,61 @@ LINUX_CHANGES = {
     "removed tree",
     "changed SYSTEM/three.txt",
 }
+
+
+SHELL = r"""@echo -off
+FS0:
+mkdir made
+mkdir made\within
+cp README made\copy-of-readme.txt
+cp docs\LARGEST "made\A Long Name.bin"
+mv UPPER.TXT Renamed.upper
+mv "System\one.txt" made\one.txt
+mv void made\void
+mv tree\deep made\within\deep
+mv ldir rdir\ldir
+rm -q docs\old
+cp -q docs\LARGEST left
+rm -q 1
+cp -q 2 1
+echo some words >New-File-Of-Words.txt
+echo more words >>New-File-Of-Words.txt
+attrib +r same
+mv docs Docs2
+reset -s
+"""
+
+
+SHELL_CHANGES = {
+    "renamed docs -> Docs2",
+    "renamed UPPER.TXT -> Renamed.upper",
+    "moved System/one.txt -> made/one.txt",
+    "moved void -> made/void",
+    "moved tree/deep -> made/within/deep",
+    "moved ldir -> rdir/ldir",
+    "created made/A Long Name.bin",
+    "changed left",
+    "changed 1",
+    "removed docs/old",
+}
+
+
+@pytest.mark.parametrize("name", ["fat32-bare", "fat16", "fat12"])
+def test_each_moment_of_what_the_uefi_shell_writes(richer, tmp_path, name):
+    """It flushes after each step, and its mark of use is seldom on the disk."""
+    need_tool("qemu-system-x86_64", "mcopy")
+    (richer / "startup.nsh").write_bytes(SHELL.replace("\n", "\r\n").encode())
+    settle_times(richer)
+    guest = Guest(richer, tmp_path, DISKS[name])
+    with Recorder(guest.served.read_bytes(), tmp_path / "socket") as recorder:
+        uri = recorder.uri.replace("nbd://", "nbd+unix:///")
+        machine = (
+            "qemu-system-x86_64 -accel tcg -machine q35 -m 256 -nodefaults -no-reboot -display "
+            f"none -serial stdio -monitor none {ovmf(tmp_path)} "
+            f"-drive file={uri},format=raw,if=virtio"
+        )
+        done = run("timeout", "240", *machine.split(), timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:]
+    count, told = check_moments(guest, recorder)
+    assert count > len(SHELL_CHANGES)
+    assert told >= SHELL_CHANGES, SHELL_CHANGES - told
