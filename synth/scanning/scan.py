@@ -82,6 +82,7 @@ class _Scan:
             for each in made:
                 place_made(root, each, self._fold)
             self._add_directory(0, root)
+            self._tree.origins.merged_homes[0] = tuple(root.homes)
             status = self._homes.status(root.homes[0]) if root.homes else None
             self._builder.append([""], [Place(status, 0, b"").known_status], [0])
             self._builder.flush()
@@ -195,6 +196,7 @@ class _Scan:
         for node, name in enumerate(names, len(self._builder)):
             if name in merged.parts:
                 self._add_directory(node, merged.parts[name])
+                self._tree.origins.merged_homes[node] = tuple(merged.parts[name].homes)
             else:
                 merged.places[name].note(self._tree, node, name)
         places = [merged.places[name] for name in names]

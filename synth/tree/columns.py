@@ -142,6 +142,8 @@ class Tree:
             _extend(columns[name], added.pop(name), moved)
         _extend(self.devices, added.pop("devices"), devices.__getitem__)
         _extend(self.owners, added.pop("owners"), owners.__getitem__)
+        for node, homes_of in added["merged_homes"].items():
+            columns["merged_homes"][node + nodes] = tuple(map(moved, homes_of))
         for name in ("host_names", "targets", "rdevs"):
             columns[name].update({node + nodes: value for node, value in added[name].items()})
 

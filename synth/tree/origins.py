@@ -30,6 +30,9 @@ class Origins:
     """The home of each node; the root's says nothing."""
     host_names: dict[int, bytes] = field(default_factory=dict)
     """The names on the host of those nodes that have another one in the tree."""
+    merged_homes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """The homes of those directories that are made of several, of none, or of a graft, and of the
+    root: by node, in the order in which they were merged. Any other is the home at its place."""
     ctimes_ns: array[int] = field(default_factory=partial(array, "q"))
     """st_ctime of each node: whatever is done to a file later sets it."""
 

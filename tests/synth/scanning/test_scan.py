@@ -373,3 +373,42 @@ def test_a_node_is_found_by_its_path(tmp_path):
     assert tree.find("/a//b/c/") == tree.find("a/b/c")
     assert [tree.find(path) for path in ("x", "a/x", "a/b/c/d", "a/empty/x")] == [None] * 4
     assert [len(tree.subdirectories(ordinal)) for ordinal in range(4)] == [1, 2, 0, 0]
+
+
+def test_a_scan_notes_which_directories_are_made_of_which(trees):
+    (trees / "graft").mkdir()
+    (trees / "two/own").mkdir()
+    tree = scan(
+        [str(trees / "one"), str(trees / "two")],
+        grafts=[Graft("both", str(trees / "graft")), Graft("made/here", str(trees / "graft"))],
+    )
+    origins = tree.origins
+    merged = {
+        os.fsdecode(tree.path(node)): [os.fsdecode(origins.home_path(home)) for home in homes]
+        for node, homes in origins.merged_homes.items()
+    }
+    assert merged == {
+        "": [str(trees / "one"), str(trees / "two")],
+        "both": [str(trees / "one/both"), str(trees / "two/both"), str(trees / "graft")],
+        "own": [str(trees / "two/own")],
+        "made": [],
+        "made/here": [str(trees / "graft")],
+    }
+
+
+def test_processes_note_merged_directories_as_one_does(tmp_path):
+    for source in ("one", "two"):
+        for number in range(200):
+            (tmp_path / source / f"d{number:03}" / "both").mkdir(parents=True)
+    sources = [str(tmp_path / "one"), str(tmp_path / "two")]
+    alone, together = (scan(sources, ScanOptions(processes=count)) for count in (1, 4))
+    assert len(alone.origins.merged_homes) == 401
+
+    def paths(tree):
+        origins = tree.origins
+        return {
+            node: [origins.home_path(home) for home in homes]
+            for node, homes in origins.merged_homes.items()
+        }
+
+    assert paths(together) == paths(alone)
