@@ -6,7 +6,7 @@ It goes by what the entry is, then by what is wanted, then by whether it may be 
     a symbolic link          by `symlinks`: skipped, kept, followed to what is taken then, refused
     a special file           kept with `keep_special_files`, else skipped
     gives no status          as if it were unreadable, unless it is excluded
-    ... and is not wanted    skipped: excluded, the file being written, too large
+    ... and is not wanted    skipped: vfloppy's own, excluded, the file being written, too large
     ... and is unreadable    refused; skipped with `skip_unreadable`
 """
 
@@ -19,6 +19,9 @@ from typing import NamedTuple, Protocol
 
 from .homes import Place
 from .options import ScanOptions, is_plain, what_it_is
+
+STATE = ".vfloppy"
+"""The directory that holds what is being applied to the one that it is in, and what was removed."""
 
 
 class Action(Enum):
@@ -70,6 +73,8 @@ _REFUSE_LINK = Decision(Action.REFUSE_LINK)
 def decide(name: str, status: os.stat_result, options: ScanOptions, folder: Folder) -> Decision:
     """Return what becomes of an entry, given its own status (lstat)."""
     decision = _TAKE
+    if name == STATE and stat.S_ISDIR(status.st_mode):
+        return Decision(Action.SKIP, "what vfloppy keeps of changes that it has applied")
     if stat.S_IFMT(status.st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
         decision = _of_no_file(name, status, options, folder)
         if decision.place is None:

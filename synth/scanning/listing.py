@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...errors import ScanError
 from ..tree.columns import Skipped, Tree, printable
-from .decision import Action, Decision, decide, unreadable, without_status
+from .decision import STATE, Action, Decision, decide, unreadable, without_status
 from .followed import Followed
 from .homes import Homes, Place
 from .options import ScanOptions, is_plain
@@ -71,9 +71,11 @@ class Lister:
         if not self.options.goes_by_name_or_size:
             with suppress(OSError):
                 statuses = [entry.stat(follow_symlinks=False) for entry in found]
+                names = [entry.name for entry in found]
                 are_plain = all(map(is_plain, {status.st_mode for status in statuses}))
-                if are_plain and not self.options.leaves_out_one_of(statuses):
-                    return Listing([entry.name for entry in found], statuses, {})
+                leaves_out = STATE in names or self.options.leaves_out_one_of(statuses)
+                if are_plain and not leaves_out:
+                    return Listing(names, statuses, {})
         return self._decide_each(ordinal, home, descriptor, found)
 
     def note_failure(self, ordinal: int, home: int, error: OSError) -> None:

@@ -375,6 +375,16 @@ def test_a_node_is_found_by_its_path(tmp_path):
     assert [len(tree.subdirectories(ordinal)) for ordinal in range(4)] == [1, 2, 0, 0]
 
 
+@pytest.mark.parametrize("options", [ScanOptions(), ScanOptions(excluded=lambda _: False)])
+def test_what_vfloppy_keeps_of_changes_is_skipped_and_listed(tmp_path, options):
+    (tmp_path / "d/.vfloppy/trash").mkdir(parents=True)
+    (tmp_path / "d/.vfloppy").chmod(0)
+    (tmp_path / ".vfloppy").touch()
+    tree = scan(str(tmp_path), options)
+    assert [tree.path(node) for node in range(1, len(tree))] == [b".vfloppy", b"d"]
+    assert tree.skipped == [(b"d/.vfloppy", "what vfloppy keeps of changes that it has applied")]
+
+
 def test_a_scan_notes_which_directories_are_made_of_which(trees):
     (trees / "graft").mkdir()
     (trees / "two/own").mkdir()
