@@ -47,6 +47,7 @@ class Execution:
                 path = self._folders.path(self._plan.items[number].places[0])
                 self._remove(self._plan.items[number])
                 self._folders.trim()
+            self._return_strays()
             self._set_attributes()
             self._sync()
         except OSError as error:
@@ -92,6 +93,10 @@ class Execution:
         (folder, name), (source, own_name) = target, item.places[now]
         try:
             self._calls.exchange(self._fd(source), own_name, self._fd(folder), name)
+            got = item.places[now]
+            if self._inode(got) != other.inode or not self._is_unchanged(other, got):
+                self._calls.exchange(self._fd(source), own_name, self._fd(folder), name)
+                self._move(item, now, step.at)
         except OSError as error:
             if error.errno not in UNKNOWN:
                 raise
@@ -181,10 +186,27 @@ class Execution:
             deed = self._plan.deeds[item.deed]
             new = deed._replace(outcome=outcome, host=host, reason=reason, trash="")
             self._amendments.tell(item.deed, new)
-        else:
+        elif place != item.places[0]:  # else whatever was to replace it is told of
             self._amendments.tell(-1, Deed(outcome, os.path.basename(host), host, reason))
 
     # The rest.
+
+    def _return_strays(self) -> None:
+        """Bring back what has come to a place just before it was exchanged by a process that was
+        killed then: it is where the new file was, and beside its place from here on.
+        """
+        for step in self._plan.steps:
+            item = self._plan.items[step.item]
+            folder, name = item.places[step.at - 1]
+            if step.other < 0 or folder not in self._plan.stages:
+                continue
+            if self._folders.status((folder, name)) is None or self._locate(item) < step.at:
+                continue
+            place = self._free(*item.places[step.at])
+            self._calls.move(self._fd(folder), name, self._fd(place[0]), place[1])
+            host = os.fsdecode(self._folders.path(place))
+            deed = Deed(Outcome.CONFLICT, os.path.basename(host), host, _CHANGED)
+            self._amendments.tell(-1, deed)
 
     def _set_attributes(self) -> None:
         for attribute in self._plan.attributes:

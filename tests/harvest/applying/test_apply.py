@@ -171,6 +171,11 @@ MOVES = {
     "removed and made again": (
         lambda g: g.create("a", b"again").remove("a"), ALL | {"a": b"again"},
     ),
+    "removed, and made in another directory of that name": (
+        lambda g: g.rename("d", "empty").rename("empty", "d").create("d/c", b"new").remove("d/c"),
+        {"a": b"first", "b": b"second", "empty": None, "empty/e": None, "empty/e/f": b"fourth",
+         "d": None, "d/c": b"new"},
+    ),
     "a file becomes a directory": (
         lambda g: g.mkdir("a").create("a/x", b"x").remove("a"), ALL | {"a": None, "a/x": b"x"},
     ),

@@ -7,6 +7,7 @@ import os
 import pytest
 from guests import T0, T1, Guest, grown, is_whole, mode_of, outcomes, plant, settled
 from vfloppy.harvest.applying.apply import apply
+from vfloppy.harvest.applying.calls import Calls
 
 FILES = {"a": b"first", "d/b": b"second", "d/e/c": b"third"}
 ALL = FILES | {"d": None, "d/e": None}
@@ -240,3 +241,92 @@ def test_a_directory_that_became_a_link_is_not_followed(root, tmp_path):
     assert (root / "d.conflict-1/b").read_bytes() == b"by the guest"
     assert (root / "d.conflict-1/new").read_bytes() == b"n"
     assert not applied.is_complete
+
+
+class Meanwhile(Calls):
+    """Does something just before the first call of a name."""
+
+    def __init__(self, call, act):
+        self.waiting, self.act = call, act
+
+    def before(self, call):
+        if call == self.waiting:
+            self.waiting = None
+            self.act()
+
+
+def test_a_file_that_comes_to_a_name_in_the_last_moment_stays(root):
+    guest = Guest(root).create("new", b"by the guest")
+    applied = apply(guest.changes, guest.places, calls=Meanwhile("move", lambda: edit(root, "new")))
+    assert grown(root) == ALL | {"new": b"by the host", "new.conflict-1": b"by the guest"}
+    assert conflicts(applied) == {("new", "new.conflict-1")}
+
+
+@pytest.mark.parametrize("host", [edit, replace])
+def test_a_file_that_changes_in_the_last_moment_before_it_is_replaced_stays(root, host):
+    guest = Guest(root).change("a", b"by the guest")
+    applied = apply(guest.changes, guest.places, calls=Meanwhile("exchange", lambda: host(root)))
+    assert set(grown(root).values()) == {*ALL.values(), b"by the host", b"by the guest"} - {
+        b"first"
+    }
+    assert len(applied.of("conflict")) == 1
+    assert os.path.exists(applied.of("conflict")[0].host)
+    assert is_whole(root)
+
+
+def test_a_file_that_changed_between_plan_and_journal_stays(root):
+    guest = Guest(root).change("a", b"by the guest").remove("d/b").rename("d/e/c", "c", b"too")
+
+    def change():
+        for path in ("a", "d/b", "d/e/c"):
+            edit(root, path, f"host {path}".encode())
+
+    applied = apply(guest.changes, guest.places, calls=Meanwhile("create_nameless", change))
+    found = grown(root)
+    assert {b"host a", b"by the guest", b"host d/b", b"host d/e/c", b"too"} <= set(found.values())
+    assert (found["a"], found["d/b"]) == (b"host a", b"host d/b")
+    assert {path for path, _ in conflicts(applied)} >= {"a", "d/b"}
+    assert is_whole(root)
+
+
+def test_a_directory_that_fills_in_the_last_moment_stays(root):
+    guest = Guest(root).remove("d/e/c").remove("d/e")
+    act = Meanwhile("rmdir", lambda: edit(root, "d/e/new"))
+    applied = apply(guest.changes, guest.places, calls=act)
+    assert (root / "d/e/new").read_bytes() == b"by the host"
+    assert ("kept", "d/e") in outcomes(applied)
+
+
+def test_what_goes_in_the_last_moment_is_told(root):
+    guest = Guest(root).rename("a", "x").remove("d/b")
+
+    def remove():
+        (root / "a").unlink()
+        (root / "d/b").unlink()
+
+    applied = apply(guest.changes, guest.places, calls=Meanwhile("mkdir", remove))
+    assert {path for path, _ in conflicts(applied)} == {"x"}
+    assert grown(root) == {"d": None, "d/e": None, "d/e/c": b"third"}
+
+
+class Stopped(BaseException):
+    """Where a process would have been killed."""
+
+
+def test_a_file_that_was_replaced_in_the_last_moment_before_a_crash_is_brought_back(root):
+    guest = Guest(root).change("a", b"by the guest")
+    counts = iter(range(9))
+
+    class Crashing(Calls):
+        def before(self, call):
+            if call == "exchange":
+                if next(counts):
+                    raise Stopped  # before it is exchanged again
+                replace(root)
+
+    with pytest.raises(Stopped):
+        apply(guest.changes, guest.places, calls=Crashing())
+    applied = apply(guest.changes, guest.places)
+    assert grown(root) == ALL | {"a": b"by the guest", "a.conflict-1": b"by the host"}
+    assert ("a.conflict-1", "a.conflict-1") in conflicts(applied)
+    assert is_whole(root)

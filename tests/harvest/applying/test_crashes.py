@@ -16,6 +16,7 @@ from vfloppy.errors import ApplyError
 from vfloppy.harvest.applying import calls as calls_module
 from vfloppy.harvest.applying.apply import apply, resume
 from vfloppy.harvest.applying.calls import Calls
+from vfloppy.synth.scanning.merging import Graft
 
 FILES = {
     "a": b"first", "b": b"second", "c": b"third", "x": b"x", "removed": b"removed",
@@ -181,13 +182,16 @@ def test_what_was_not_to_be_leaves_no_trace(quick):
     traces = 0
     for at in range(1, count + 1):
         guest, root = made(str(at), quick)
-        before = _with_times(root)
+        before, root_s = _with_times(root), root.stat().st_mtime_ns
         with pytest.raises(Stopped):
             apply(guest.changes, guest.places, calls=stopping(Calls, at, stop))
         if (root / ".vfloppy/journal").exists():
             break
-        traces += (root / ".vfloppy/begun").exists()
+        was_begun = (root / ".vfloppy/begun").exists()
+        traces += was_begun
         assert resume(root) is None
+        # The root's own time is on no disk; a graft's is.
+        assert root.stat().st_mtime_ns == root_s or not was_begun
         assert not (root / ".vfloppy").exists()
         assert _with_times(root) == before
     assert traces > 10
@@ -291,3 +295,45 @@ def test_what_the_host_does_between_a_crash_and_the_next_run_is_kept(quick):
         guests = {b"rewritten", b"anew", b"k", b"o" * 3_000_000, b"over"}
         assert guests - overwritten <= left, (at, who)
         assert is_whole(root)
+
+
+def test_a_graft_that_was_not_to_be_written_to_has_its_time_again(quick):
+    """It is a directory of the disk that was served, unlike the root."""
+    traces = 0
+    for at in range(1, 100):
+        root, other = quick / f"{at}/root", quick / f"{at}/other"
+        plant(root, {"a": b"1"})
+        plant(other, {"dir/x": b"2"})
+        guest = Guest(root, grafts=[Graft("g", f"{other}/dir")])
+        guest.change("a", b"A").change("g/x", b"X").create("g/new", b"n")
+        before = (other / "dir").stat().st_mtime_ns
+        with pytest.raises(Stopped):
+            apply(guest.changes, guest.places, calls=stopping(Calls, at, stop))
+        if (root / ".vfloppy/journal").exists():
+            break
+        was_begun = (root / ".vfloppy/begun").exists()
+        traces += was_begun and (other / "dir/.vfloppy").exists()
+        assert resume(root) is None
+        assert not (other / "dir/.vfloppy").exists()
+        assert (other / "dir").stat().st_mtime_ns == before
+    assert traces > 5
+
+
+def test_a_journal_that_may_not_last_is_gone_on_with(quick):
+    """It is written, and the directory that it is in can't be synced: what it tells of stays."""
+    _, wanted, _ = counted(quick)
+    guest, root = made("root", quick)
+
+    class Failing(Calls):
+        replaced = 0
+
+        def before(self, call):
+            self.replaced += call == "replace"
+            if self.replaced == 2 and call == "sync":
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(ApplyError, match="stopped before the first change"):
+        apply(guest.changes, guest.places, calls=Failing())
+    assert (root / ".vfloppy/journal").exists()
+    assert resume(root).was_resumed
+    assert seen(root) == wanted

@@ -174,6 +174,8 @@ def test_nothing_that_is_no_file_is_opened(root):
     os.mkfifo(root / "q")
     settled(guest, root)
     assert all(stat.S_ISFIFO((root / name).lstat().st_mode) for name in ("a", "p", "q"))
+    found = [(root / f"{name}.conflict-1").read_bytes() for name in ("a", "p", "q")]
+    assert found == [b"new", b"x", b""]
 
 
 def test_a_state_directory_that_is_a_link_is_not_followed(root, tmp_path):
@@ -196,7 +198,7 @@ def test_a_state_directory_that_others_may_write_to_is_not_believed(root):
     (root / ".vfloppy").chmod(0o700)
     (root / ".vfloppy/journal").write_bytes(b'{"version": 1}\n')
     (root / ".vfloppy/journal").chmod(0o666)
-    with pytest.raises(ApplyError, match="is no journal of this version"):
+    with pytest.raises(ApplyError, match="others may have written to it"):
         apply(guest.changes, guest.places)
     (root / ".vfloppy/journal").chmod(0o600)
     with pytest.raises(ApplyError, match="is no journal of this version"):
