@@ -19,7 +19,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
-    from .export import Export, HostReadError, Reader
+    from .export import Export, HostReadError, Reader, Writer
+    from .filters.header import OverlayError
     from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk
     from .library.file import DiskFile
@@ -46,6 +47,7 @@ _HOMES = {
     "Finding": "library.types",
     "HostReadError": "export",
     "OptionError": "errors",
+    "OverlayError": "filters.header",
     "PlanError": "errors",
     "Reader": "export",
     "Region": "library.types",
@@ -53,6 +55,7 @@ _HOMES = {
     "ScanError": "errors",
     "VfloppyError": "errors",
     "WriteError": "errors",
+    "Writer": "export",
     "check": "library.api",
     "BroughtHome": "library.harvesting",
     "apply_found": "library.harvesting",
@@ -77,6 +80,7 @@ __all__ = [
     "Finding",
     "HostReadError",
     "OptionError",
+    "OverlayError",
     "PlanError",
     "Reader",
     "Region",
@@ -84,6 +88,7 @@ __all__ = [
     "ScanError",
     "VfloppyError",
     "WriteError",
+    "Writer",
     "apply_found",
     "apply_overlay",
     "check",

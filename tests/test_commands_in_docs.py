@@ -272,6 +272,8 @@ HOW: dict[str, Way] = {
     """-drive file="$uri",format=raw,if=virtio,readonly=on'""": firmware_started,
     "vfloppy serve --for config-2 seed/": served,
     "vfloppy serve --for config-2 --format iso seed/": served,
+    "vfloppy serve --writable ~/esp": served,
+    "vfloppy serve --overlay changes ~/esp": served,
     "vfloppy serve --format iso -V cidata seed/": served,
     "vfloppy build --boot-bios isolinux/isolinux.bin --boot-uefi-dir esp/ "
     "--hybrid --mbr-code /usr/lib/ISOLINUX/isohdpfx.bin tree/ boot.iso": partial(
@@ -302,6 +304,8 @@ HOW: dict[str, Way] = {
     "nbdinfo --map=x-vfloppy:file nbd://127.0.0.1/": asked,
     # docs/serving.md
     "vfloppy serve DIR": served,
+    "vfloppy serve --writable DIR": served,
+    "vfloppy serve --overlay FILE DIR": served,
     "vfloppy serve tools=/srv/tools seed=/srv/seed --default-export seed": served,
     "vfloppy serve --config /etc/vfloppy.toml": installer_served,
     TLS_SERVER: asked_by_tls,
