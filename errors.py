@@ -74,6 +74,10 @@ class ScanError(VfloppyError):
     """A directory that can't be offered as it is."""
 
 
+class ApplyError(VfloppyError):
+    """Changes of a guest that could not be applied to the directory, or not all of them yet."""
+
+
 class PlanError(VfloppyError):
     """A tree or an option that doesn't fit the format."""
 
