@@ -10,7 +10,7 @@ ARGS ?=
 TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
 	nbdkit libguestfs-tools linux-image-cloud-amd64 strace sleuthkit grub-common \
 	grub-pc-bin isolinux syslinux syslinux-common xorriso genisoimage libarchive-tools btrfs-progs xfsprogs fio openssl \
-	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox
+	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox acl
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 SECONDS ?= 3600

@@ -196,14 +196,9 @@ class OverlayFile:
         self._begin(size, places, document)
 
     def clear(self) -> None:
-        """Make the file empty, for a new overlay: all that it held is somewhere else now.
-
-        Nothing may be read from it afterwards. Raise OSError.
-        """
+        """Empty the file, for a new overlay; nothing may be read any more. Raise OSError."""
         os.ftruncate(self._descriptor, 0)
         os.fsync(self._descriptor)
-
-    # --- which sectors ---
 
     def touches(self, offset: int, length: int) -> bool:
         """Return whether anything within a range may have been written."""
@@ -280,8 +275,6 @@ class OverlayFile:
                 return
             yield start - self._map_at, stop - self._map_at
             position = stop
-
-    # --- data ---
 
     def read(self, base: Reader, offset: int, length: int) -> bytes:
         """Return bytes of the disk as it is now, `base` being what it was written over."""

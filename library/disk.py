@@ -6,15 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import fields
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..errors import PlanError, ScanError, option_named, worded
+from ..errors import PlanError, option_named, worded
 from ..export import Export, Reader
-from ..options import Option, Values
+from ..options import Values
 from ..synth.findings import Finding
 from ..synth.formats import Format, InnerDisk, Renamed, format_named
 from ..synth.host.files import HostFiles
@@ -22,19 +20,18 @@ from ..synth.host.paths import NamedPaths
 from ..synth.image.files import FileSource
 from ..synth.image.image import Image
 from ..synth.image.section import Region
-from ..synth.names.patterns import excluded_by, lines_of
 from ..synth.scanning.merging import Graft, Made
 from ..synth.scanning.options import ScanOptions
 from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
-from .description import Description, describe, options_of
+from .description import Description, describe
 from .file import DiskFile
+from .inputs import file_contents, scan_options
 
 if TYPE_CHECKING:
     from ..filters.overlay import Overlay
     from .verify import Difference, Source
 
-_LARGE_BYTES = (1 << 32) - 1
 # What of a tree makes another disk: not how much the host has allocated, nor what was left out.
 _COLUMNS = [each.name for each in fields(Tree) if each.name not in {"sparse", "skipped"}]
 # What an inner disk has of the options of the one around it.
@@ -294,9 +291,9 @@ def open_described(
     """
     started = time.monotonic()
     form, named = description.format, named or NamedPaths()
-    contents = _file_contents(description, named)
+    contents = file_contents(description, named)
     values = {**description.values, **contents}
-    options = _scan_options(form, values, leave_out, named)
+    options = scan_options(form, values, leave_out, named)
     source_of = partial(HostFiles, on_change=warn if values["on_change"] == "current" else None)
     wanted = form.inner_disks(values)
     inner = [_inner_part(each, values, options, source_of) for each in wanted]
@@ -304,27 +301,6 @@ def open_described(
     main = _part("", form, description.paths, options, [values], source_of, inner, made)
     parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)
-
-
-def _file_contents(description: Description, named: NamedPaths) -> dict[str, Any]:
-    """Read the files that options name; of several, a tuple. Raise VfloppyError."""
-    contents: dict[str, Any] = {}
-    for name, option in options_of(description.format.name).items():
-        value = description.values[name]
-        if option.most_bytes and value:
-            paths = value if option.is_repeatable else [value]
-            found = tuple(_content(option, path, named) for path in paths)
-            contents[name] = found if option.is_repeatable else found[0]
-    return contents
-
-
-def _content(option: Option, path: str, named: NamedPaths) -> bytes:
-    try:
-        return named.read(path, option.most_bytes)
-    except ScanError as error:
-        raise ScanError(f"{option_named(option.name)} {error.marked}") from error
-    except OSError as error:
-        raise ScanError(f"{option_named(option.name, path)}: {error.strerror}") from error
 
 
 def _inner_part(
@@ -385,33 +361,3 @@ def _part(
         return Part(option, form, tree, layout, image)
     assert failure is not None
     raise failure
-
-
-def _scan_options(
-    form: Format[Any], values: Values, leave_out: Iterable[str], named: NamedPaths
-) -> ScanOptions:
-    patterns = chain(values["exclude"], *map(lines_of, values["exclude_from"]))
-    return ScanOptions(
-        skip_unreadable=values["skip_unreadable"],
-        leave_out=_identities(leave_out),
-        skip_larger_than=_LARGE_BYTES if values["skip_large"] else None,
-        excluded=excluded_by(list(patterns)),
-        symlinks=values["symlinks"],
-        keep_special_files=form.keeps_links(values),
-        owners=values.get("preserve", False),
-        processes=values["processes"],
-        strict=values["strict"],
-        fold=form.fold(values),
-        order=form.order(values),
-        named=named,
-    )
-
-
-def _identities(paths: Iterable[str]) -> frozenset[tuple[int, int]]:
-    """Device and inode of files, where they exist."""
-    found = set()
-    for path in paths:
-        with suppress(OSError):
-            status = os.stat(path)
-            found.add((status.st_dev, status.st_ino))
-    return frozenset(found)

@@ -106,10 +106,10 @@ def _opened(file: OverlayFile, description: Description, warn: Callable[[str], N
 
 
 class BroughtHome(NamedTuple):
-    """What came of applying an overlay."""
+    """The outcome of applying an overlay."""
 
     changes: Changes | None
-    """What guests have changed; None if applying them had begun before, and was ended now."""
+    """All that guests have changed; None if applying it had begun before, and was ended now."""
     applied: Applied | None
     """None if the disk is not consistent: nothing was applied, for the problems of `changes`."""
     saved_to: str = ""

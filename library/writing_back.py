@@ -25,12 +25,12 @@ from .preload import preload
 
 
 class WrittenBack(NamedTuple):
-    """What came of the changes to a disk that was served."""
+    """The outcome for the changes to a disk that was served."""
 
     found: int = 0
     """The number of changes."""
     problems: tuple[str, ...] = ()
-    """Why the disk is not consistent; then nothing was applied."""
+    """Reasons why the disk is not consistent; then nothing was applied."""
     left_out: tuple[str, ...] = ()
     saved: int | None = None
     """The number of files that were written to the place for changes."""

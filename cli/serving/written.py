@@ -1,4 +1,4 @@
-"""What guests have written, when serving ends: kept, saved, brought home, or gone."""
+"""The end of serving: changes of guests are kept, saved, brought home, or gone."""
 
 from __future__ import annotations
 

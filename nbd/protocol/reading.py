@@ -244,3 +244,13 @@ def _append(parts: list[Buffer], piece: Piece) -> int:
     if rest:
         parts.append(_ZEROS[:rest])
     return piece.length
+
+
+def behind(buffers: list[Buffer], sent: int) -> list[Buffer]:
+    """Return buffers without their first `sent` bytes."""
+    rest: list[Buffer] = []
+    for buffer in buffers:
+        if sent < len(buffer):
+            rest.append(buffer[sent:])
+        sent = max(sent - len(buffer), 0)
+    return rest

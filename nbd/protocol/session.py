@@ -31,6 +31,7 @@ from .reading import (
     ReadFailedError,
     Reading,
     Transfer,
+    behind,
     read_chunks,
     read_pinned,
     read_whole,
@@ -236,7 +237,7 @@ class Session:
                         out.clear()
                     else:
                         self._copy_unsent(replied, first, lent.sent)
-                        out[:] = _behind(out, lent.sent)
+                        out[:] = behind(out, lent.sent)
                 finally:
                     batch.release()
             else:
@@ -392,13 +393,3 @@ class Session:
         except ReadFailedError as failure:
             out.append(self._answers.failed(cookie, offset, failure.error, failure.offset))
             return 0
-
-
-def _behind(buffers: list[Buffer], sent: int) -> list[Buffer]:
-    """Return buffers without their first `sent` bytes."""
-    rest: list[Buffer] = []
-    for buffer in buffers:
-        if sent < len(buffer):
-            rest.append(buffer[sent:])
-        sent = max(sent - len(buffer), 0)
-    return rest

@@ -228,15 +228,14 @@ def test_one_process_at_a_time(root):
     settled(guest, root)
 
 
-def test_an_ordinary_user_in_a_directory_of_several(tmp_path):
+def test_an_ordinary_user_in_a_directory_of_several(quick):
     """Files of others are replaced by own ones where the directory allows that, which is told."""
     if os.geteuid():
         pytest.skip("only root may be another user")
-    root = tmp_path / "root"
+    root = quick / "root"
     plant(root, {"theirs": b"1", "closed/x": b"2"})
     os.chown(root, 1234, 1234)
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    quick.chmod(0o755)
 
     def do(say):
         os.setgid(1234)
@@ -249,22 +248,21 @@ def test_an_ordinary_user_in_a_directory_of_several(tmp_path):
             apply(guest.changes, guest.places)
         say(str(raised.value))
 
-    told = _in_child(do, tmp_path / "told")
+    told = _in_child(do, quick / "told")
     assert "changed theirs" in told
     assert "note theirs does not keep the owner" in told
     assert "closed: may not be written to; nothing was applied" in told
     assert grown(root) == {"theirs": b"one", "closed": None, "closed/x": b"2"}
 
 
-def test_a_directory_where_everybody_has_own_files(tmp_path):
+def test_a_directory_where_everybody_has_own_files(quick):
     """As /tmp: a guest may not rename those of others, which is told before anything is done."""
     if os.geteuid():
         pytest.skip("only root may be another user")
-    root = tmp_path / "root"
+    root = quick / "root"
     plant(root, {"theirs": b"1"})
     root.chmod(0o1777)
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    quick.chmod(0o755)
 
     def do(say):
         os.setgid(1234)
@@ -274,7 +272,7 @@ def test_a_directory_where_everybody_has_own_files(tmp_path):
             apply(guest.changes, guest.places)
         say(str(raised.value))
 
-    told = _in_child(do, tmp_path / "told")
+    told = _in_child(do, quick / "told")
     assert "only the owner of theirs may rename or remove it there; nothing was applied" in told
     assert grown(root) == {"theirs": b"1"}
 
