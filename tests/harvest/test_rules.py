@@ -12,6 +12,8 @@ import pytest
 import vfloppy
 from tools import ENVIRONMENT, need_tool, output
 from trees import settle_times
+from vfloppy.harvest import walk
+from vfloppy.harvest.problems import Problems
 from vfloppy.harvest.state import ReformattedError
 from vfloppy.harvest.volume import Volume
 from written import Guest, Written, harvested, said
@@ -358,6 +360,43 @@ def test_there_are_only_so_many_problems(edited):
     for number in range(400):
         edited.link(2 + number, 1)
     assert len(edited.harvest().problems) <= 101
+
+
+def test_new_names_are_bounded(guest, tree, monkeypatch):
+    monkeypatch.setattr(walk, "MOST_NEW", 8)
+    mtools(guest, "mmd", "::/Docs", "::/Docs/Deep")
+    for number in range(5):
+        mtools(guest, "mcopy", str(tree / "Small.txt"), f"::/Docs/Deep/File {number}.txt")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    (problem,) = found.problems
+    assert problem.startswith("/Docs/Deep: more is new on the disk")
+    assert {said(each) for each in found.changes} >= {"created Docs", "created Docs/Deep"}
+    assert len(found.changes) == 3
+
+
+def test_depth_is_bounded(guest, monkeypatch):
+    monkeypatch.setattr(walk, "MOST_DEPTH", 2)
+    mtools(guest, "mmd", "::/Docs", "::/Docs/Deep", "::/Docs/Deep/Er")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    assert found.problems == ("/Docs/Deep/Er: is more than 2 directories deep",)
+    assert {said(each) for each in found.changes} == {"created Docs", "created Docs/Deep"}
+
+
+def test_the_length_of_a_directory_is_bounded(guest, tree, monkeypatch):
+    monkeypatch.setattr(walk, "_MOST_BYTES", 1024)
+    for number in range(20):
+        mtools(guest, "mcopy", str(tree / "Small.txt"), f"::/Folder/A New File {number}.txt")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    (problem,) = found.problems
+    assert problem == "/Folder: is longer than a directory may be"
+    assert not found.changes
+
+
+def test_what_is_left_out_is_told_in_a_hundred_lines_at_most(edited):
+    found = Problems("names")
+    for number in range(250):
+        found.add(str(number))
+    assert found.all()[-1] == "150 names more"
 
 
 # --- another disk ---
