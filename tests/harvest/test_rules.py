@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 import vfloppy
-from tools import ENVIRONMENT, need_tool, output
+from tools import ENVIRONMENT, need_tool
 from trees import settle_times
 from vfloppy.harvest import walk
 from vfloppy.harvest.problems import Problems
 from vfloppy.harvest.state import ReformattedError
-from vfloppy.harvest.volume import Volume
-from written import Guest, Written, harvested, said
+from written import Edited, Guest, Written, harvested, mtools, said
 
 DISKS = {
     "floppy": {"floppy": "720k"},
@@ -45,52 +44,9 @@ def guest(request, tree, tmp_path) -> Guest:
     return Guest(tree, tmp_path, DISKS[request.param])
 
 
-class Edited:
-    """A served disk whose bytes are changed one by one."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.disk = guest.disk
-        self.served = guest.served.read_bytes()
-        self.data = bytearray(self.served)
-        self.volume = Volume(self.disk.layout, self.disk.tree, self.disk.read, self.disk.size)
-        self.bits = self.disk.layout.geometry.fat_bits
-
-    def slot(self, name: bytes) -> int:
-        """The place of the 8.3 slot that begins so."""
-        at = self.volume.root if self.bits != 32 else self.volume.data
-        while not (self.data[at : at + len(name)] == name and self.data[at + 11] & 0xF != 0xF):
-            at += 32
-        return at
-
-    def link(self, cluster: int, value: int) -> None:
-        for table in self.volume.tables:
-            if self.bits == 12:
-                at = table + cluster * 3 // 2
-                pair = int.from_bytes(self.data[at : at + 2], "little")
-                pair = pair & 0xF | value << 4 if cluster & 1 else pair & 0xF000 | value & 0xFFF
-                struct.pack_into("<H", self.data, at, pair & 0xFFFF)
-            else:
-                form = "<H" if self.bits == 16 else "<I"
-                value &= (1 << self.bits) - 1
-                struct.pack_into(form, self.data, table + cluster * self.bits // 8, value)
-
-    def first(self, path: str) -> int:
-        node = self.disk.tree.find(path)
-        assert node
-        return self.volume.run(node)[0]
-
-    def harvest(self, **options):
-        return harvested(self.disk, Written(self.served, bytes(self.data)), **options)
-
-
 @pytest.fixture
 def edited(guest) -> Edited:
     return Edited(guest)
-
-
-def mtools(guest: Guest, tool: str, *arguments: str, **options) -> None:
-    need_tool(tool)
-    output(tool, "-i", f"{guest.written}@@{guest.offset}", *arguments, **options)
 
 
 def test_a_disk_that_nobody_wrote_to_has_no_changes(edited):
