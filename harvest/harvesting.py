@@ -67,7 +67,7 @@ def harvest(
         changes = tuple(report.changes())
         if not allow_removals:
             report.check_removals(changes, problems, spelling)
-        return Changes(changes, problems.all(), tuple(report.left_out), snapshot.read)
+        return Changes(changes, problems.all(), report.left_out.all(), snapshot.read)
 
 
 class _Report:
@@ -90,10 +90,10 @@ class _Report:
         self._leave_out = {name.lower() for name in leave_out}
         self._differs = partial(differs, volume, snapshot, touched)
         self._zone = volume.layout.options.zone
-        self.left_out = [
-            f"{spelled(path_of(entry))}: left out, as what systems keep for themselves"
-            for entry in walk.junk
-        ]
+        self.left_out = Problems("names")
+        for entry in walk.junk:
+            path = spelled(path_of(entry))
+            self.left_out.add(f"{path}: left out, as what systems keep for themselves")
 
     def changes(self) -> Iterator[Change]:
         """Yield the changes in their order."""
@@ -104,7 +104,7 @@ class _Report:
         for change in (*found, *removed):
             names = {change.path[0].lower(), *(each.lower() for each in change.old_path[:1])}
             if names & self._leave_out:
-                self.left_out.append(f"{spelled(change.path)}: left out, as was asked for")
+                self.left_out.add(f"{spelled(change.path)}: left out, as was asked for")
             else:
                 yield change
 

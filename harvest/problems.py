@@ -1,4 +1,4 @@
-"""Problems: sentences that say why a disk is not consistent, few enough to be read."""
+"""Sentences, few enough to be read: why a disk is not consistent, and what was left out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ _MOST = 100
 
 
 class Problems:
-    """Collects sentences; behind the hundredth they are counted only."""
+    """Collects sentences; behind the hundredth they are counted only, as more of a `noun`."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "problems") -> None:
+        self._noun = noun
         self._sentences: list[str] = []
         self._more = 0
 
@@ -21,7 +22,7 @@ class Problems:
 
     def all(self) -> tuple[str, ...]:
         """Return the sentences, and how many there are beside them."""
-        more = (f"{self._more} problems more",) if self._more else ()
+        more = (f"{self._more} {self._noun} more",) if self._more else ()
         return (*self._sentences, *more)
 
 

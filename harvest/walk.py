@@ -20,8 +20,8 @@ from .snapshot import Snapshot, Touched
 from .touches import Touches
 from .volume import Volume
 
-MOST_NEW = 1 << 20
-"""Names; so many changes take half a gigabyte."""
+MOST_NEW = 1 << 23
+"""Names in all paths that are new together: so many take half a gigabyte, or less."""
 _MOST_BYTES = MOST_DIRECTORY_ENTRIES * ENTRY_BYTES
 _JUNK = {"system volume information", "$recycle.bin", ".fseventsd", ".spotlight-v100",
          ".trashes"}  # fmt: skip
@@ -55,6 +55,7 @@ class Walk:
         self.identified: set[int] = set()
         """Nodes that are somewhere else now."""
         self.touches = Touches(volume, snapshot, touched, chains.changed)
+        self._room = MOST_NEW
         self._as_served: set[int] = set()  # ordinals, by content: implicitly, all is there
         self._read: set[int] = set()  # ordinals, by content
 
@@ -129,20 +130,23 @@ class Walk:
                 directory.is_doubtful = True
             elif node is not None:
                 matched.append((entry, node))
+            elif not self._has_room(directory):
+                break
             elif directory.is_junk or _is_junk(entry, directory):
                 further += self._pass_over(directory, entry)
-            elif len(self.new) < MOST_NEW:
-                self.new.append(entry)
             else:
-                self._refuse_more(directory)
-                break
+                self.new.append(entry)
         if not directory.is_doubtful:
             self.vanished |= dict.fromkeys(served.values())
         return [*self._match(directory, matched), *further]
 
-    def _refuse_more(self, directory: Directory) -> None:
-        directory.is_doubtful = True
-        self._problem(directory, f"the disk has more than {MOST_NEW} new names from here on")
+    def _has_room(self, directory: Directory) -> bool:
+        """Return whether one more new name is taken; their paths have to be held in memory."""
+        self._room -= directory.depth + 1
+        if self._room < 0:
+            directory.is_doubtful = True
+            self._problem(directory, "more is new on the disk, from here on, than can be told")
+        return self._room >= 0
 
     def _look_below(self, directory: Directory, ordinal: int) -> Iterable[Directory]:
         """Match what is of interest in a directory that is as it was."""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import vfloppy
-from tools import ENVIRONMENT, need_tool, output
+from tools import ENVIRONMENT, need_tool
 from trees import settle_times
+from vfloppy.harvest import walk
+from vfloppy.harvest.problems import Problems
 from vfloppy.harvest.state import ReformattedError
-from vfloppy.harvest.volume import Volume
-from written import Guest, Written, harvested, said
+from written import Edited, Guest, Written, harvested, mtools, said
 
 DISKS = {
     "floppy": {"floppy": "720k"},
@@ -43,52 +44,9 @@ def guest(request, tree, tmp_path) -> Guest:
     return Guest(tree, tmp_path, DISKS[request.param])
 
 
-class Edited:
-    """A served disk whose bytes are changed one by one."""
-
-    def __init__(self, guest: Guest) -> None:
-        self.disk = guest.disk
-        self.served = guest.served.read_bytes()
-        self.data = bytearray(self.served)
-        self.volume = Volume(self.disk.layout, self.disk.tree, self.disk.read, self.disk.size)
-        self.bits = self.disk.layout.geometry.fat_bits
-
-    def slot(self, name: bytes) -> int:
-        """The place of the 8.3 slot that begins so."""
-        at = self.volume.root if self.bits != 32 else self.volume.data
-        while not (self.data[at : at + len(name)] == name and self.data[at + 11] & 0xF != 0xF):
-            at += 32
-        return at
-
-    def link(self, cluster: int, value: int) -> None:
-        for table in self.volume.tables:
-            if self.bits == 12:
-                at = table + cluster * 3 // 2
-                pair = int.from_bytes(self.data[at : at + 2], "little")
-                pair = pair & 0xF | value << 4 if cluster & 1 else pair & 0xF000 | value & 0xFFF
-                struct.pack_into("<H", self.data, at, pair & 0xFFFF)
-            else:
-                form = "<H" if self.bits == 16 else "<I"
-                value &= (1 << self.bits) - 1
-                struct.pack_into(form, self.data, table + cluster * self.bits // 8, value)
-
-    def first(self, path: str) -> int:
-        node = self.disk.tree.find(path)
-        assert node
-        return self.volume.run(node)[0]
-
-    def harvest(self, **options):
-        return harvested(self.disk, Written(self.served, bytes(self.data)), **options)
-
-
 @pytest.fixture
 def edited(guest) -> Edited:
     return Edited(guest)
-
-
-def mtools(guest: Guest, tool: str, *arguments: str, **options) -> None:
-    need_tool(tool)
-    output(tool, "-i", f"{guest.written}@@{guest.offset}", *arguments, **options)
 
 
 def test_a_disk_that_nobody_wrote_to_has_no_changes(edited):
@@ -358,6 +316,43 @@ def test_there_are_only_so_many_problems(edited):
     for number in range(400):
         edited.link(2 + number, 1)
     assert len(edited.harvest().problems) <= 101
+
+
+def test_new_names_are_bounded(guest, tree, monkeypatch):
+    monkeypatch.setattr(walk, "MOST_NEW", 8)
+    mtools(guest, "mmd", "::/Docs", "::/Docs/Deep")
+    for number in range(5):
+        mtools(guest, "mcopy", str(tree / "Small.txt"), f"::/Docs/Deep/File {number}.txt")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    (problem,) = found.problems
+    assert problem.startswith("/Docs/Deep: more is new on the disk")
+    assert {said(each) for each in found.changes} >= {"created Docs", "created Docs/Deep"}
+    assert len(found.changes) == 3
+
+
+def test_depth_is_bounded(guest, monkeypatch):
+    monkeypatch.setattr(walk, "MOST_DEPTH", 2)
+    mtools(guest, "mmd", "::/Docs", "::/Docs/Deep", "::/Docs/Deep/Er")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    assert found.problems == ("/Docs/Deep/Er: is more than 2 directories deep",)
+    assert {said(each) for each in found.changes} == {"created Docs", "created Docs/Deep"}
+
+
+def test_the_length_of_a_directory_is_bounded(guest, tree, monkeypatch):
+    monkeypatch.setattr(walk, "_MOST_BYTES", 1024)
+    for number in range(20):
+        mtools(guest, "mcopy", str(tree / "Small.txt"), f"::/Folder/A New File {number}.txt")
+    found = harvested(guest.disk, Written.of(guest.served, guest.written))
+    (problem,) = found.problems
+    assert problem == "/Folder: is longer than a directory may be"
+    assert not found.changes
+
+
+def test_what_is_left_out_is_told_in_a_hundred_lines_at_most(edited):
+    found = Problems("names")
+    for number in range(250):
+        found.add(str(number))
+    assert found.all()[-1] == "150 names more"
 
 
 # --- another disk ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import vfloppy
 from compare import assert_same
 from readers import mtools_tree
+from tools import need_tool, output
 from vfloppy.harvest.changes import Change, Changes, Kind
 from vfloppy.harvest.harvesting import harvest
+from vfloppy.harvest.volume import Volume
 from vfloppy.library.disk import Disk
 
 Contents = dict[str, bytes | None]
@@ -134,3 +137,48 @@ def said(change: Change) -> str:
     old = f"{'/'.join(change.old_path)} -> " if change.old_path else ""
     again = " rewritten" if change.rewritten and change.kind is not Kind.CHANGED else ""
     return f"{change.kind}{again} {old}{'/'.join(change.path)}"
+
+
+class Edited:
+    """A served disk whose bytes are changed one by one."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.disk = guest.disk
+        self.served = guest.served.read_bytes()
+        self.data = bytearray(self.served)
+        self.volume = Volume(self.disk.layout, self.disk.tree, self.disk.read, self.disk.size)
+        self.bits = self.disk.layout.geometry.fat_bits
+
+    def slot(self, name: bytes) -> int:
+        """The place of the 8.3 slot that begins so."""
+        at = self.volume.root if self.bits != 32 else self.volume.data
+        while not (self.data[at : at + len(name)] == name and self.data[at + 11] & 0xF != 0xF):
+            at += 32
+        return at
+
+    def link(self, cluster: int, value: int) -> None:
+        """Set an entry of both tables."""
+        for table in self.volume.tables:
+            if self.bits == 12:
+                at = table + cluster * 3 // 2
+                pair = int.from_bytes(self.data[at : at + 2], "little")
+                pair = pair & 0xF | value << 4 if cluster & 1 else pair & 0xF000 | value & 0xFFF
+                struct.pack_into("<H", self.data, at, pair & 0xFFFF)
+            else:
+                form = "<H" if self.bits == 16 else "<I"
+                value &= (1 << self.bits) - 1
+                struct.pack_into(form, self.data, table + cluster * self.bits // 8, value)
+
+    def first(self, path: str) -> int:
+        node = self.disk.tree.find(path)
+        assert node
+        return self.volume.run(node)[0]
+
+    def harvest(self, **options: Any) -> Changes:
+        return harvested(self.disk, Written(self.served, bytes(self.data)), **options)
+
+
+def mtools(guest: Guest, tool: str, *arguments: str, **options: Any) -> None:
+    """Run a tool on the copy that is written to."""
+    need_tool(tool)
+    output(tool, "-i", f"{guest.written}@@{guest.offset}", *arguments, **options)
