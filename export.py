@@ -153,6 +153,7 @@ class Features(NamedTuple):
     """Abilities of an export, and its needs of the process that reads it."""
 
     writable: bool = False
+    """`Export.open` returns a `Writer`."""
     multi_conn: bool = True
     """Several readers at a time see the same bytes."""
     directories: tuple[int, ...] = ()
@@ -295,8 +296,40 @@ class Reader(ABC):
         """Give up open files. May be called twice."""
 
 
+class Writer(Reader):
+    """A reader of an export that can be written over, as `Features.writable` says.
+
+    Each write is seen by all readers of the export as soon as it has returned. Writes that overlap
+    while both are under way have no order. Methods raise ValueError as `pieces` does, and OSError
+    with the number of the reason: ENOSPC, EIO.
+    """
+
+    @abstractmethod
+    def write(self, offset: int, data: Buffer) -> None:
+        """Replace the bytes from `offset` on."""
+
+    @abstractmethod
+    def zero(self, offset: int, length: int, *, may_trim: bool = True, fast: bool = False) -> None:
+        """Have a range read as zeros.
+
+        Without `may_trim` it keeps its room, so that writing to it later needs none. With `fast`,
+        raise OSError of ENOTSUP where that would take as long as writing zeros.
+        """
+
+    @abstractmethod
+    def trim(self, offset: int, length: int) -> None:
+        """Take note that a range is not needed: whole sectors of it read as zeros."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return when all that any writer of the export has written is durable."""
+
+
 class Export(ABC):
-    """A disk that can be served, written, mapped, or wrapped by a filter. Immutable."""
+    """A disk that can be served, written, mapped, or wrapped by a filter.
+
+    Immutable, but for what writers do to one that is writable.
+    """
 
     @property
     @abstractmethod

@@ -13,15 +13,16 @@ import pytest
 from vfloppy.synth.formats import NAMES as FORMATS
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("cli", "library", "nbd", "process", "synth")
+PACKAGES = ("cli", "filters", "library", "nbd", "process", "synth")
 MODULES = sorted(
     [*ROOT.glob("*.py"), *(p for each in PACKAGES for p in (ROOT / each).rglob("*.py"))]
 )
 
 # Who may import whom, from the top down; export, errors and options at the root are for all.
 MAY_IMPORT = {
-    "cli": {"library", "nbd", "process", "synth"},
-    "library": {"nbd", "process", "synth"},
+    "cli": {"filters", "library", "nbd", "process", "synth"},
+    "filters": set(),
+    "library": {"filters", "nbd", "process", "synth"},
     "nbd": {"process"},
     "process": set(),
     "synth": set(),
@@ -57,6 +58,7 @@ OF_SYNTH = {"FileSource", "Files", "HostBatch", "HostFiles", "HostRuns", "HostSl
 # What may be looked for by name: what a platform, a kind of connection or a stream may not have.
 MAY_LACK = {
     "os",
+    "fcntl",
     "signal",
     "socket",
     "selectors",
