@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...export import Reader
+from ...export import Reader, Writer
 from . import wire
 from .block_status import MAXIMUM_EXTENTS, statuses
 from .replies import Replies
@@ -42,10 +42,16 @@ class Answers:
     def check(self, request: Request) -> None:
         """Raise RefusedError unless the export can carry `request` out as this client speaks."""
         size = self._reader.size
-        check(request, size, structured=self._structured, extended=self._extended)
+        check(
+            request,
+            size,
+            structured=self._structured,
+            extended=self._extended,
+            writable=isinstance(self._reader, Writer),
+        )
 
     def answer(self, request: Request, payload: bytes = b"") -> bytes:
-        """Carry out any request but a read of some bytes, and return the reply.
+        """Carry out a request that neither reads nor changes bytes, and return the reply.
 
         `payload` is what followed the request; block status with extended headers alone has one.
         """

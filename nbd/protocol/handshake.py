@@ -35,6 +35,12 @@ class Upgrade:
 
 
 UPGRADE = Upgrade()
+_WRITABLE = (
+    wire.NBD_FLAG_SEND_FUA
+    | wire.NBD_FLAG_SEND_TRIM
+    | wire.NBD_FLAG_SEND_WRITE_ZEROES
+    | wire.NBD_FLAG_SEND_FAST_ZERO
+)
 Tls: TypeAlias = Literal["off", "on", "require"]
 Wish: TypeAlias = int | bytes | Upgrade
 Talk: TypeAlias = Generator[Wish, bytes, "Agreement | None"]
@@ -54,18 +60,23 @@ class Agreement(NamedTuple):
 
 
 def transmission_flags(
-    structured: bool, status_payload: bool = False, *, multi_conn: bool = True
+    structured: bool,
+    status_payload: bool = False,
+    *,
+    multi_conn: bool = True,
+    writable: bool = False,
 ) -> int:
     """Return the transmission flags of an export. Doc: "Transmission flags".
 
-    All connections see the same bytes, hence CAN_MULTI_CONN; not so without `multi_conn`, where one
+    All connections see the same bytes, and a flush on one is of the writes of all, hence
+    CAN_MULTI_CONN; not so without `multi_conn`, where one
     connection at a time is served: a client would wait for its second one for ever.
     """
     flags = (
         wire.NBD_FLAG_HAS_FLAGS
-        | wire.NBD_FLAG_READ_ONLY
         | wire.NBD_FLAG_SEND_FLUSH
         | wire.NBD_FLAG_SEND_CACHE
+        | (_WRITABLE if writable else wire.NBD_FLAG_READ_ONLY)
     )
     if multi_conn:
         flags |= wire.NBD_FLAG_CAN_MULTI_CONN
@@ -245,7 +256,10 @@ class _Negotiation:
         """
         chosen = option == wire.NBD_OPT_INFO or bool(self._contexts_for(offer))
         return transmission_flags(
-            self._structured, self._extended and chosen, multi_conn=self._multi_conn
+            self._structured,
+            self._extended and chosen,
+            multi_conn=self._multi_conn,
+            writable=offer.export.features.writable,
         )
 
     def _info(self, option: int, data: bytes) -> Step:

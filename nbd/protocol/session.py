@@ -49,7 +49,12 @@ _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
 
 
 class Session:
-    """One connection after its handshake: carries out requests, and makes the replies."""
+    """One connection after its handshake: carries out requests, and makes the replies.
+
+    What it takes for an export that is writable is in `writing`.
+    """
+
+    receive_bytes = RECEIVE_BYTES
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ class Session:
         self._magic = wire.NBD_EXTENDED_REQUEST_MAGIC if extended else wire.NBD_REQUEST_MAGIC
         self._read_head = wire.EXTENDED_READ_HEAD if extended else wire.READ_HEAD
         self._transfer_min_bytes = transfer_min_bytes
-        self._view = memoryview(bytearray(RECEIVE_BYTES))
+        self._view = memoryview(bytearray(self.receive_bytes))
         self._filled = 0  # bytes of an incomplete request at the start of the view
         self._payload = 0  # bytes behind a request that are still to come
         self._kept_payload: bytearray | None = None  # them, unless nobody wants them

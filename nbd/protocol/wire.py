@@ -31,9 +31,13 @@ NBD_FLAG_C_NO_ZEROES: Final = 1 << 1
 NBD_FLAG_HAS_FLAGS: Final = 1 << 0
 NBD_FLAG_READ_ONLY: Final = 1 << 1
 NBD_FLAG_SEND_FLUSH: Final = 1 << 2
+NBD_FLAG_SEND_FUA: Final = 1 << 3
+NBD_FLAG_SEND_TRIM: Final = 1 << 5
+NBD_FLAG_SEND_WRITE_ZEROES: Final = 1 << 6
 NBD_FLAG_SEND_DF: Final = 1 << 7
 NBD_FLAG_CAN_MULTI_CONN: Final = 1 << 8
 NBD_FLAG_SEND_CACHE: Final = 1 << 10
+NBD_FLAG_SEND_FAST_ZERO: Final = 1 << 11
 NBD_FLAG_BLOCK_STATUS_PAYLOAD: Final = 1 << 12
 
 # "Option types"
@@ -130,6 +134,7 @@ REQUEST: Final = struct.Struct(">IHHQQI")  # magic, flags, type, cookie, offset,
 # The same, for many at a time: magic, flags and type as one number.
 HEADED_REQUEST: Final = struct.Struct(">QQQI")  # head, cookie, offset, length
 READ_HEAD: Final = NBD_REQUEST_MAGIC << 32 | NBD_CMD_READ
+WRITE_HEAD: Final = NBD_REQUEST_MAGIC << 32 | NBD_CMD_WRITE
 HEADED_DATA: Final = struct.Struct(">QQIQ")  # head, cookie, length, offset; then the data
 DATA_HEAD: Final = (
     NBD_STRUCTURED_REPLY_MAGIC << 32 | NBD_REPLY_FLAG_DONE << 16 | NBD_REPLY_TYPE_OFFSET_DATA
@@ -137,6 +142,9 @@ DATA_HEAD: Final = (
 # "Extended request message" and "Extended reply chunk message"; offset: that of the request.
 EXTENDED_REQUEST: Final = struct.Struct(">QQQQ")  # head, cookie, offset, length
 EXTENDED_READ_HEAD: Final = NBD_EXTENDED_REQUEST_MAGIC << 32 | NBD_CMD_READ
+EXTENDED_WRITE_HEAD: Final = (
+    NBD_EXTENDED_REQUEST_MAGIC << 32 | NBD_CMD_FLAG_PAYLOAD_LEN << 16 | NBD_CMD_WRITE
+)
 EXTENDED_DATA: Final = struct.Struct(">QQQQQ")  # head, cookie, offset, length, offset; then data
 EXTENDED_CHUNK: Final = struct.Struct(">IHHQQQ")  # magic, flags, type, cookie, offset, length
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")  # magic, error, cookie
@@ -194,7 +202,7 @@ class ContextQuery(NamedTuple):
 
 
 def error_number(error: OSError) -> int:
-    """Return the protocol's number for a failed read."""
+    """Return the protocol's number for a read or write that failed."""
     return _ERRNO_TO_NBD.get(error.errno or 0, NBD_EIO)
 
 

@@ -6,11 +6,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ...export import Detached
+from ...export import Detached, Export, Reader, Writer
 from ...process.ending import Ending, close_gracefully, finishing
 from ...process.stdio import StdioConnection
 from ...process.wakeup import ClientWatch, RequestTimeoutError, SignalAlerts, woken_by_signals
@@ -130,15 +130,7 @@ def _serve_agreed(
     ):
         if resumes:
             reader.adopt(start.detached)
-        session = Session(
-            reader,
-            structured=agreement.structured,
-            extended=agreement.extended,
-            contexts=agreement.contexts,
-            transfer_min_bytes=sender.transfer_min_bytes,
-            lends=sender.sends_lent,
-            report=partial(report, logging.WARNING),
-        )
+        session = _session(reader, agreement, sender, partial(report, logging.WARNING))
         watch = ClientWatch(
             connection.fileno(),
             wakeup,
@@ -160,6 +152,32 @@ def _serve_agreed(
             return True
         close_gracefully(connection)
     return False
+
+
+def _session(
+    reader: Reader, agreement: Agreement, sender: Sender, report: Callable[[str], None]
+) -> Session:
+    """Return the session of a reader, one that writes if the reader does."""
+    kind: Callable[..., Session] = Session
+    if isinstance(reader, Writer):
+        from ..protocol.writing import WritingSession  # noqa: PLC0415  see `load`
+
+        kind = WritingSession
+    return kind(
+        reader,
+        structured=agreement.structured,
+        extended=agreement.extended,
+        contexts=agreement.contexts,
+        transfer_min_bytes=sender.transfer_min_bytes,
+        lends=sender.sends_lent,
+        report=report,
+    )
+
+
+def load(exports: Iterable[Export]) -> None:
+    """Import what some of the exports need, before a sandbox keeps Python from reading it."""
+    if any(each.features.writable for each in exports):
+        from ..protocol import writing  # noqa: F401, PLC0415  most exports need none
 
 
 def _describe(agreement: Agreement, connection: Connection) -> str:

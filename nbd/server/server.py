@@ -24,6 +24,7 @@ from .connection import (
     Connection,
     ConnectionLimits,
     Security,
+    load,
     serve_connection,
 )
 from .parking import Parked
@@ -73,6 +74,7 @@ class Server:
         self.limits = limits
         self._default_name = default_name
         self._exports = ExportTable(exports, descriptions, default_name)
+        load(exports.values())
         self._refresh = refresh
         self._security = security
         self._sandbox = sandbox
