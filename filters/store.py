@@ -71,9 +71,14 @@ class OverlayFile:
     ) -> None:
         """`places` are where map and data start; `name` is empty for a file without one."""
         self.name = name
+        self._descriptor = descriptor
+        self._lock = threading.Lock()  # threads share what keeps processes apart
+        self._begin(size, places, document)
+
+    def _begin(self, size: int, places: Range, document: Mapping[str, Any]) -> None:
+        """Begin with nothing written."""
         self.size = size
         self._document = document
-        self._descriptor = descriptor
         self._map_at, self._data_at = places
         self._sectors = -(-size // SECTOR)
         self.chunk_shift = max(_LEAST_CHUNK_SHIFT, (size // _MOST_CHUNKS).bit_length())
@@ -82,7 +87,6 @@ class OverlayFile:
         self.summary = mmap.mmap(-1, chunks + _FLAGS)
         """A byte for each `1 << chunk_shift` bytes of the disk: 1 where the map must be asked."""
         self._any, self._lost = chunks, chunks + 1
-        self._lock = threading.Lock()  # threads share what keeps processes apart
 
     @classmethod
     def temporary(cls, size: int) -> Self:
@@ -119,7 +123,7 @@ class OverlayFile:
             if os.fstat(descriptor).st_size:
                 raise refused(path, "something else has come there")
             made = cls(descriptor, path, size, (0, 0), {})
-            made.describe(identity, description or {})
+            made.renew(size, identity, description or {})
             sync_folder(path)
         except OSError as error:
             os.close(descriptor)
@@ -185,15 +189,21 @@ class OverlayFile:
         """True once anything was written."""
         return bool(self.summary[self._any])
 
-    def describe(self, identity: bytes, description: Mapping[str, Any]) -> None:
-        """Take another disk for the one below, of the same size, while nothing is written.
+    @property
+    def written_bytes(self) -> int:
+        """The length of all that was written, in sectors, each counted once."""
+        return sum(length for _, length in self.touched())
 
-        Raise OSError.
-        """
+    def renew(self, size: int, identity: bytes, description: Mapping[str, Any]) -> None:
+        """Take another disk for the one below, while nothing is written. Raise OSError."""
         assert not self.is_touched
-        self._document = {"identity": identity.hex(), "description": dict(description)}
-        places = write_header(self._descriptor, self.size, self._document)
-        self._map_at, self._data_at = places
+        if self.name:
+            document = {"identity": identity.hex(), "description": dict(description)}
+            places = write_header(self._descriptor, size, document)
+        else:
+            document, places = {}, (map_at(0), data_at(size, 0))
+            os.ftruncate(self._descriptor, places[1] + size)
+        self._begin(size, places, document)
 
     # --- which sectors ---
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from ..synth.findings import Finding
 from ..synth.formats import NAMES
@@ -30,6 +31,7 @@ class DiskOptions(TypedDict, total=False):
     skip_large: bool | None
     strict: bool | None
     preset: str | None
+    writable: bool | None
     label: str | None
     utc: bool | None
     mbr_code: Path | None
@@ -82,6 +84,7 @@ def open_disk(
     paths: Path | Iterable[Path] = (),
     *,
     format: str = NAMES[0],  # noqa: A002  as the command line has it
+    overlay: Path | None = None,
     **options: Unpack[DiskOptions],
 ) -> Disk:
     """Scan a directory, or several merged into one, and lay it out as a disk.
@@ -89,10 +92,25 @@ def open_disk(
     No file is opened: contents are read from the host's files when somebody reads the disk. Of two
     files of one name the later directory's is taken.
 
+    With `writable`, the disk has room, and what is written to it goes to a temporary overlay; with
+    `overlay`, to a file, which goes on where it was if it is there. Nothing of it reaches the
+    directories.
+
     Raise OptionError for an option that can't be, ScanError for a directory that can't be read,
-    PlanError for one that the format can't hold; all are VfloppyError.
+    PlanError for one that the format can't hold, OverlayError for an overlay of another disk; all
+    are VfloppyError.
     """
-    return open_described(describe(paths, {"format": format, **options}))
+    return _opened(paths, {"format": format, **options}, overlay)
+
+
+def _opened(paths: Path | Iterable[Path], given: Mapping[str, Any], overlay: Path | None) -> Disk:
+    if overlay is None and not given.get("writable"):
+        return open_described(describe(paths, given))
+    from .overlays import overlaid  # noqa: PLC0415  most disks are not written
+
+    leave_out = [] if overlay is None else [os.fsdecode(overlay)]
+    description = describe(paths, {**given, "writable": True})
+    return overlaid(lambda: open_described(description, leave_out=leave_out), overlay)
 
 
 def open_config(path: Path) -> dict[str, Disk]:
@@ -103,7 +121,7 @@ def open_config(path: Path) -> dict[str, Disk]:
     from .config import read_config  # noqa: PLC0415  most programs have no such file
 
     return {
-        name: open_described(describe(each.directories, each.given))
+        name: _opened(each.directories, each.given, each.overlay)
         for name, each in read_config(path).items()
     }
 

@@ -25,6 +25,8 @@ class Configured(NamedTuple):
     """Values by the names of the library's options."""
     manifest: str | None
     """The file that is to list what is on the disk."""
+    overlay: str | None = None
+    """The file for what is written over the disk."""
 
 
 def read_config(path: Path) -> dict[str, Configured]:
@@ -62,13 +64,16 @@ def _configured(where: str, table: Any) -> Configured:
     if any("\0" in each for each in directories):
         raise OptionError(f"{where}: a directory's name has a NUL")
     names = tuple(os.fsdecode(each.encode()) for each in directories)  # whatever the locale is
+    overlay = left.pop("overlay", None)
+    if overlay is not None and (not isinstance(overlay, str) or not overlay or "\0" in overlay):
+        raise OptionError(f"{where}: overlay is no name of a file")
     try:
         given, manifest = options_from(left)
     except OptionError as error:
         raise OptionError(f"{where}: {error.marked}") from None
     if not names and not given.get("graft"):
         raise OptionError(f"{where}: directories is missing")
-    return Configured(names, given, manifest)
+    return Configured(names, given, manifest, overlay)
 
 
 def options_from(table: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import OptionError, PlanError, ScanError, option_named
@@ -27,6 +28,10 @@ class Description(NamedTuple):
     """The value of each option of `options_of(format)`."""
     given: frozenset[str]
     """The names of the options that were given by themselves, not by a preset."""
+    words: Mapping[str, Any] = MappingProxyType({})
+    """Their values, as they were given."""
+    base: Mapping[str, Any] = MappingProxyType({})
+    """Converted values that counted where nothing was given."""
 
 
 @cache
@@ -85,7 +90,8 @@ def describe(
         raise OptionError(f"no directory given, and no {option_named('graft')}")
     if "" in directories:
         raise ScanError("a directory's name is empty")
-    return Description(directories, form, values, frozenset(chosen))
+    words = {name: given[name] for name in chosen}
+    return Description(directories, form, values, frozenset(chosen), words, dict(base or {}))
 
 
 def _converted(name: str, value: Any) -> Any:

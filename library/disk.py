@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..errors import PlanError, ScanError, option_named, worded
-from ..export import Reader
+from ..export import Export, Reader
 from ..options import Option, Values
 from ..synth.findings import Finding
 from ..synth.formats import Format, InnerDisk, Renamed, format_named
@@ -31,6 +31,7 @@ from .description import Description, describe, options_of
 from .file import DiskFile
 
 if TYPE_CHECKING:
+    from ..filters.overlay import Overlay
     from .verify import Difference, Source
 
 _LARGE_BYTES = (1 << 32) - 1
@@ -97,6 +98,8 @@ class Disk:
         self._contents = contents
         self.parts = parts
         """The disk itself, then those inside its image."""
+        self.overlay: Overlay | None = None
+        """The disk with what is written over it; None for one that can't be written."""
         self._lock = threading.Lock()
         self._reader: Reader | None = None
 
@@ -110,8 +113,13 @@ class Disk:
         return f"<{self.title} disk of {self.size} bytes, of {', '.join(self.description.paths)}>"
 
     @property
-    def export(self) -> Image:
-        """The bytes, for servers and filters."""
+    def export(self) -> Export:
+        """The bytes, for servers and filters; of a writable disk, those that were written, too."""
+        return self.overlay or self.image
+
+    @property
+    def image(self) -> Image:
+        """The disk as it was laid out, whatever is written over it."""
         return self.parts[0].image
 
     @property
@@ -224,7 +232,7 @@ class Disk:
 
     def regions(self) -> Iterator[Region]:
         """Yield every stretch of the disk that has a name, in order: offset, length, kind, name."""
-        return self.export.regions()
+        return self.image.regions()
 
     def files(self) -> Iterator[dict[str, Any]]:
         """Yield what is known of each file and directory; see docs/library.md for the keys."""
@@ -233,11 +241,16 @@ class Disk:
         return entries(self)
 
     def close(self) -> None:
-        """Close files that `read` has opened; it opens them again."""
+        """Close files that `read` has opened; it opens them again.
+
+        Of a writable disk, close the overlay as well, which is the end of it.
+        """
         with self._lock:
             reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+        if self.overlay is not None:
+            self.overlay.file.close()
 
     def rescan(self, *, warn: Callable[[str], None] = lambda _: None) -> Disk:
         """Scan the directories again, and return the disk of this moment; this one stays as it is.
@@ -245,7 +258,15 @@ class Disk:
         What the description names is found by no link that was not there at first. Raise as
         `vfloppy.open_disk` does. `warn`: see `open_described`.
         """
-        return open_described(self.description, named=self.named, warn=warn)
+        return open_described(
+            self.description, named=self.named, leave_out=self.kept_out, warn=warn
+        )
+
+    @property
+    def kept_out(self) -> tuple[str, ...]:
+        """The files of its own that are no part of it, wherever they are."""
+        name = self.overlay.file.name if self.overlay else ""
+        return (name,) if name else ()
 
     def is_same_as(self, other: Disk) -> bool:
         """Return whether nothing that two disks of one description were made of differs."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import OptionError
 from ..export import Export
@@ -13,6 +14,9 @@ from ..process.reports import log
 from ..process.sandbox import Sandbox
 from .disk import Disk
 from .summary import summary
+
+if TYPE_CHECKING:
+    from ..filters.overlay import Overlay
 
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
 _FRESH_FOR = 10
@@ -63,6 +67,7 @@ class Source:
         self.what = what
         self._scan = scan
         self._wording = wording
+        self._has_told = False
         self._scanned_at = time.monotonic()
         self._took_s = what.took_s if isinstance(what, Disk) else 0.0
 
@@ -82,23 +87,51 @@ class Source:
         A scan that fails leaves the disk as it was: reading what is gone says so.
         """
         disk = self.what
-        if self._scan is None or not isinstance(disk, Disk):
+        if self._scan is None or not isinstance(disk, Disk) or self._is_kept(disk, asked=asked):
             return False
         if not asked and time.monotonic() - self._scanned_at < _FRESH_FOR * self._took_s:
             return False
         title = self.name or ", ".join(disk.description.paths)
         try:
             newer = self._scan(disk)
+            is_same = newer.is_same_as(disk)
+            if disk.overlay and not is_same:
+                _take_over(disk.overlay, newer)
         except Exception as error:  # whatever it is, what was served is still there
             self._scanned_at = time.monotonic()
             log.error("rescan of %s failed, serving what was: %s", title, self._wording(error))
             return False
         self._scanned_at, self._took_s = time.monotonic(), newer.took_s
-        if newer.is_same_as(disk):
+        if is_same:
             return False
         self.what = newer
         log.info("rescan of %s: %s", title, self.description)
         return True
+
+    def _is_kept(self, disk: Disk, *, asked: bool) -> bool:
+        """Return whether no other disk may take its place: something was written over it.
+
+        Say so once, and whenever a scan was asked for.
+        """
+        if disk.overlay is None or not disk.overlay.file.is_touched:
+            return False
+        if asked or not self._has_told:
+            self._has_told = True
+            log.log(
+                logging.WARNING if asked else logging.INFO,
+                "no rescan of %s: guests have written to it, and would lose that with another disk",
+                self.name or ", ".join(disk.description.paths),
+            )
+        return True
+
+
+def _take_over(overlay: Overlay, newer: Disk) -> None:
+    """Give a newer disk the overlay of one that nobody has written to. Raise OSError."""
+    from ..filters.overlay import Overlay  # noqa: PLC0415  most disks are not written
+    from .overlays import renew  # noqa: PLC0415  likewise
+
+    renew(overlay.file, newer)
+    newer.overlay = Overlay(newer.image, overlay.file)
 
 
 class Sources:

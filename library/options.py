@@ -98,6 +98,13 @@ OPTIONS = (
         "them.",
     ),
     Option(
+        name="writable",
+        is_switch=True,
+        default=False,
+        help="A disk to write to: with room, and what is written while it is served is seen by all "
+        "who read it, and gone at the end.",
+    ),
+    Option(
         name="label",
         short="V",
         metavar="NAME",

@@ -11,7 +11,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from ...library.disk import Disk
 from ...library.exports import Sources
 from ...library.preload import preload
 from ...library.serving import server_of
+from ...library.summary import human_size
 from ...nbd import Limits, Listener, Security, Server, StdioConnection
 from ...process.children import run_to_end
 from ...process.reports import log
@@ -32,6 +33,9 @@ from ..serving.exports import sources_of
 from ..serving.listening import listeners
 from ..serving.logs import log_to_stderr
 
+if TYPE_CHECKING:
+    from ...filters.store import OverlayFile
+
 _EPILOG = """\b
 Examples:
   vfloppy serve ~/esp
@@ -40,6 +44,8 @@ Examples:
   vfloppy serve --format iso installer/
   vfloppy serve tools=/srv/tools seed=/srv/seed
   vfloppy serve fat:floppy:/drivers                   as QEMU has it
+  vfloppy serve --writable ~/esp                      written to, and then forgotten
+  vfloppy serve --overlay changes ~/esp               written to, and kept in a file
   vfloppy serve ~/esp --run 'nbdinfo "$uri"'
   vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 \\
       -drive file="$uri",format=raw,if=virtio,readonly=on'
@@ -57,7 +63,7 @@ CMD of --run is run by /bin/sh with these variables, in the environment:
 @click.argument("directories", metavar="[NAME=]DIR...", nargs=-1)
 @serve_options
 def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> None:
-    """Serve DIR as a read-only disk over NBD, until SIGINT or SIGTERM.
+    """Serve DIR as a disk over NBD, until SIGINT or SIGTERM; read-only, unless --writable is given.
 
     No file is read before a client asks for it. Several directories are merged; of two files of one
     name the last one is taken. With names, each is a disk of its own.
@@ -87,7 +93,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 notify("READY=1", os.environ)
                 if not quiet and serving.captive is None:
                     _announce(disks[0], _what(sources), server.uri())
-                    _tell(_confinement(sources), serving)
+                    _tell_more(sources, serving)
 
             server = server_of(
                 listening,
@@ -102,7 +108,11 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 ),
                 on_ready=on_ready,
             )
-            _run(server, serving, sources, quiet=quiet)
+            try:
+                _run(server, serving, sources, quiet=quiet)
+            finally:
+                if not quiet:
+                    _tell_of_writes(sources, serving)
 
 
 @contextlib.contextmanager
@@ -133,7 +143,7 @@ def _run(server: Server, serving: ServeOptions, sources: Sources, *, quiet: bool
     if serving.captive is not None:
         if not quiet:
             _tell(f"serving {_what(sources)} at {server.uri()}", serving)
-            _tell(_confinement(sources), serving)
+            _tell_more(sources, serving)
         sys.exit(server.run_captive(serving.captive))
     server.serve_forever()
 
@@ -154,9 +164,40 @@ def _tell(text: str, serving: ServeOptions) -> None:
         complain(text)
 
 
-def _confinement(sources: Sources) -> str:
-    """Return what is in force against a client that takes a connection's process over."""
-    return f"sandbox: {sources.sandbox.summary if sources.sandbox else 'none (--no-sandbox)'}"
+def _tell_more(sources: Sources, serving: ServeOptions) -> None:
+    """Tell what is in force against a client that takes a connection's process over, and where
+    what is written goes.
+    """
+    summary = sources.sandbox.summary if sources.sandbox else "none (--no-sandbox)"
+    overlays = [*_overlays(sources)]
+    if overlays and sources.sandbox:
+        summary += "; writing to the overlay"
+    _tell(f"sandbox: {summary}", serving)
+    for title, file in overlays:
+        if file.name:
+            held = human_size(file.written_bytes) if file.is_touched else "nothing yet"
+            _tell(
+                f"{title}writable: the overlay {file.name} holds what is written, {held}", serving
+            )
+        else:
+            text = "what is written is gone at the end (--overlay FILE keeps it)"
+            _tell(f"{title}writable: {text}", serving)
+
+
+def _tell_of_writes(sources: Sources, serving: ServeOptions) -> None:
+    """Tell at the end what became of what was written."""
+    for title, file in _overlays(sources):
+        if file.is_touched:
+            written = human_size(file.written_bytes)
+            fate = f"kept in {file.name}" if file.name else "gone (--overlay FILE keeps it)"
+            _tell(f"{title}{written} that guests have written: {fate}", serving)
+
+
+def _overlays(sources: Sources) -> Iterator[tuple[str, OverlayFile]]:
+    """Yield the overlays, each with the start of a line about it."""
+    for each in sources.each:
+        if isinstance(each.what, Disk) and each.what.overlay:
+            yield f"{each.name}: " if each.name else "", each.what.overlay.file
 
 
 def _security(serving: ServeOptions) -> Security:
@@ -208,14 +249,15 @@ def _pidfile(path: str | None) -> Iterator[Any]:
 def _announce(disk: Disk, what: str, uri: str) -> None:
     """Print what is served and where, and lines to paste."""
     device = disk.format.drive(disk.layout)
-    drive = shlex.quote(f"file={uri},format=raw,{device},readonly=on")
+    read_only, mode = ("", "--rw") if disk.overlay else (",readonly=on", "--ro")
+    drive = shlex.quote(f"file={uri},format=raw,{device}{read_only}")
     lines = [f"serving {what} at {uri}"]
     if uri.startswith(("nbd:", "nbd+unix:")):
         as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
         mountable = disk.format.device(disk.layout)
         lines += [
             f"  qemu-system-x86_64 -m 1024 -drive {drive}",
-            f"  guestfish --ro --format=raw -a {as_guestfish_has_it} -m {mountable}",
+            f"  guestfish {mode} --format=raw -a {as_guestfish_has_it} -m {mountable}",
         ]
     else:  # QEMU's and guestfish's URIs go no further
         lines.append(f"  nbdinfo {shlex.quote(uri)}")

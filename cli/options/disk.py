@@ -22,6 +22,8 @@ class DiskOptions(NamedTuple):
     given: Mapping[str, Any]
     """Values by the names of the library's options."""
     manifest: str | None
+    overlay: str | None = None
+    """The file for what is written over the disk, while it is served."""
 
 
 def spelled(name: str, value: str | None = None) -> str:

@@ -46,6 +46,7 @@ class ServeOptions(NamedTuple):
     export_name: str
     default_export: str | None
     config: str | None
+    overlay: str | None
     captive: str | None
     tls: Tls
     tls_cert_dir: str | None
@@ -120,6 +121,12 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         help="Take exports, each with its options, from a TOML file: docs/serving.md.",
+    ),
+    click.option(
+        "--overlay",
+        metavar="FILE",
+        help="As --writable, and keep what is written in FILE: served with it again, the disk is "
+        "as it was left.",
     ),
     click.option(
         "--run",
@@ -236,6 +243,10 @@ def _check(serving: ServeOptions) -> None:
         raise click.UsageError(f"--socket-mode {serving.socket_mode}: one like 660 is expected")
     if serving.captive is not None and serving.idle_exit is not None:
         raise click.UsageError("--run goes without --idle-exit: it ends when the command does")
+    if serving.overlay == "":
+        raise click.UsageError("--overlay is empty; a file is expected")
+    if serving.overlay and serving.config:
+        raise click.UsageError("--overlay goes without --config, where each export has its own")
     if serving.export_name and serving.config:
         raise click.UsageError("--export-name goes without --config, which names the exports")
     _check_tls(serving)

@@ -44,10 +44,27 @@ def source_of(name: str, directories: tuple[str, ...], options: DiskOptions) -> 
     """Return an export, scanned, whose manifest is written at each scan. Raise likewise."""
 
     def scan(disk: Disk) -> Disk:
-        return open_disk(disk.description, options, named=disk.named, warn=log.warning)
+        return open_disk(
+            disk.description,
+            options,
+            named=disk.named,
+            leave_out=disk.kept_out,
+            warn=log.warning,
+        )
 
+    if options.overlay:
+        options = options._replace(given={**options.given, "writable": True})
     description = describe_disk(options, directories)
-    return Source(name, open_disk(description, options, warn=log.warning), scan, sentence)
+    kept_out = [options.overlay] if options.overlay else []
+
+    def first() -> Disk:
+        return open_disk(description, options, leave_out=kept_out, warn=log.warning)
+
+    if not description.values["writable"]:
+        return Source(name, first(), scan, sentence)
+    from ...library.overlays import overlaid  # noqa: PLC0415  most disks are not written
+
+    return Source(name, overlaid(first, options.overlay), scan, sentence)
 
 
 def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Wanted:
@@ -59,12 +76,17 @@ def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
             option = spelled(min(chosen))
             raise click.UsageError(f"--config names each disk's options; {option} belongs there")
         return {
-            name: (each.directories, DiskOptions(each.given, each.manifest))
+            name: (each.directories, DiskOptions(each.given, each.manifest, each.overlay))
             for name, each in read_config(serving.config).items()
         }
     named = named_directories(directories)
     if named and serving.export_name:
         raise click.UsageError("--export-name goes without NAME=DIR, which names the exports")
+    if named and serving.overlay and len(named) > 1:
+        raise click.UsageError(
+            "--overlay is of one disk; with several, --config FILE gives each its own"
+        )
+    options = options._replace(overlay=serving.overlay)
     if named:
         return {name: ((directory,), options) for name, directory in named.items()}
     return {serving.export_name: (directories, options)}

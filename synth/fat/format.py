@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from ...errors import OptionError, option_named
+from ...errors import OptionError, PlanError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
 from ..formats import Format, Names, Order, Renamed, Times
@@ -25,6 +26,8 @@ from .options import NATURAL, NOT_OF_FLOPPIES, OPTIONS
 from .ordering import NamesInOrder, patterns_of
 from .plan import FatLayout, FatOptions, plan
 
+# Bytes to leave free on a disk that is to be written, unless its size was given: as many as fit.
+_ROOM = (1 << 30, 256 << 20, 64 << 20, 16 << 20, 4 << 20, 1 << 20)
 _TIMES = (datetime(1980, 1, 1), datetime(2107, 12, 31, 23, 59, 58), 2)
 
 
@@ -54,7 +57,13 @@ class Fat(Format[FatLayout]):
 
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> FatLayout:  # noqa: ARG002
         """See `Format.plan`."""
-        return plan(tree, _planned(values))
+        options = _planned(values)
+        if not values["writable"] or values["size"] or values["floppy"]:
+            return plan(tree, options)
+        for free in _ROOM:
+            with suppress(PlanError):
+                return plan(tree, options._replace(free=free))
+        return plan(tree, options)
 
     def image(
         self,

@@ -44,7 +44,7 @@ def test_what_is_known_of_the_disk_is_kept_with_what_was_written(path):
 
 def test_another_disk_may_take_the_place_of_one_that_was_never_written(path):
     with OverlayFile.create(path, SIZE, b"one", {"n": 1}) as made:
-        made.describe(b"two", {"n": "x" * 9000})
+        made.renew(SIZE, b"two", {"n": "x" * 9000})
         Overlay(FakeExport([Hole(SIZE)]), made).open().write(SIZE - 512, pattern(512))
     with OverlayFile.open(path) as opened:
         assert (opened.identity, opened.description) == (b"two", {"n": "x" * 9000})

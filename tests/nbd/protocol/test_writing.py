@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 
 import pytest
 from fakes import FakeExport, FakeReader, assemble, chunks, pattern, request, take_simple
@@ -318,7 +319,7 @@ def test_any_requests_in_any_parts_leave_what_a_bytearray_would_have(steps, cut,
     for cookie, (command, drawn, *place) in enumerate(steps):
         offset, length = (0, 0) if command == FLUSH else place
         is_write = command == WRITE
-        payload = pattern(length, cookie) if is_write else b""
+        payload = random.Random(cookie).randbytes(length) if is_write else b""
         flags = drawn | (PAYLOAD if is_write and style else 0)
         stream += make(command, offset, length, cookie=cookie, flags=flags) + payload
         allowed = {ZEROES: FUA | NO_HOLE | FAST, WRITE: FUA | PAYLOAD}.get(command, FUA)
