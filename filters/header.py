@@ -9,6 +9,7 @@ import json
 import os
 import stat
 import struct
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ _HEADER = struct.Struct("<16sIIQQQ32s")
 _DOCUMENT_AT = 4096
 UNIT = 4096
 _MOST_DOCUMENT_BYTES = 64 << 20
+_ENDING_S = 2.5
 _OFD_LOCK = struct.Struct("hhqqi4x")  # struct flock
 
 
@@ -89,19 +91,32 @@ def sync_folder(path: str) -> None:
 
 
 def take(descriptor: int, path: str, *, shared: bool = False) -> None:
-    """Keep others from the file until it is closed everywhere. Raise OSError and OverlayError."""
-    try:
-        if hasattr(fcntl, "F_OFD_SETLK"):
-            kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
-            lock = _OFD_LOCK.pack(kind, os.SEEK_SET, 0, 1, 0)
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    """Keep others from the file until it is closed everywhere. Raise OSError and OverlayError.
+
+    Connections outlive a server that was killed by a moment, which is waited for.
+    """
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        try:
+            _lock(descriptor, shared)
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.EACCES}:
+                raise
+            if time.monotonic() > deadline:
+                raise refused(path, "another process has it open") from None
+            time.sleep(_ENDING_S / 50)
         else:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EAGAIN, errno.EACCES}:
-            raise refused(path, "another process has it open") from None
-        raise
+            return
+
+
+def _lock(descriptor: int, shared: bool) -> None:
+    if hasattr(fcntl, "F_OFD_SETLK"):
+        kind = fcntl.F_RDLCK if shared else fcntl.F_WRLCK
+        lock = _OFD_LOCK.pack(kind, os.SEEK_SET, 0, 1, 0)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    else:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
 
 
 def read_header(descriptor: int, path: str) -> tuple[int, Range, Mapping[str, Any]]:

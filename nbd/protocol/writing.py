@@ -25,16 +25,21 @@ _UNIT = 4096
 
 
 class _Write:
-    """A write whose payload is on its way."""
+    """A write whose payload is on its way.
 
-    __slots__ = ("at", "cookie", "error", "flags", "position")
+    A failure is kept as the reply to it, and not as the exception: that would make a cycle with the
+    frames that it came through, of which one holds an `iter_unpack` of a view, and Python before
+    3.13 crashes when it collects one of those in a cycle.
+    """
+
+    __slots__ = ("at", "cookie", "failure", "flags", "position")
 
     def __init__(self, flags: int, cookie: int, at: int) -> None:
         self.flags = flags
         self.cookie = cookie
         self.at = at
         self.position = at
-        self.error: OSError | None = None
+        self.failure: bytes | None = None
 
 
 class WritingSession(Session):
@@ -81,11 +86,11 @@ class WritingSession(Session):
         length = min(self._payload, end - start)
         if length < self._payload:
             length = max(length - (write.position + length) % _UNIT, 0)
-        if length and write.error is None:
+        if length and write.failure is None:
             try:
                 self._writer.write(write.position, self._view[start : start + length])
             except OSError as error:
-                write.error = error
+                write.failure = self._answers.failed(write.cookie, write.at, error)
         write.position += length
         self._payload -= length
         if not self._payload:
@@ -94,13 +99,13 @@ class WritingSession(Session):
 
     def _end_of(self, write: _Write) -> bytes:
         """Return the reply to a write."""
-        try:
-            if write.error is not None:
-                raise write.error
-            if write.flags & wire.NBD_CMD_FLAG_FUA:
+        if write.failure is not None:
+            return write.failure
+        if write.flags & wire.NBD_CMD_FLAG_FUA:
+            try:
                 self._writer.flush()
-        except OSError as error:
-            return self._answers.failed(write.cookie, write.at, error)
+            except OSError as error:
+                return self._answers.failed(write.cookie, write.at, error)
         return self._replies.done(write.cookie, write.at)
 
     def _write_whole(self, start: int, end: int) -> int:

@@ -24,6 +24,12 @@ def blocks(path: Path) -> int:
     return path.stat().st_blocks * 512
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Connections that outlive their server are waited for where that is tested."""
+    monkeypatch.setattr("vfloppy.filters.header._ENDING_S", 0.05)
+
+
 @pytest.fixture
 def path(tmp_path):
     return str(tmp_path / "overlay")

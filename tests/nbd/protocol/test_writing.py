@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import random
+import weakref
 
 import pytest
 from fakes import FakeExport, FakeReader, assemble, chunks, pattern, request, take_simple
@@ -265,6 +267,28 @@ def test_a_full_disk_below_is_told_and_what_was_written_stays(step):
     assert told.chunks[1].text == "[Errno 28] No space left on device"
     assert len(told.reports) == 1, "once for each reason"
     assert told.writer.bytes[:4096] == data
+
+
+@pytest.mark.parametrize("command", [WRITE, ZEROES, TRIM, FLUSH])
+def test_a_failure_leaves_no_cycle_to_be_collected(command):
+    """One with an iterator of requests in it would be a crash of Python before 3.13."""
+
+    def run():
+        told = Told()
+        told.writer.full_from = 0
+        told.writer.broken = True
+        payload = bytes(512) if command == WRITE else b""
+        length = 0 if command == FLUSH else 512
+        told.feed(request(command, 0, length, flags=FUA) + payload, 30)
+        assert told.errors[0][1]
+        return weakref.ref(told.session)
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()
 
 
 def test_with_extended_headers_zeros_of_any_length_are_one_request():
