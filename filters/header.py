@@ -1,7 +1,8 @@
-"""The header of an overlay's file, and what any file of its kind needs: locks, and making one."""
+"""The header of an overlay's file, and the system calls that it needs: locks, names, room."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import stat
 import struct
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +24,16 @@ _VERSION = 1
 # Magic, version, length of the document, size of the disk, where map and data start, digest.
 _HEADER = struct.Struct("<16sIIQQQ32s")
 _DOCUMENT_AT = 4096
-UNIT = 4096
+_UNIT = 4096
 _MOST_DOCUMENT_BYTES = 64 << 20
 _ENDING_S = 2.5
 _OFD_LOCK = struct.Struct("hhqqi4x")  # struct flock
+
+
+_KEEP_SIZE_AND_PUNCH = 1 | 2  # linux/falloc.h
+_fallocate: Any = None
+if sys.platform == "linux":
+    _fallocate = getattr(ctypes.CDLL(None), "fallocate64", None)
 
 
 class OverlayError(VfloppyError):
@@ -49,12 +57,12 @@ class OverlayWriteError(VfloppyError, OSError):
 
 def map_at(document_bytes: int) -> int:
     """Return where the map starts."""
-    return -(-(_DOCUMENT_AT + document_bytes) // UNIT) * UNIT
+    return -(-(_DOCUMENT_AT + document_bytes) // _UNIT) * _UNIT
 
 
 def data_at(size: int, document_bytes: int) -> int:
     """Return where the data of a disk of `size` bytes starts."""
-    return -(-(map_at(document_bytes) + -(-size // SECTOR)) // UNIT) * UNIT
+    return -(-(map_at(document_bytes) + -(-size // SECTOR)) // _UNIT) * _UNIT
 
 
 def refused(path: str, reason: str | None) -> OverlayError:
@@ -69,16 +77,29 @@ def write_all(descriptor: int, data: Buffer, place: int) -> None:
         written += os.pwrite(descriptor, data[written:], place + written)
 
 
-def unnamed(folder: str) -> int:
-    """Return a new file without a name."""
+def punch(descriptor: int, place: int, length: int) -> None:
+    """Give back the room of whole blocks, which then read as zeros, where the system can."""
+    start, end = -(-place // _UNIT) * _UNIT, (place + length) // _UNIT * _UNIT
+    if _fallocate and start < end:
+        range_ = ctypes.c_int64(start), ctypes.c_int64(end - start)
+        _fallocate(descriptor, _KEEP_SIZE_AND_PUNCH, *range_)
+
+
+def unnamed(folder: str, length: int) -> int:
+    """Return a new file without a name. Raise OSError."""
     flags = os.O_RDWR | os.O_CLOEXEC
     try:
-        return os.open(folder, flags | os.O_TMPFILE, 0o600)
+        descriptor = os.open(folder, flags | os.O_TMPFILE, 0o600)
     except (OSError, AttributeError):  # some file systems, and macOS, have none
         path = os.path.join(folder, f"vfloppy-{os.urandom(8).hex()}")
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         os.unlink(path)
-        return descriptor
+    try:
+        os.ftruncate(descriptor, length)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def sync_folder(path: str) -> None:

@@ -119,6 +119,7 @@ class OverlayWriter(Writer):
         self.size = base.size
         self._base = base
         self._file = file
+        self._summary, self._shift = file.summary, file.chunk_shift
 
     # --- reading ---
 
@@ -170,10 +171,18 @@ class OverlayWriter(Writer):
 
     def read_batch(self, ranges: Sequence[Range], *, lends: bool = False) -> Batch:
         """See `Reader.read_batch`. What is untouched goes the way that it would go without us."""
+        # This loop is all that reads of what is untouched cost more: 0.1 us each.
+        summary, shift = self._summary, self._shift
+        most = 1 << shift  # in no more than two chunks
+        for offset, length in ranges:
+            last = offset + length - 1
+            if summary[offset >> shift] or summary[last >> shift] or length > most:
+                return self._merged_batch(ranges, lends)
+        return self._base.read_batch(ranges, lends=lends)
+
+    def _merged_batch(self, ranges: Sequence[Range], lends: bool) -> Batch:
         touches = self._file.touches
         over = [number for number, each in enumerate(ranges) if touches(*each)]
-        if not over:
-            return self._base.read_batch(ranges, lends=lends)
         left = set(over)
         rest = [each for number, each in enumerate(ranges) if number not in left]
         below = self._base.read_batch(rest, lends=lends) if rest else Batch([])
@@ -205,11 +214,12 @@ class OverlayWriter(Writer):
 
     def write(self, offset: int, data: Buffer) -> None:
         """See `Writer.write`."""
-        end = offset + len(data)
-        if offset % SECTOR == 0 and end % SECTOR == 0 and 0 <= offset < end <= self.size:
+        length = len(data)
+        if (offset | length) % SECTOR == 0 and offset >= 0 and 0 < length <= self.size - offset:
             self._file.put(offset, data)
             return
-        check_range(offset, len(data), self.size)
+        check_range(offset, length, self.size)
+        end = offset + length
         first, last = self._whole_sectors(offset, end)
         if first > last:  # within one sector
             self._put_within(offset, data)

@@ -14,13 +14,11 @@ is worth it, so that what nobody has written costs no call.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,11 +28,11 @@ from ..errors import VfloppyError
 from ..export import Buffer, HostReadError, Range, Reader, piece_bytes
 from .header import (
     SECTOR,
-    UNIT,
     OverlayError,
     OverlayWriteError,
     data_at,
     map_at,
+    punch,
     read_header,
     refused,
     sync_folder,
@@ -51,13 +49,10 @@ _MOST_CHUNKS = 1 << 22  # ... so that there are no more bytes than this
 _FLAGS = 2  # behind the summary's chunks: _ANY and _LOST
 _MAP_PART = 1 << 16  # sectors whose bytes of the map are looked at, or written, at a time
 _STATES = {state: bytes((state,)) * _MAP_PART for state in (DATA, ZERO)}
+_PLAIN_BYTES = 1 << _LEAST_CHUNK_SHIFT  # in no more than two chunks
+_PLAIN_STATES = _STATES[DATA][: _PLAIN_BYTES // SECTOR]
 _RUN = re.compile(rb"(.)\1*", re.DOTALL)
 _TOUCHED = re.compile(rb"[^\0]+")
-_KEEP_SIZE_AND_PUNCH = 1 | 2  # linux/falloc.h
-
-_fallocate: Any = None
-if sys.platform == "linux":
-    _fallocate = getattr(ctypes.CDLL(None), "fallocate64", None)
 
 
 class OverlayFile:
@@ -93,12 +88,7 @@ class OverlayFile:
         """Make an overlay without a name, which is gone when it is closed. Raise OverlayError."""
         folder = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108  made without a name there
         try:
-            descriptor = unnamed(folder)
-            try:
-                os.ftruncate(descriptor, data_at(size, 0) + size)
-            except OSError:
-                os.close(descriptor)
-                raise
+            descriptor = unnamed(folder, data_at(size, 0) + size)
         except OSError as error:
             text = f"no overlay can be made in {folder} (TMPDIR is another): {error.strerror}"
             raise OverlayError(text) from error
@@ -308,8 +298,25 @@ class OverlayFile:
 
     def put(self, offset: int, data: Buffer) -> None:
         """Write whole sectors, of which the last may be the disk's shorter one."""
-        self.write(offset, data)
-        self.mark(offset, len(data), DATA)
+        length = len(data)
+        if length > _PLAIN_BYTES:
+            self.write(offset, data)
+            self.mark(offset, length, DATA)
+            return
+        # The same for what nearly all writes are, with less on the way.
+        descriptor, summary = self._descriptor, self.summary
+        count = (length + SECTOR - 1) // SECTOR
+        try:
+            if os.pwrite(descriptor, data, self._data_at + offset) < length:
+                write_all(descriptor, data, self._data_at + offset)
+            place = self._map_at + offset // SECTOR
+            if os.pwrite(descriptor, _PLAIN_STATES[:count], place) < count:
+                write_all(descriptor, _PLAIN_STATES[:count], place)
+        except OSError as error:
+            self._fail(error)
+        summary[offset >> self.chunk_shift] = 1
+        summary[offset + length - 1 >> self.chunk_shift] = 1
+        summary[self._any] = 1
 
     def write(self, offset: int, data: Buffer) -> None:
         """Write bytes of sectors that are data, or will be marked so."""
@@ -321,12 +328,10 @@ class OverlayFile:
     def mark(self, offset: int, length: int, state: int) -> None:
         """Give sectors a state; those of data must have been written."""
         first, count = offset // SECTOR, -(-length // SECTOR)
-        states = _STATES[state]
         try:
-            while count > _MAP_PART:
-                write_all(self._descriptor, states, self._map_at + first)
-                first, count = first + _MAP_PART, count - _MAP_PART
-            write_all(self._descriptor, states[:count], self._map_at + first)
+            for done in range(0, count, _MAP_PART):
+                states = _STATES[state][: count - done]
+                write_all(self._descriptor, states, self._map_at + first + done)
         except OSError as error:
             self._fail(error)
         finally:  # of what can't be marked as a whole, a part may be
@@ -344,11 +349,7 @@ class OverlayFile:
 
     def free(self, offset: int, length: int) -> None:
         """Give back the room of sectors that are no data any more, where the system can."""
-        start = -(-(self._data_at + offset) // UNIT) * UNIT
-        end = (self._data_at + offset + length) // UNIT * UNIT
-        if _fallocate and start < end:
-            place = ctypes.c_int64(start), ctypes.c_int64(end - start)
-            _fallocate(self._descriptor, _KEEP_SIZE_AND_PUNCH, *place)
+        punch(self._descriptor, self._data_at + offset, length)
 
     @contextmanager
     def alone(self, offset: int) -> Iterator[int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import Any, NoReturn
 
-from ..export import Export
+from ..export import Export, Writer
 
 
 class DiskFile(io.RawIOBase):
-    """An export as a file that can be read and sought in, by one thread at a time."""
+    """An export as a file that can be read and sought in, by one thread at a time.
+
+    One that is writable can be written, too; its size stays.
+    """
 
     def __init__(self, export: Export) -> None:
         super().__init__()
@@ -47,10 +51,26 @@ class DiskFile(io.RawIOBase):
         """Raise TypeError: other processes open the disk's directories by themselves."""
         raise TypeError("an open file of a disk can't be pickled")
 
-    def write(self, _data: Any) -> int:
-        """Raise UnsupportedOperation."""
+    def write(self, data: Any) -> int:
+        """Write as many bytes as there is disk; return their number.
+
+        Raise UnsupportedOperation for a disk that isn't writable, OSError of ENOSPC at its end.
+        """
         self._check_open()
-        raise io.UnsupportedOperation("a disk of directories can't be written to")
+        if not isinstance(self._reader, Writer):
+            raise io.UnsupportedOperation("this disk can't be written to; pass writable=True")
+        view = memoryview(data).cast("B")
+        length = max(min(len(view), self._reader.size - self._position), 0)
+        if length < len(view) and not length:
+            raise OSError(errno.ENOSPC, "the disk ends here")
+        self._reader.write(self._position, view[:length])
+        self._position += length
+        return length
+
+    def flush(self) -> None:
+        """Have what was written be durable, if it is kept in a file. Raise OSError."""
+        if not self.closed and isinstance(self._reader, Writer):
+            self._reader.flush()
 
     def readinto(self, buffer: Any) -> int:
         """Read as many bytes as there are, up to the buffer's length."""
@@ -63,9 +83,9 @@ class DiskFile(io.RawIOBase):
         return length
 
     def writable(self) -> bool:
-        """Return False."""
+        """Return whether the disk is writable."""
         self._check_open()
-        return False
+        return isinstance(self._reader, Writer)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -29,7 +29,10 @@ def from_qemu_name(name: str, given: Collection[str]) -> tuple[str, Mapping[str,
     assert match is not None
     words = set(match[1].split(":"))
     if "rw" in words:
-        raise OptionError("fat:rw: asks for a disk that can be written; these can only be read")
+        raise OptionError(
+            "fat:rw: has a directory take what a guest writes, and it takes nothing here; "
+            f"{option_named('writable', True)} lets a guest write to a disk that leaves it alone"
+        )
     types = words & {"12", "16", "32"}
     if len(types) > 1:
         raise OptionError(f"fat: with {' and '.join(sorted(types))} at once")

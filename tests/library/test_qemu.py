@@ -23,7 +23,7 @@ def test_a_name_is_a_directory_and_options(name, expected):
 
 
 @pytest.mark.parametrize(("name", "given", "text"), [
-    ("fat:rw:/some/dir", (), "these can only be read"),
+    ("fat:rw:/some/dir", (), "writable=True lets a guest write"),
     ("fat:12:16:/some/dir", (), "with 12 and 16 at once"),
     ("fat:floppy:32:/some/dir", (), "no FAT32 floppy"),
     ("fat:16:/some/dir", ("fat",), "QEMU's fat:16: goes without fat"),
