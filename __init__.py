@@ -19,7 +19,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
-    from .export import Export, HostReadError, Reader
+    from .export import Export, HostReadError, Reader, Writer
+    from .filters.header import OverlayError
     from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk
     from .library.file import DiskFile
@@ -37,6 +38,7 @@ _HOMES = {
     "Finding": "library.types",
     "HostReadError": "export",
     "OptionError": "errors",
+    "OverlayError": "filters.header",
     "PlanError": "errors",
     "Reader": "export",
     "Region": "library.types",
@@ -44,6 +46,7 @@ _HOMES = {
     "ScanError": "errors",
     "VfloppyError": "errors",
     "WriteError": "errors",
+    "Writer": "export",
     "check": "library.api",
     "open_config": "library.api",
     "open_disk": "library.api",
@@ -60,6 +63,7 @@ __all__ = [
     "Finding",
     "HostReadError",
     "OptionError",
+    "OverlayError",
     "PlanError",
     "Reader",
     "Region",
@@ -67,6 +71,7 @@ __all__ = [
     "ScanError",
     "VfloppyError",
     "WriteError",
+    "Writer",
     "check",
     "open_config",
     "open_disk",

@@ -263,6 +263,8 @@ HOW: dict[str, Way] = {
     """vfloppy serve ~/esp --run 'nbdcopy "$uri" esp.img'""": copied,
     "vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 -bios /usr/share/ovmf/OVMF.fd "
     """-drive file="$uri",format=raw,if=virtio,readonly=on'""": firmware_started,
+    "vfloppy serve --writable ~/esp": served,
+    "vfloppy serve --overlay changes ~/esp": served,
     "vfloppy serve --for config-2 seed/": served,
     "vfloppy serve --for config-2 --format iso seed/": served,
     "vfloppy serve --format iso -V cidata seed/": served,
@@ -295,6 +297,8 @@ HOW: dict[str, Way] = {
     "nbdinfo --map=x-vfloppy:file nbd://127.0.0.1/": asked,
     # docs/serving.md
     "vfloppy serve DIR": served,
+    "vfloppy serve --writable DIR": served,
+    "vfloppy serve --overlay FILE DIR": served,
     "vfloppy serve tools=/srv/tools seed=/srv/seed --default-export seed": served,
     "vfloppy serve --config /etc/vfloppy.toml": installer_served,
     TLS_SERVER: asked_by_tls,

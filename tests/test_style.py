@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "synth": set(),
 }
 # Whom modules at the root import: __init__ hands out what is in library, when it is asked for.
-AT_ROOT = {"__init__.py": {"library"}, "__main__.py": {"cli"}}
+AT_ROOT = {"__init__.py": {"filters", "library"}, "__main__.py": {"cli"}}
 
 # Planners and records: what they import can't read the host, the clock or chance.
 PURE_FOLDERS = (*FORMATS, "tree", "image", "names")
