@@ -357,3 +357,27 @@ def test_where_nothing_can_be_kept_for_a_while_is_told(tree, tmp_path):
     done = vfloppy("serve", "-U", "-", "--writable", tree, env=ENVIRONMENT | {"TMPDIR": "/nowhere"})
     assert done.returncode == 1
     assert b"no overlay can be made in /nowhere (TMPDIR is another): No such file" in done.stderr
+
+
+def test_every_sector_takes_writes_whatever_it_is_for(tree, tmp_path):
+    """vvfat fails before the FAT; firmware and Windows write to partition table and boot sector."""
+    told = json.loads(output(*VFLOPPY, "map", "--json", "--writable", str(tree)))
+    kinds = {each["kind"]: each["offset"] // 512 * 512 for each in told["regions"]}
+    assert {"partition table", "reserved", "table", "directory", "file", "free"} <= kinds.keys()
+    places = {0, told["size"] - 512, *kinds.values()}
+    with serving(tmp_path, "--overlay", tmp_path / "o", tree) as server:
+        for place in places:
+            assert server.write(place, f"written at {place}".encode().ljust(512)) == 0
+    with serving(tmp_path, "--overlay", tmp_path / "o", tree) as server:
+        for place in places:
+            assert server.read(place, 512) == f"written at {place}".encode().ljust(512)
+
+
+def test_the_disk_is_served_clean_and_its_tables_agree(tree, tmp_path):
+    """Linux marks a disk as dirty while it is mounted, unless it was so before."""
+    done = vfloppy("build", "-q", "--writable", "--partition", "none", tree, tmp_path / "image")
+    assert done.returncode == 0
+    need_tool("fsck.fat")
+    assert run("fsck.fat", "-n", tmp_path / "image").returncode == 0
+    sector = (tmp_path / "image").read_bytes()[:512]
+    assert not sector[0x41] & 1
