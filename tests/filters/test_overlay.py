@@ -150,3 +150,18 @@ def test_it_reads_as_a_bytearray_that_was_written_likewise(steps, size, kind, tm
         model.close()
         if path:
             path.unlink()
+
+
+@pytest.mark.parametrize(("offset", "length"), [(3 * 65536 - 100, 4000), (65536 + 5, 300_000)])
+def test_a_batch_sees_what_was_written_at_its_ends_and_in_between(offset, length):
+    """A summary of 64 KiB is looked at in two places only, where a range is that short."""
+    base = FakeExport([pattern(1 << 20)])
+    file = OverlayFile.temporary(base.size)
+    with Overlay(base, file).open() as writer:
+        writer.write(3 * 65536, b"w" * 512)
+        right = bytearray(base.data)
+        right[3 * 65536 : 3 * 65536 + 512] = b"w" * 512
+        ranges = [(0, 10), (offset, length), (900_000, 4096)]
+        found = writer.read_batch(ranges).buffers
+        assert found == [right[at : at + count] for at, count in ranges]
+    file.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -169,13 +171,21 @@ def test_it_stays_locked_while_a_process_that_was_forked_has_it(path):
     OverlayFile.open(path, writable=True).close()
 
 
+class Slow(FakeExport):
+    """Lets others go on in the middle of a read."""
+
+    def pieces(self, offset, length):
+        time.sleep(0.0001)
+        return super().pieces(offset, length)
+
+
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_writers_to_parts_of_one_sector_never_undo_each_other(kind):
     """All begin at once, on sectors that nobody has written yet."""
-    base = FakeExport([pattern(SIZE)])
+    base = Slow([random.Random(1).randbytes(SIZE)])
     file = OverlayFile.temporary(SIZE)
     overlay = Overlay(base, file)
-    sectors, share = 400, 64
+    sectors, share = 100, 64
 
     def write(number: int) -> int:
         with overlay.open() as writer:
