@@ -136,13 +136,16 @@ def test_whatever_changes_bytes_makes_another_disk(tree, options, in_tokyo):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda tree: os.utime(tree / "hello.txt", ns=(0, 10**18)),
+        lambda tree: os.utime(tree / "hello.txt", ns=(0, 10**18 + 10**10)),
         lambda tree: (tree / "hello.txt").write_text("hello!"),
+        # Less than the two seconds that FAT tells apart.
+        lambda tree: os.utime(tree / "hello.txt", ns=(0, 1_000_000_000_000_000_001)),
         lambda tree: (tree / "hello.txt").rename(tree / "hallo.txt"),
         lambda tree: (tree / "hello.txt").chmod(0o444),
     ],
 )
 def test_whatever_changes_files_makes_another_disk(tree, change):
+    os.utime(tree / "hello.txt", ns=(0, 10**18))
     before = digest_of(vfloppy.open_disk(tree))
     change(tree)
     assert digest_of(vfloppy.open_disk(tree)) != before

@@ -23,6 +23,7 @@ ZEROES, FLUSH, STATUS = wire.NBD_CMD_WRITE_ZEROES, wire.NBD_CMD_FLUSH, wire.NBD_
 FUA, NO_HOLE = wire.NBD_CMD_FLAG_FUA, wire.NBD_CMD_FLAG_NO_HOLE
 FAST, PAYLOAD = wire.NBD_CMD_FLAG_FAST_ZERO, wire.NBD_CMD_FLAG_PAYLOAD_LEN
 SIZE = 2 << 20
+BEYOND = SIZE - 512
 MIB = 1 << 20
 
 
@@ -165,6 +166,15 @@ def test_writes_in_flight_are_answered_one_by_one_in_each_style(style):
         assert told.errors == [(number, 0) for number in range(20)]
 
 
+@pytest.mark.parametrize("offset", [BEYOND + 1, SIZE, 1 << 63])
+def test_a_write_beyond_the_end_behind_others_is_refused_alone(offset):
+    data = pattern(512)
+    stream = [write(at, data, cookie=n) for n, at in enumerate((0, 512, offset, 1024))]
+    told = Told().feed(b"".join(stream))
+    assert told.errors == [(0, 0), (1, 0), (2, wire.NBD_ENOSPC), (3, 0)]
+    assert [each[1] for each in told.writer.done] == [0, 512, 1024]
+
+
 def test_a_large_write_is_never_held_whole():
     told = Told(MemoryWriter(64 * MIB))
     data = pattern(MIB) * 32
@@ -183,9 +193,6 @@ def test_one_that_is_too_large_is_refused_behind_its_payload():
     told.feed(write(0, too_much, cookie=1) + write(0, b"x", cookie=2))
     assert told.errors == [(1, wire.NBD_EINVAL), (2, 0)]
     assert told.writer.done == [("write", 0, 1)]
-
-
-BEYOND = SIZE - 512
 
 
 @pytest.mark.parametrize(
