@@ -12,9 +12,9 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..errors import PlanError, ScanError, option_named, worded
+from ..errors import PlanError, option_named, worded
 from ..export import Export, Reader
-from ..options import Option, Values
+from ..options import Values
 from ..synth.findings import Finding
 from ..synth.formats import Format, InnerDisk, Renamed, format_named
 from ..synth.host.files import HostFiles
@@ -27,8 +27,9 @@ from ..synth.scanning.merging import Graft, Made
 from ..synth.scanning.options import ScanOptions
 from ..synth.scanning.scan import scan
 from ..synth.tree.columns import Tree, printable
-from .description import Description, describe, options_of
+from .description import Description, describe
 from .file import DiskFile
+from .option_files import file_contents
 
 if TYPE_CHECKING:
     from ..filters.overlay import Overlay
@@ -294,7 +295,7 @@ def open_described(
     """
     started = time.monotonic()
     form, named = description.format, named or NamedPaths()
-    contents = _file_contents(description, named)
+    contents = file_contents(description, named)
     values = {**description.values, **contents}
     options = _scan_options(form, values, leave_out, named)
     source_of = partial(HostFiles, on_change=warn if values["on_change"] == "current" else None)
@@ -304,27 +305,6 @@ def open_described(
     main = _part("", form, description.paths, options, [values], source_of, inner, made)
     parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)
-
-
-def _file_contents(description: Description, named: NamedPaths) -> dict[str, Any]:
-    """Read the files that options name; of several, a tuple. Raise VfloppyError."""
-    contents: dict[str, Any] = {}
-    for name, option in options_of(description.format.name).items():
-        value = description.values[name]
-        if option.most_bytes and value:
-            paths = value if option.is_repeatable else [value]
-            found = tuple(_content(option, path, named) for path in paths)
-            contents[name] = found if option.is_repeatable else found[0]
-    return contents
-
-
-def _content(option: Option, path: str, named: NamedPaths) -> bytes:
-    try:
-        return named.read(path, option.most_bytes)
-    except ScanError as error:
-        raise ScanError(f"{option_named(option.name)} {error.marked}") from error
-    except OSError as error:
-        raise ScanError(f"{option_named(option.name, path)}: {error.strerror}") from error
 
 
 def _inner_part(

@@ -38,7 +38,6 @@ from .reading import (
 from .replies import ExtendedReplies, Replies, SimpleReplies
 from .validation import MOST_STATUS_PAYLOAD_BYTES, RefusedError, Request, payload_bytes
 
-RECEIVE_BYTES = 64 << 10
 _MANY_REQUESTS = 12  # that are looked at together in less time than one by one
 BATCH_BUFFERS = 1000  # below the kernel's limit for one sendmsg, IOV_MAX
 
@@ -49,12 +48,9 @@ _MOST_PAYLOAD_BYTES = 1 << 32  # to let pass by; whoever sends more is dropped
 
 
 class Session:
-    """One connection after its handshake: carries out requests, and makes the replies.
+    """One connection after its handshake: carries out requests, and makes the replies."""
 
-    What it takes for an export that is writable is in `writing`.
-    """
-
-    receive_bytes = RECEIVE_BYTES
+    receive_bytes = 64 << 10
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from vfloppy.export import Hole, Writer
 from vfloppy.nbd.protocol import wire
 from vfloppy.nbd.protocol.exports import ExportTable
 from vfloppy.nbd.protocol.handshake import negotiate, transmission_flags
-from vfloppy.nbd.protocol.session import RECEIVE_BYTES
+from vfloppy.nbd.protocol.session import Session
 from vfloppy.nbd.protocol.writing import WritingSession
 
 READ, WRITE, TRIM = wire.NBD_CMD_READ, wire.NBD_CMD_WRITE, wire.NBD_CMD_TRIM
@@ -312,7 +312,7 @@ def test_block_status_is_asked_of_the_writer_as_of_any_reader():
 
 
 def test_reads_of_a_read_only_export_have_the_memory_that_they_had():
-    assert RECEIVE_BYTES == 64 << 10
+    assert Session.receive_bytes == 64 << 10
 
 
 def test_a_disconnection_behind_writes_ends_the_session_and_keeps_them():
