@@ -8,12 +8,11 @@ import pwd
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fakes import Client, pattern, request
+from fakes import Client, pattern, request, until
 from tools import ENVIRONMENT, VFLOPPY, missing_dependency, need_tool, output, run, vfloppy
 from vfloppy.filters.store import OverlayFile
 from vfloppy.nbd.client import Client as Reading
@@ -48,19 +47,13 @@ class Serving:
         return self._log.read_text()
 
     def said(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while text not in self.log:
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.01)
+        until(lambda: text in self.log)
 
     def look_again(self) -> None:
         """Have it scan when the next client comes, however fresh the last scan is."""
         before = self.log.count("will look again")
         self.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.log.count("will look again") == before:
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.01)
+        until(lambda: self.log.count("will look again") > before)
 
     def write(self, offset: int, data: bytes, name: str = "", *, flags: int = 0) -> int:
         with Client(self.path) as client:
@@ -96,6 +89,11 @@ def serving(tmp_path: Path, *arguments: object, **options: object):
 def need_nbd() -> None:
     if run("/usr/bin/python3", "-c", "import nbd").returncode:
         missing_dependency("the Python module of libnbd is not installed")
+
+
+def size_of(uri: str) -> int:
+    with Reading(uri) as client:
+        return client.size
 
 
 def refused(*arguments: object, cwd: object = "/") -> str:
@@ -207,12 +205,14 @@ def test_no_rescan_takes_the_place_of_a_disk_that_was_written(tree, tmp_path):
         before = server.read(0, 4 * MIB)
         (tree / "before.txt").touch()
         server.look_again()
-        assert b"BEFORE" in server.read(0, 4 * MIB), "nothing is written: it is scanned again"
+        # Nothing is written, so it is scanned again, once the last client has left.
+        until(lambda: b"BEFORE" in server.read(0, 4 * MIB))
         assert server.write(0, server.read(0, 512)) == 0
         (tree / "after.txt").touch()
         server.look_again()
+        kept = "guests have written to it, and would lose that with another disk"
+        until(lambda: b"AFTER" in server.read(0, 4 * MIB) or kept in server.log)
         assert b"AFTER" not in server.read(0, 4 * MIB)
-        assert "guests have written to it, and would lose that with another disk" in server.log
         assert b"BEFORE" not in before
     with OverlayFile.open(str(tmp_path / "o")) as kept:
         assert kept.is_touched
@@ -221,13 +221,11 @@ def test_no_rescan_takes_the_place_of_a_disk_that_was_written(tree, tmp_path):
 
 def test_a_rescan_gives_its_room_to_a_larger_disk(tree, tmp_path):
     with serving(tmp_path, "--writable", "--log-level", "info", tree) as server:
-        with Reading(server.uri) as client:
-            before = client.size
+        before = size_of(server.uri)
         (tree / "large").write_bytes(bytes(50 * MIB))
         server.look_again()
-        with Reading(server.uri) as client:
-            assert client.size > before
-            size = client.size
+        until(lambda: size_of(server.uri) > before)
+        size = size_of(server.uri)
         assert server.write(size - 512, b"y" * 512) == 0
         assert server.read(size - 512, 512) == b"y" * 512
 
