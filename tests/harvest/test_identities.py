@@ -130,7 +130,9 @@ def test_a_name_that_begins_with_the_mark_of_what_is_deleted(edited):
     at = edited.slot(b"SMALL")
     edited.data[at - 32] = 0xE5
     edited.data[at] = 0x05
-    assert [said(each) for each in edited.harvest().changes] == ["renamed Small.txt -> \u03c3MALL.TXT"]
+    assert [said(each) for each in edited.harvest().changes] == [
+        "renamed Small.txt -> \u03c3MALL.TXT"
+    ]
 
 
 def test_what_may_be_somewhere_else_is_not_removed(edited):
