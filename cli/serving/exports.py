@@ -32,6 +32,9 @@ def sources_of(
             check_export_name(name)
     except OptionError as error:
         raise usage_error(error) from None
+    names = (name for directories, _ in wanted.values() for name in directories)
+    if serving.single and any(map(is_to_be_written, names)):
+        raise click.UsageError("fat:rw: goes without --single, which nobody outlives")
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")

@@ -69,7 +69,7 @@ def test_completion(shell):
         (["build", "{tree}", "/dev/null"], "--force"),
         (["serve", "-U", "x", "-p", "1", "{tree}"], "goes without"),
         (["serve", "-p", "99999", "{tree}"], "99999"),
-        (["serve", "fat:rw:{tree}"], "--writable lets a guest write"),
+        (["serve", "--single", "fat:rw:{tree}"], "fat:rw: goes without --single"),
         (["serve", "fat:12:16:{tree}"], "at once"),
         (["serve", "--fat", "16", "fat:12:{tree}"], "QEMU's fat:12: goes without --fat"),
         (["serve", "--size", "1G", "fat:floppy:{tree}"], "fat:floppy: goes without --size"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from vfloppy.errors import OptionError
-from vfloppy.library.qemu import from_qemu_name, is_qemu_name
+from vfloppy.library.qemu import from_qemu_name, is_qemu_name, is_to_be_written
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -22,8 +22,15 @@ def test_a_name_is_a_directory_and_options(name, expected):
     assert {key: values[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize("name", ["fat:rw:/some/dir", "fat:floppy:rw:/some/dir"])
+def test_rw_is_a_disk_that_is_written_and_written_back(name):
+    directory, values = from_qemu_name(name, ())
+    assert (directory, values["writable"]) == ("/some/dir", True)
+    assert is_to_be_written(name)
+    assert not is_to_be_written(name.replace("rw:", ""))
+
+
 @pytest.mark.parametrize(("name", "given", "text"), [
-    ("fat:rw:/some/dir", (), "writable=True lets a guest write"),
     ("fat:12:16:/some/dir", (), "with 12 and 16 at once"),
     ("fat:floppy:32:/some/dir", (), "no FAT32 floppy"),
     ("fat:16:/some/dir", ("fat",), "QEMU's fat:16: goes without fat"),
