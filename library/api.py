@@ -58,6 +58,11 @@ class DiskOptions(TypedDict, total=False):
     joliet: bool | None
     joliet_long: bool | None
     preserve: bool | None
+    uid: int | str | None
+    gid: int | str | None
+    file_mode: int | str | None
+    dir_mode: int | str | None
+    new_dir_mode: int | str | None
     limit_pathtables: bool | None
     system_id: str | None
     volume_set: str | None
@@ -68,8 +73,9 @@ class DiskOptions(TypedDict, total=False):
     padding: bool | None
     boot_bios: str | None
     boot_floppy: bool | None
-    boot_load_size: int | None
+    boot_load_size: int | Literal["full"] | None
     boot_info_table: bool | None
+    boot_catalogue: str | None
     boot_uefi: str | None
     boot_uefi_dir: Path | None
     boot_uefi_fat: Literal["auto", "12", "16", "32", 12, 16, 32] | None

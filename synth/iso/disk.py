@@ -30,8 +30,9 @@ from ..image.files import FileSource
 from ..image.image import Image
 from ..image.section import Fixed, Section, Stretch, Zeros
 from ..tree.columns import Tree
+from . import eltorito
 from .directories import IsoDirectories, PathTable
-from .eltorito import BootFile, boot_catalogue, boot_record
+from .eltorito import BootFile, boot_record
 from .hybrid import system_area, tail
 from .layout import IsoLayout
 from .places import Part
@@ -50,17 +51,27 @@ def disk(
     numbers: dict[Section | Image, int] = {}
     if uefi_image and layout.uefi_node is not None:
         numbers[uefi_image] = layout.uefi_node + 1
-    return Image(_sections(layout, tree, files, uefi_image), numbered=files, numbers=numbers)
+    catalogue = Fixed(catalogue_of(layout), Kind.TABLE, "boot catalogue")
+    if layout.catalogue_node is not None:
+        numbers[catalogue] = layout.catalogue_node + 1
+    sections = _sections(layout, _makers(layout, tree, files, uefi_image, catalogue))
+    return Image(sections, numbered=files, numbers=numbers)
+
+
+def catalogue_of(layout: IsoLayout) -> bytes:
+    """Return the boot catalogue of a layout."""
+    options = layout.options
+    media = FLOPPY_MEDIA[layout.bios.size] if options.boot_floppy and layout.bios else 0
+    return eltorito.boot_catalogue(layout.bios, layout.uefi, options.boot_load_size, media)
 
 
 def _sections(
-    layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None
+    layout: IsoLayout, makers: Mapping[Part, Callable[[], Iterable[Section | Image]]]
 ) -> Iterator[Section | Image]:
     """Yield the sections of each part that isn't empty, and zeros before one that starts a page.
 
     Each part makes its own sections, and has to fill its place exactly.
     """
-    makers = _makers(layout, tree, files, uefi_image)
     end = 0
     for part, place in layout.places.items():
         yield Zeros((place.start - end) * BLOCK_BYTES, Kind.RESERVED, "up to a whole page")
@@ -72,7 +83,11 @@ def _sections(
 
 
 def _makers(
-    layout: IsoLayout, tree: Tree, files: FileSource, uefi_image: Image | None
+    layout: IsoLayout,
+    tree: Tree,
+    files: FileSource,
+    uefi_image: Image | None,
+    boot_catalogue: Section,
 ) -> Mapping[Part, Callable[[], Iterable[Section | Image]]]:
     """Return what makes the sections of each part."""
     options = layout.options
@@ -87,11 +102,6 @@ def _makers(
         assert layout.joliet_layout
         descriptor = joliet_descriptor(layout, layout.joliet_layout, directories[1])
         yield Fixed(descriptor, Kind.RESERVED, "Joliet's descriptor")
-
-    def catalogue() -> Iterator[Section]:
-        media = FLOPPY_MEDIA[layout.bios.size] if options.boot_floppy and layout.bios else 0
-        block = boot_catalogue(layout.bios, layout.uefi, options.boot_load_size, media)
-        yield Fixed(block, Kind.TABLE, "boot catalogue")
 
     def boot_file() -> Iterator[Section]:
         assert layout.boot_file is not None
@@ -116,7 +126,7 @@ def _makers(
         Part.BOOT_RECORD: lambda: reserved(boot_record(layout.catalogue_block), "boot record"),
         Part.JOLIET_DESCRIPTOR: joliet_descriptors,
         Part.TERMINATOR: lambda: reserved(TERMINATOR, "terminator"),
-        Part.BOOT_CATALOGUE: catalogue,
+        Part.BOOT_CATALOGUE: lambda: [boot_catalogue],
         Part.PRIMARY_L_TABLE: lambda: [PathTable(*facets[0], big_endian=False)],
         Part.PRIMARY_M_TABLE: lambda: [PathTable(*facets[0], big_endian=True)],
         Part.JOLIET_L_TABLE: lambda: [PathTable(*facets[1], big_endian=False)],

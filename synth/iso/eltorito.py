@@ -9,6 +9,7 @@ from ...export import FileRun, Hole, Kind, Piece, whole_sectors
 from ..image.files import Files, FileSource, OpenedFiles
 from ..image.section import OpenSection, Region, Section
 from .layout import GRUB_BLOCK_LIST, Start
+from .options import WHOLE_FILE
 from .records import (
     BLOCK_BYTES,
     BOOT_ENTRY,
@@ -41,9 +42,11 @@ def boot_record(catalogue_block: int) -> bytes:
 def boot_catalogue(
     bios: Start | None, uefi: Start | None, load_size: int, media: int = NO_EMULATION
 ) -> bytes:
-    """Return the catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes,
-    and `media` what it emulates.
+    """Return the catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes
+    or `WHOLE_FILE`, and `media` what it emulates.
     """
+    if bios and load_size == WHOLE_FILE:
+        load_size = min(-(-bios.size // _SECTOR_BYTES), _MOST_SECTORS)
     # A length that its field can't hold is 0: up to the end of the medium, say UEFI's loaders.
     uefi_sectors = -(-uefi.size // _SECTOR_BYTES) if uefi else 0
     if uefi_sectors > _MOST_SECTORS:

@@ -13,6 +13,7 @@ from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
 from .places import Part
+from .posix import Posix
 
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
@@ -46,6 +47,7 @@ class IsoOptions(NamedTuple):
     joliet_long: bool = False
     preserve: bool = False
     """Owners and modes as they are on the host; the tree must have `owners`."""
+    posix: Posix = Posix()
     limit_pathtables: bool = True
     """Refuse what path tables can't tell; else readers that go by them don't find it."""
     texts: Texts = Texts()
@@ -60,11 +62,13 @@ class IsoOptions(NamedTuple):
     boot_bios: str | None = None
     """The path in the tree of what a BIOS starts."""
     boot_load_size: int = 4
-    """The part of that which a BIOS loads, in units of 512 bytes."""
+    """The part of that which a BIOS loads, in units of 512 bytes; `WHOLE_FILE`: all of it."""
     boot_floppy: bool = False
     """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
     """Tell that program where it is."""
+    boot_catalogue: str | None = None
+    """The path in the tree at which the boot catalogue is a file, too."""
     boot_uefi: str | None = None
     """The path in the tree of a FAT image with what UEFI starts."""
     uefi_is_made: bool = False
@@ -87,7 +91,12 @@ class IsoOptions(NamedTuple):
         fields = self._replace(
             zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
         )._asdict()
-        newer = {"uefi_is_made": False, "limit_pathtables": True}
+        newer = {
+            "uefi_is_made": False,
+            "limit_pathtables": True,
+            "posix": Posix(),
+            "boot_catalogue": None,
+        }
         told = {name: value for name, value in fields.items() if newer.get(name, ...) != value}
         return f"IsoOptions({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
@@ -124,6 +133,8 @@ class IsoLayout(NamedTuple):
     """The node of the boot file into which a table is patched, and which so has its own place."""
     uefi_node: int | None
     """The node of an image for UEFI that is made, and so has its own place."""
+    catalogue_node: int | None
+    """The node that is the boot catalogue."""
     bios: Start | None
     uefi: Start | None
     first_file_block: int
@@ -154,6 +165,8 @@ class IsoLayout(NamedTuple):
         first_link = self.first_links.get(node, node)
         if first_link == self.boot_file:
             return self.places[Part.BOOT_FILE].start
+        if first_link == self.catalogue_node:
+            return self.catalogue_block
         if first_link == self.uefi_node:
             return self.places[Part.UEFI_IMAGE].start
         return self.first_file_block + self.file_starts[first_link]

@@ -69,7 +69,9 @@ class _Plan:
         self._first_links, counts = hard_links(tree)
         rock_ridge = None
         if options.rock_ridge:
-            attributes = Attributes(tree, self._dates, options.preserve, self._first_links, counts)
+            attributes = Attributes(
+                tree, self._dates, options.preserve, self._first_links, counts, options.posix
+            )
             rock_ridge = RockRidge(attributes, Continuations(end=len(ER)))
         self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes)
         self._joliet: Joliet | None = None
@@ -91,7 +93,8 @@ class _Plan:
         self._check_strict(renamed)
         boots = bios_node is not None or uefi_node is not None
         made_node = uefi_node if options.uefi_is_made else None
-        file_sizes = self._own_sizes(boot_file, made_node)
+        catalogue_node = tree.find(options.boot_catalogue) if options.boot_catalogue else None
+        file_sizes = self._own_sizes(boot_file, made_node, catalogue_node)
         file_starts = self._file_starts(file_sizes)
         apart = {
             part: 0 if node is None else tree.sizes[node]
@@ -121,6 +124,7 @@ class _Plan:
             places=places,
             boot_file=boot_file,
             uefi_node=made_node,
+            catalogue_node=catalogue_node,
             bios=None,
             uefi=None,
             first_file_block=places[Part.CONTENTS].start,

@@ -25,6 +25,7 @@ from ..structures import Field, Structure
 from ..tree.columns import Tree
 from .continuations import Continuations
 from .dates import NodeDates
+from .posix import Posix
 from .records import (
     BLOCK_BYTES,
     MOST_RECORD_BYTES,
@@ -100,13 +101,17 @@ class Attributes(NamedTuple):
     """Of each node that is another name of one before it, that one."""
     link_counts: Mapping[int, int]
     """The number of names that a file has, by the first of them, where it has more than one."""
+    settled: Posix = Posix()
 
     def mode(self, node: int) -> int:
         """Return the mode of a node, type and permissions."""
         mode = self.tree.modes[node]
+        kind = stat.S_IFMT(mode)
+        settled = self.settled.mode_of(kind, is_made=not self.tree.inodes[node])
+        if settled is not None:
+            return kind | settled
         if self.preserve:
             return mode
-        kind = stat.S_IFMT(mode)
         if kind == stat.S_IFDIR:
             return kind | 0o555
         if kind == stat.S_IFLNK:
@@ -125,7 +130,9 @@ class Attributes(NamedTuple):
 
     def owner(self, node: int) -> tuple[int, int]:
         """Return the numbers of user and group."""
-        return self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
+        user, group = self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
+        uid, gid = self.settled.uid, self.settled.gid
+        return user if uid is None else uid, group if gid is None else gid
 
     def serial(self, node: int) -> int:
         """Return a number that only other names of the same file have too."""

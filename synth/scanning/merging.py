@@ -23,14 +23,15 @@ class Graft(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A file that is in the tree and not on the host, where it takes the place of nothing."""
+    """A file that is in the tree and not on the host."""
 
     target: str
     """Its path in the tree, as a graft's."""
     size: int
     mtime_ns: int
-    why: str
-    """The option that asks for it, and what to do if the place is taken: for the message."""
+    why: str = ""
+    """The option that asks for it, and what to do if the place is taken: for the message. Empty: it
+    takes the place of a file."""
 
     @property
     def status(self) -> os.stat_result:
@@ -84,9 +85,9 @@ def place_made(root: Part, made: Made, fold: Callable[[str], str]) -> None:
     names = [name for name in made.target.split("/") if name]
     _check_names(made.target, names)
     at = root
-    for name in names:
+    for depth, name in enumerate(names, 1):
         at = at.grafts.setdefault(fold(name), Part(name=name))
-        if at.file:
+        if at.file and (made.why or depth < len(names)):
             raise taken(made)
         at.made = made
     if at is root or at.grafts or at.homes:
@@ -96,7 +97,8 @@ def place_made(root: Part, made: Made, fold: Callable[[str], str]) -> None:
 
 def taken(made: Made) -> ScanError:
     """Return the error of a place that something else has."""
-    return ScanError(f"{made.target}: already in the tree; {made.why}")
+    why = made.why or "and no file that can be replaced"
+    return ScanError(f"{made.target}: already in the tree; {why}")
 
 
 class Merged:

@@ -177,7 +177,7 @@ class _Scan:
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
         for name, graft in zip(names, grafts, strict=True):
-            if graft.made and name in merged.places and (graft.file or name not in merged.parts):
+            if graft.made and name in merged.places and not _fits(graft, name in merged.parts):
                 raise taken(graft.made)
             if graft.file and not graft.made and not self._homes.may_read(graft.file):
                 self._lister.note(self._lister.path(ordinal, name), unreadable(self._options))
@@ -217,3 +217,11 @@ class _Scan:
     def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part
         self._tree.directories.append(node)
+
+
+def _fits(graft: Part, is_directory: bool) -> bool:
+    """Return whether what is made, here or below, may go where something is already."""
+    assert graft.made
+    if graft.file:
+        return not graft.made.why and not is_directory
+    return is_directory
