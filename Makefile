@@ -10,7 +10,8 @@ ARGS ?=
 TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
 	nbdkit libguestfs-tools linux-image-cloud-amd64 strace sleuthkit grub-common \
 	grub-pc-bin isolinux syslinux syslinux-common xorriso genisoimage libarchive-tools btrfs-progs xfsprogs fio openssl \
-	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox
+	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox cloud-image-utils genimage virtinst \
+	syslinux-utils grub-efi-amd64-bin
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 SECONDS ?= 3600
@@ -63,7 +64,8 @@ check: $(VENV)/check.stamp
 	$(BIN)/ruff check .
 	mkdir -p $(VENV)/path && ln -sfn ../.. $(VENV)/path/vfloppy
 	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml \
-		-p vfloppy.cli -p vfloppy.library -p vfloppy.nbd -p vfloppy.process -p vfloppy.synth \
+		-p vfloppy.cli -p vfloppy.dropins -p vfloppy.library -p vfloppy.nbd -p vfloppy.process \
+		-p vfloppy.synth \
 		-m vfloppy -m vfloppy.__main__ -m vfloppy.export -m vfloppy.options -m vfloppy.errors
 
 format: $(VENV)/check.stamp

@@ -280,7 +280,7 @@ def open_described(
     wanted = form.inner_disks(values)
     inner = [_inner_part(each, values, options, source_of) for each in wanted]
     made = [_made(*each) for each in zip(wanted, inner, strict=True)]
-    made += [Made(*each) for each in form.own_files(values)]
+    made += [Made(*each, mode=0o444) for each in form.own_files(values)]
     main = _part("", form, description.paths, options, [values], source_of, inner, made)
     parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)

@@ -46,7 +46,8 @@ def boot_catalogue(
     or `WHOLE_FILE`, and `media` what it emulates.
     """
     if bios and load_size == WHOLE_FILE:
-        load_size = min(-(-bios.size // _SECTOR_BYTES), _MOST_SECTORS)
+        blocks = -(-bios.size // BLOCK_BYTES)
+        load_size = min(blocks * (BLOCK_BYTES // _SECTOR_BYTES), _MOST_SECTORS)
     # A length that its field can't hold is 0: up to the end of the medium, say UEFI's loaders.
     uefi_sectors = -(-uefi.size // _SECTOR_BYTES) if uefi else 0
     if uefi_sectors > _MOST_SECTORS:

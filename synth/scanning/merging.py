@@ -32,6 +32,7 @@ class Made(NamedTuple):
     why: str = ""
     """The option that asks for it, and what to do if the place is taken: for the message. Empty: it
     takes the place of a file."""
+    mode: int = 0o644
 
     @property
     def status(self) -> os.stat_result:
@@ -39,7 +40,7 @@ class Made(NamedTuple):
         seconds, blocks = self.mtime_ns // 1_000_000_000, -(-self.size // 512)
         times = (*[seconds] * 6, *[self.mtime_ns] * 3)
         return os.stat_result(
-            (stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, self.size, *times, 512, blocks, 0)
+            (stat.S_IFREG | self.mode, 0, 0, 1, 0, 0, self.size, *times, 512, blocks, 0)
         )
 
 

@@ -150,7 +150,7 @@ def load_size(disk: vfloppy.Disk) -> int:
 
 def test_all_of_a_boot_file_can_be_loaded(root):
     assert load_size(boots(root)) == 4
-    assert load_size(boots(root, boot_load_size="full")) == -(-25_000 // 512)
+    assert load_size(boots(root, boot_load_size="full")) == 4 * -(-25_000 // BLOCK)
     assert load_size(boots(root, boot_load_size=WHOLE_FILE + 1)) == 1
     with pytest.raises(OptionError, match="no number from 1"):
         boots(root, boot_load_size=0)
