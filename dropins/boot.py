@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from ..errors import OptionError
 from .paths import clean
 
+_APPENDED = re.compile(
+    r"--interval:appended_partition_(\d+)(?:_start_\d+s_size_\d+d)?:[^:]*:[^:]*:?"
+)
+_UEFI_TYPES = {"0xef", "ef", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"}
 _PLATFORMS = {"x86": False, "efi": True, "0": False, "0x00": False, "0xef": True, "239": True}
 
 
@@ -30,6 +35,8 @@ class Entries:
     def __init__(self) -> None:
         self._all = [Entry()]
         self.catalogue = ""
+        self.hides_catalogue = False
+        self._appended: tuple[str, str] | None = None
 
     @property
     def now(self) -> Entry:
@@ -48,7 +55,7 @@ class Entries:
                 f"{option} {image}: the entry starts {self.now.image} already; -eltorito-alt-boot "
                 "begins another"
             )
-        self.now.image = clean(image)
+        self.now.image = image if image.startswith("--interval:") else clean(image)
         self.now.is_uefi |= is_uefi
 
     def set_platform(self, name: str) -> None:
@@ -56,6 +63,22 @@ class Entries:
         if name.lower() not in _PLATFORMS:
             raise OptionError(f"-eltorito-platform {name}: only x86 and efi start images")
         self.now.is_uefi = _PLATFORMS[name.lower()]
+
+    def append(self, number: str, kind: str, path: str) -> None:
+        """Have a file of the host as a partition. Raise OptionError for one that UEFI can't use."""
+        if kind.lower() not in _UEFI_TYPES:
+            raise OptionError(
+                f"-append_partition {number} {kind}: only 0xef, for UEFI, is appended"
+            )
+        if self._appended:
+            raise OptionError(f"-append_partition {number}: one partition is appended, and no more")
+        self._appended = number, path
+
+    def _check_interval(self, image: str) -> None:
+        """Raise OptionError unless an image is the partition that is appended."""
+        match = _APPENDED.fullmatch(image)
+        if not match or not self._appended or match[1] != self._appended[0]:
+            raise OptionError(f"-e {image}: no partition of that number is appended")
 
     def options(self) -> Mapping[str, Any]:
         """Return the library's options. Raise OptionError for entries that an image can't have."""
@@ -67,6 +90,9 @@ class Entries:
                 firmware = "UEFI" if each.is_uefi else "BIOSes"
                 raise OptionError(f"{found[name]} and {each.image}: one image for {firmware}")
             found[name] = each.image
+            if each.image.startswith("--interval:"):
+                self._check_interval(each.image)
+                del found[name]
             if each.is_uefi:
                 if each.info_table:
                     raise OptionError(f"-boot-info-table: not into {each.image}, a FAT for UEFI")
@@ -75,8 +101,10 @@ class Entries:
             else:
                 found["boot_load_size"] = each.load_size
                 found["boot_info_table"] = each.info_table
-        if entries:
+        if self._appended:
+            found |= {"boot_uefi_append": self._appended[1], "hybrid": True}
+        if entries and not self.hides_catalogue:
             found["boot_catalogue"] = clean(self.catalogue) or "boot.catalog"
-        elif self.catalogue:
+        if self.catalogue and not entries:
             raise OptionError(f"-c {self.catalogue}: a boot catalogue, and nothing to start")
         return found

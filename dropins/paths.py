@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import OptionError
@@ -73,15 +73,28 @@ def patterns(globs: Iterable[str], specs: Sequence[Spec]) -> list[str]:
         whole = glob.rstrip("/")
         if "/" not in whole:
             found.append(_safe(whole))
-            continue
-        wanted = os.path.abspath(whole)
-        for each in specs:
-            top = os.path.abspath(each.source)
-            rest = wanted.removeprefix(top.rstrip("/") + "/")
-            if rest != wanted:
-                place = f"{_literal(each.target)}/" if each.target else ""
-                found.append(f"/{place}{rest}")
+        for target, rest in _in_tree(whole, specs):
+            place = f"{_literal(target)}/" if target else ""
+            found.append(f"/{place}{rest}")
     return found
+
+
+def hidden_paths(globs: Iterable[str], specs: Sequence[Spec]) -> list[str]:
+    """Return globs for names and for paths in the tree, given some that may be about the host."""
+    found: list[str] = []
+    for glob in globs:
+        found.append(glob)
+        found += [f"{target}/{rest}" for target, rest in _in_tree(glob, specs)]
+    return found
+
+
+def _in_tree(glob: str, specs: Sequence[Spec]) -> Iterator[tuple[str, str]]:
+    """Yield where in the tree a glob for paths on the host is, and what comes below that."""
+    wanted = os.path.abspath(glob)
+    for each in specs if "/" in glob else ():
+        rest = wanted.removeprefix(os.path.abspath(each.source).rstrip("/") + "/")
+        if rest != wanted:
+            yield each.target, rest
 
 
 def _safe(glob: str) -> str:

@@ -11,7 +11,7 @@ from ..errors import OptionError, PlanError
 from ..library.description import Description, describe
 from ..synth.tree.columns import Tree
 from .boot import Entries
-from .paths import Spec, patterns, spec
+from .paths import Spec, hidden_paths, patterns, spec
 from .table import Fate
 from .words import Found, found_in, split_xorriso
 
@@ -101,6 +101,8 @@ class Reading:
         self._may_graft = False
         self._root = ""
         self._globs: list[str] = []
+        self._hidden: list[str] = []
+        self._hidden_in_joliet: list[str] = []
         self._entries = Entries()
         self._changes_names: list[str] = []
         self._level = ""
@@ -148,6 +150,9 @@ class Reading:
             given["preserve"] = not self._is_rational
         if globs := patterns(self._globs, request.specs):
             given["exclude"] = globs
+        for option, hidden in (("hide", self._hidden), ("hide_joliet", self._hidden_in_joliet)):
+            if hidden:
+                given[option] = hidden_paths(hidden, request.specs)
         given.update(self._entries.options())
         return request
 
@@ -180,8 +185,7 @@ class Reading:
         self._may_graft = True
 
     def path_list(self, path: str) -> None:
-        lines = self._read(path).split("\n")
-        self._paths += [(line, self._root) for line in lines if line]
+        self._paths += [(line, self._root) for line in self._lines(path)]
 
     def root(self, path: str) -> None:
         self._root = path
@@ -190,7 +194,22 @@ class Reading:
         self._globs.append(glob)
 
     def exclude_list(self, path: str) -> None:
-        self._globs += [line for line in self._read(path).split("\n") if line]
+        self._globs += self._lines(path)
+
+    def hide(self, glob: str) -> None:
+        self._hidden.append(glob)
+
+    def hide_list(self, path: str) -> None:
+        self._hidden += self._lines(path)
+
+    def hide_joliet(self, glob: str) -> None:
+        self._hidden_in_joliet.append(glob)
+
+    def hide_joliet_list(self, path: str) -> None:
+        self._hidden_in_joliet += self._lines(path)
+
+    def _lines(self, path: str) -> list[str]:
+        return [line for line in self._read(path).split("\n") if line]
 
     def rock_ridge(self) -> None:
         self._given["rock_ridge"] = True
@@ -293,6 +312,12 @@ class Reading:
 
     def catalogue(self, path: str) -> None:
         self._entries.catalogue = path
+
+    def hide_catalogue(self) -> None:
+        self._entries.hides_catalogue = True
+
+    def append(self, number: str, kind: str, path: str) -> None:
+        self._entries.append(number, kind, path)
 
     def boot_code(self, path: str) -> None:
         self._given["hybrid"] = True

@@ -8,6 +8,9 @@ from .table import TABLE
 _WORDS = {
     "boot_bios": "-b",
     "boot_uefi": "-e",
+    "boot_uefi_append": "-append_partition",
+    "hide": "-hide",
+    "hide_joliet": "-hide-joliet",
     "boot_floppy": "-b without -no-emul-boot",
     "boot_load_size": "-boot-load-size",
     "boot_info_table": "-boot-info-table",

@@ -64,6 +64,8 @@ class DiskOptions(TypedDict, total=False):
     dir_mode: int | str | None
     new_dir_mode: int | str | None
     limit_pathtables: bool | None
+    hide: Texts | None
+    hide_joliet: Texts | None
     system_id: str | None
     volume_set: str | None
     publisher: str | None
@@ -77,6 +79,7 @@ class DiskOptions(TypedDict, total=False):
     boot_info_table: bool | None
     boot_catalogue: str | None
     boot_uefi: str | None
+    boot_uefi_append: Path | None
     boot_uefi_dir: Path | None
     boot_uefi_fat: Literal["auto", "12", "16", "32", 12, 16, 32] | None
     boot_uefi_size: Size | None

@@ -354,7 +354,7 @@ def _part(
     failure: PlanError | None = None
     for values in attempts:
         if tree is None:
-            tree = scan(paths, options, [Graft(*each) for each in values["graft"]], made)
+            tree = scan(paths, options, [Graft(*each) for each in form.grafts(values)], made)
         try:
             layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
         except PlanError as error:

@@ -127,6 +127,10 @@ class Format(ABC, Generic[LayoutT]):
         """Return what disks the image is to hold."""
         return ()
 
+    def grafts(self, values: Values) -> Sequence[tuple[str, str]]:
+        """Return places in the tree, and what of the host goes there."""
+        return values["graft"]  # type: ignore[no-any-return]
+
     def own_files(self, values: Values) -> Sequence[OwnFile]:  # noqa: ARG002
         """Return the files that the tree is to have and no directory of the host has."""
         return ()

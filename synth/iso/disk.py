@@ -16,6 +16,7 @@ block 0 +-----------------------------+
         | file contents               |  each from the start of a block, large ones of a page
         +-----------------------------+
         | padding (zero)              |
+        | (appended partition)        |
         | (backup GPT)                |
         +-----------------------------+
 """
@@ -90,7 +91,6 @@ def _makers(
     boot_catalogue: Section,
 ) -> Mapping[Part, Callable[[], Iterable[Section | Image]]]:
     """Return what makes the sections of each part."""
-    options = layout.options
     facets = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:
         facets.append((layout.joliet, layout.joliet_layout))
@@ -102,18 +102,6 @@ def _makers(
         assert layout.joliet_layout
         descriptor = joliet_descriptor(layout, layout.joliet_layout, directories[1])
         yield Fixed(descriptor, Kind.RESERVED, "Joliet's descriptor")
-
-    def boot_file() -> Iterator[Section]:
-        assert layout.boot_file is not None
-        assert layout.bios
-        is_grub = options.goes_on_with_grub
-        info = options.boot_info_table
-        yield BootFile(files, layout.boot_file, layout.bios, info=info, grub_block_list=is_grub)
-
-    def image_for_uefi() -> Iterator[Section | Image]:
-        assert uefi_image
-        yield uefi_image
-        yield Zeros(-uefi_image.size % BLOCK_BYTES, Kind.RESERVED, "behind the image for UEFI")
 
     def reserved(data: bytes, label: str) -> list[Section]:
         return [Fixed(data, Kind.RESERVED, label)]
@@ -133,13 +121,42 @@ def _makers(
         Part.JOLIET_M_TABLE: lambda: [PathTable(*facets[1], big_endian=True)],
         Part.PRIMARY_DIRECTORIES: lambda: _with_continuations(layout, directories[0]),
         Part.JOLIET_DIRECTORIES: lambda: [directories[1]],
-        Part.BOOT_FILE: boot_file,
-        Part.UEFI_IMAGE: image_for_uefi,
         Part.CONTENTS: lambda: [
             Contents(tree, files, layout.file_starts, BLOCK_BYTES, layout.file_sizes)
         ],
         Part.PADDING: lambda: [Zeros(PADDING_BLOCKS * BLOCK_BYTES, Kind.RESERVED, "padding")],
         Part.TAIL: lambda: tail(layout),
+        **_makers_of_files(layout, files, uefi_image),
+    }
+
+
+def _makers_of_files(
+    layout: IsoLayout, files: FileSource, uefi_image: Image | None
+) -> Mapping[Part, Callable[[], Iterable[Section | Image]]]:
+    """Return what makes the sections of files that have a place of their own."""
+    options = layout.options
+
+    def boot_file() -> Iterator[Section]:
+        assert layout.boot_file is not None
+        assert layout.bios
+        is_grub = options.goes_on_with_grub
+        info = options.boot_info_table
+        yield BootFile(files, layout.boot_file, layout.bios, info=info, grub_block_list=is_grub)
+
+    def appended() -> Iterator[Section]:
+        assert layout.appended_node is not None
+        assert layout.partition
+        yield BootFile(files, layout.appended_node, layout.partition, label="appended partition")
+
+    def image_for_uefi() -> Iterator[Section | Image]:
+        assert uefi_image
+        yield uefi_image
+        yield Zeros(-uefi_image.size % BLOCK_BYTES, Kind.RESERVED, "behind the image for UEFI")
+
+    return {
+        Part.BOOT_FILE: boot_file,
+        Part.UEFI_IMAGE: image_for_uefi,
+        Part.APPENDED: appended,
     }
 
 

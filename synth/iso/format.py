@@ -18,6 +18,7 @@ from ..tree.columns import Tree, printable
 from . import lint
 from .disk import catalogue_of, disk
 from .facets import Facet
+from .hiding import APPENDED
 from .layout import DEFAULT_UEFI_PATH, IsoLayout, IsoOptions, Texts
 from .options import OPTIONS
 from .plan import Aside, Work, plan
@@ -47,6 +48,7 @@ _TIMES = (datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59), 1)
 _JOLIET_SLASH = "/".encode("utf-16-be")
 # What is patched in a boot file (mkisofs, -boot-info-table), and GRUB's list of blocks.
 _PATCHED = (range(8, 64), range(2548, 2560))
+_STARTED = ("boot_bios", "boot_uefi", "boot_uefi_dir", "boot_uefi_append")
 _ABOUT = {
     "boot_bios": ("boot_load_size", "boot_info_table", "boot_floppy"),
     _UEFI_DIRECTORY: ("boot_uefi_fat", "boot_uefi_size", "boot_uefi_label"),
@@ -86,6 +88,11 @@ class Iso(Format[IsoLayout]):
         attempts = [{**common, "fat": each} for each in types]
         path = values["boot_uefi"] or DEFAULT_UEFI_PATH
         return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts, path, "boot_uefi"),)
+
+    def grafts(self, values: Values) -> Sequence[tuple[str, str]]:
+        """See `Format.grafts`: with the host's file that becomes a partition."""
+        appended = values["boot_uefi_append"]
+        return [*values["graft"], (APPENDED, appended)] if appended else values["graft"]
 
     def own_files(self, values: Values) -> Sequence[OwnFile]:
         """See `Format.own_files`: the boot catalogue."""
@@ -163,7 +170,7 @@ class Iso(Format[IsoLayout]):
         """See `Format.names`. Rock Ridge's are those of the primary tree: it is compared once."""
         names = []
         if layout.options.rock_ridge:
-            names.append(Names("Rock Ridge", b"/", tree.name))
+            names.append(Names("Rock Ridge", b"/", tree.name, layout.primary.hidden))
         if facet := layout.joliet:
             names.append(
                 Names(facet.name, _JOLIET_SLASH, facet.identifier, facet.hidden, "utf-16-be")
@@ -249,22 +256,28 @@ def _check(values: Values, given: Collection[str]) -> None:
     for name in ("preserve", *Posix._fields):
         if values[name] is not None and values[name] is not False and not values["rock_ridge"]:
             raise OptionError(
-                f"{option_named(name)} needs Rock Ridge; ISO 9660 alone has no owners and modes"
+                f"{option_named(name)} needs Rock Ridge; ISO 9660 alone has no owners"
             )
     _check_hybrid(values)
 
 
 def _check_hybrid(values: Values) -> None:
+    if values["boot_uefi_append"] and values["boot_uefi_dir"]:
+        raise OptionError(
+            f"{option_named('boot_uefi_append')} goes without {option_named('boot_uefi_dir')}: "
+            "there is one partition for UEFI"
+        )
+    if values["boot_uefi_append"] and not values["hybrid"]:
+        raise OptionError(
+            f"{option_named('boot_uefi_append')} makes a partition; pass "
+            f"{option_named('hybrid', True)}, too"
+        )
     if values["mbr_code"] and not values["hybrid"]:
         raise OptionError(
             f"{option_named('mbr_code')} goes into a partition table; pass "
             f"{option_named('hybrid', True)}, too"
         )
-    if (
-        values["hybrid"]
-        and not values["mbr_code"]
-        and not _starts(values, "boot_uefi", "boot_uefi_dir")
-    ):
+    if values["hybrid"] and not values["mbr_code"] and not _starts(values, *_STARTED[1:]):
         raise OptionError(
             f"{option_named('hybrid')} has nothing to start; pass {option_named('mbr_code')} for "
             f"BIOS, or {option_named('boot_uefi')} or {option_named('boot_uefi_dir')}"
@@ -279,7 +292,7 @@ def _texts(values: Values) -> Texts:
 
 def _starts(values: Values, *names: str) -> bool:
     """Return whether options name something to start."""
-    return any(values[name] for name in names or ("boot_bios", "boot_uefi", "boot_uefi_dir"))
+    return any(values[name] for name in names or _STARTED)
 
 
 def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
@@ -302,6 +315,9 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         boot_load_size=1 if is_floppy else values["boot_load_size"],
         boot_floppy=is_floppy,
         boot_info_table=values["boot_info_table"] and not is_floppy,
+        boot_uefi_append=bool(values["boot_uefi_append"]),
+        hide=values["hide"],
+        hide_joliet=values["hide_joliet"],
         boot_catalogue=values["boot_catalogue"],
         boot_uefi=values["boot_uefi"] or (DEFAULT_UEFI_PATH if inner else None),
         uefi_is_made=_UEFI_DIRECTORY in inner,

@@ -20,8 +20,8 @@ from ..image.partition import (
     protective_record,
 )
 from ..image.section import Fixed, Section, Zeros
-from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, IsoLayout, Start
-from .places import Part
+from .layout import IsoLayout, Start
+from .places import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, Part
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -42,7 +42,7 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
         yield Zeros(size, Kind.RESERVED, "system area")
         return
     kind, total = Kind.PARTITION_TABLE, layout.blocks * _SECTORS_A_BLOCK
-    if layout.uefi:
+    if layout.partition:
         # The partition for UEFI is in the GPT alone: xorriso would take one in an MBR for something
         # to append. Some BIOSes start only what has an active partition: of no type, of one sector.
         records = [protective_record(total), partition_record(0, 0, 1, active=True)]
@@ -80,12 +80,12 @@ def tail(layout: IsoLayout) -> Iterator[Section]:
 
 def _tables(layout: IsoLayout) -> Gpt | None:
     """Return the GPT, which only UEFI needs."""
-    if not layout.uefi:
+    if not layout.partition:
         return None
     partition = GptPartition(
         TYPE_EFI_SYSTEM,
         guid_of(layout.identity[20:36]),
-        *_sectors(layout.uefi),
+        *_sectors(layout.partition),
         "EFI System",
     )
     disk_guid = guid_of(layout.identity[4:20])

@@ -17,10 +17,6 @@ from .posix import Posix
 
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
-GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
-# A hybrid is a disk of whole cylinders, as isohybrid makes it: some BIOSes start no other.
-HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
-CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
 DEFAULT_APPLICATION = "VFLOPPY"
 DEFAULT_UEFI_PATH = "efi.img"
 """The place in the tree of an image for UEFI that is made."""
@@ -67,6 +63,12 @@ class IsoOptions(NamedTuple):
     """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
     """Tell that program where it is."""
+    boot_uefi_append: bool = False
+    """The tree has a file `hiding.APPENDED`, a partition behind the volume that UEFI starts."""
+    hide: tuple[str, ...] = ()
+    """Shell patterns for names and paths of files that the primary tree doesn't show."""
+    hide_joliet: tuple[str, ...] = ()
+    """The same for Joliet's tree."""
     boot_catalogue: str | None = None
     """The path in the tree at which the boot catalogue is a file, too."""
     boot_uefi: str | None = None
@@ -96,6 +98,9 @@ class IsoOptions(NamedTuple):
             "limit_pathtables": True,
             "posix": Posix(),
             "boot_catalogue": None,
+            "boot_uefi_append": False,
+            "hide": (),
+            "hide_joliet": (),
         }
         told = {name: value for name, value in fields.items() if newer.get(name, ...) != value}
         return f"IsoOptions({', '.join(f'{name}={value!r}' for name, value in told.items())})"
@@ -135,6 +140,8 @@ class IsoLayout(NamedTuple):
     """The node of an image for UEFI that is made, and so has its own place."""
     catalogue_node: int | None
     """The node that is the boot catalogue."""
+    appended_node: int | None
+    """The node that is a partition behind the volume."""
     bios: Start | None
     uefi: Start | None
     first_file_block: int
@@ -160,11 +167,26 @@ class IsoLayout(NamedTuple):
         """Return how many blocks the image has."""
         return self.places[Part.TAIL].stop
 
+    @property
+    def volume_blocks(self) -> int:
+        """Return how many blocks belong to the volume, and not to a partition behind it."""
+        return self.blocks if self.appended_node is None else self.places[Part.APPENDED].start
+
+    @property
+    def partition(self) -> Start | None:
+        """Return the place of the partition for UEFI."""
+        if self.appended_node is None:
+            return self.uefi
+        sizes = self.primary.tree.sizes
+        return Start(self.places[Part.APPENDED].start, sizes[self.appended_node])
+
     def file_block(self, node: int) -> int:
         """Return the first block of a file that isn't empty."""
         first_link = self.first_links.get(node, node)
         if first_link == self.boot_file:
             return self.places[Part.BOOT_FILE].start
+        if first_link == self.appended_node:
+            return self.places[Part.APPENDED].start
         if first_link == self.catalogue_node:
             return self.catalogue_block
         if first_link == self.uefi_node:

@@ -104,6 +104,20 @@ OPTIONS = (
         help="Refuse directories in those from number 65,536 on, which path tables can't tell: "
         "Windows and DOS don't find them, Linux, macOS and archivers do.",
     ),
+    Option(
+        name="hide",
+        is_repeatable=True,
+        default=(),
+        metavar="GLOB",
+        help="Files that all trees but Joliet's don't show. Repeatable.",
+    ),
+    Option(
+        name="hide_joliet",
+        is_repeatable=True,
+        default=(),
+        metavar="GLOB",
+        help="Files that Joliet's tree doesn't show. Repeatable.",
+    ),
     Option(name="system_id", default="", metavar="TEXT", help="For which system it is."),
     Option(name="volume_set", default="", metavar="TEXT", help="The set that it is part of."),
     Option(name="publisher", default="", metavar="TEXT", help="Who published it."),
@@ -160,6 +174,12 @@ OPTIONS = (
         name="boot_uefi",
         metavar="PATH",
         help="What UEFI starts: a FAT image with \\EFI, in the tree.",
+    ),
+    Option(
+        name="boot_uefi_append",
+        is_path=True,
+        metavar="FILE",
+        help="Likewise, a file of the host: a partition behind the image, and in no directory.",
     ),
     Option(
         name="boot_uefi_dir",

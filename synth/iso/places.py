@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
+from itertools import accumulate
+
+from .records import BLOCK_BYTES
 
 
 class Part(Enum):
@@ -28,13 +31,24 @@ class Part(Enum):
     """One that is made; any other is among the contents."""
     CONTENTS = auto()
     PADDING = auto()
+    APPENDED = auto()
+    """A partition behind the volume, which is a file of the host and of no directory here."""
     TAIL = auto()
     """Up to a whole cylinder of a hybrid, with the copy of its GPT."""
 
 
+PRIMARY_PARTS = Part.PRIMARY_DIRECTORIES, Part.PRIMARY_L_TABLE, Part.PRIMARY_M_TABLE
+JOLIET_PARTS = Part.JOLIET_DIRECTORIES, Part.JOLIET_L_TABLE, Part.JOLIET_M_TABLE
+"""The parts of each facet."""
 # Those that start at a whole page, so that a file system can share their blocks with files.
 _AT_PAGES = {Part.BOOT_FILE, Part.CONTENTS}
 _PAGE_BLOCKS = 2
+_PAGE_BYTES = _PAGE_BLOCKS * BLOCK_BYTES  # what host file systems count in, and so can share
+_BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
+GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
+# A hybrid is a disk of whole cylinders, as isohybrid makes it: some BIOSes start no other.
+HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
+CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
 
 
 def place_parts(blocks: Mapping[Part, int]) -> dict[Part, range]:
@@ -46,3 +60,33 @@ def place_parts(blocks: Mapping[Part, int]) -> dict[Part, range]:
         end = first + blocks.get(part, 0)
         places[part] = range(first, end)
     return places
+
+
+def page_starts(sizes: Sequence[int]) -> list[int]:
+    """Return the blocks before each file, and of all."""
+    round_up = BLOCK_BYTES - 1
+    if max(sizes) < _PAGE_BYTES:
+        return list(accumulate([size + round_up >> _BLOCK_SHIFT for size in sizes], initial=0))
+    starts: list[int] = []
+    end = 0
+    for size in sizes:
+        if size >= _PAGE_BYTES:
+            end += end & 1
+        starts.append(end)
+        end += size + round_up >> _BLOCK_SHIFT
+    starts.append(end)
+    return starts
+
+
+def blocks_of(size: int) -> int:
+    """Return how many blocks so many bytes take."""
+    return -(-size // BLOCK_BYTES)
+
+
+def tail_blocks(end: int) -> int:
+    """Return the blocks behind the first `end` of a hybrid: room for its GPT, to a whole cylinder.
+
+    A cylinder has 512 blocks. Behind 1,000 blocks there are 9 for the GPT and 15 to 1,024; behind
+    1,020 there are 9 and 507, since the GPT doesn't fit before 1,024.
+    """
+    return GPT_TAIL_BLOCKS + -(end + GPT_TAIL_BLOCKS) % CYLINDER_BLOCKS

@@ -327,16 +327,16 @@ class ContinuationArea(Computed):
         yield Region(0, self.size, Kind.DIRECTORY, "continuation area")
 
 
-def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
+def hard_links(tree: Tree, *, but: int | None = None) -> tuple[dict[int, int], dict[int, int]]:
     """Return the first node of a file by its other ones, and the number of its nodes by the first.
 
-    Only nodes that the host says to have several links are looked at.
+    Only nodes that the host says to have several links are looked at, and not the node `but`.
     """
     first_links: dict[int, int] = {}
     counts: dict[int, int] = {}
     found: dict[tuple[int, ...], int] = {}
     for node, links in enumerate(tree.links):
-        if links > 1 and not tree.is_directory(node):
+        if links > 1 and not tree.is_directory(node) and node != but:
             key = (tree.devices[node], tree.inodes[node], tree.sizes[node], tree.mtimes_ns[node])
             first_link = found.setdefault(key, node)
             counts[first_link] = counts.get(first_link, 0) + 1

@@ -76,7 +76,7 @@ def _descriptor(
     date = volume_date(layout.created_ns, options.zone)
     return VOLUME_DESCRIPTOR.build(
         {
-            "VolumeSpaceSize": layout.blocks,
+            "VolumeSpaceSize": layout.volume_blocks,
             "PathTableSize": place.path_table_bytes,
             "LocationOfTypeLPathTable": place.little_table_block,
             "LocationOfTypeMPathTable": place.big_table_block,

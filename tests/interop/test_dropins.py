@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from firmware import CD, DISK, machine, ovmf
+from firmware import CD, DISK, efi_program, machine, ovmf
 from iso_readers import bsdtar_tree, isoinfo_names, pycdlib_trees
 from tools import ENVIRONMENT, VFLOPPY, missing_dependency, need_tool, output, run
 
@@ -53,6 +53,7 @@ def work(tmp_path_factory) -> Path:
     (work / "grafts").write_text("a/b=user-data\nc=other\n")
     (work / "excluded").write_text("main.o\n")
     (work / "weights").write_text("tree/run 10\n")
+    (work / "esp").write_bytes(b"\4" * LIMINE_SIZE)
     (work / "code").write_bytes(b"\x33\xed" * 200)
     for path in [work, *work.rglob("*")]:
         os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
@@ -107,6 +108,26 @@ ROWS = {
     ),
     "follow": ("genisoimage", "-f -R -full-iso9660-filenames -hide-rr-moved tree"),
     "follow, before -as": ("xorriso", "-no_rc -follow link -as mkisofs tree"),
+    "appended": (
+        "xorriso",
+        "-as mkisofs -r -J -b isolinux/isolinux.bin -no-emul-boot -boot-load-size 4 "
+        "-boot-info-table --grub2-boot-info -append_partition 2 "
+        "C12A7328-F81F-11D2-BA4B-00A0C93EC93B esp -appended_part_as_gpt -eltorito-alt-boot "
+        "-e --interval:appended_partition_2:all:: -no-emul-boot tree",
+    ),
+    "appended, by the MBR": (
+        "xorrisofs",
+        "-r -b isolinux/isolinux.bin -no-emul-boot -isohybrid-mbr code -eltorito-alt-boot "
+        "-e EFI/esp.img -no-emul-boot -append_partition 2 0xef esp tree",
+    ),
+    "hidden": (
+        "genisoimage",
+        "-r -J -hide main.o -hide tree/run -hide-joliet tree/private -hide-joliet *.img tree",
+    ),
+    "hidden catalogue": (
+        "xorrisofs",
+        "-r -J -b isolinux/isolinux.bin -no-emul-boot --boot-catalog-hide -hide private tree",
+    ),
     "texts": ("genisoimage", "-R -sysid SYS -appid APP -preparer P -publisher Q -volset S tree"),
     "letters": ("genisoimage", "-R -A APP -p P -P Q tree"),
     "exclude": ("genisoimage", "-r -J -m *.o -x tree/EFI tree"),
@@ -376,3 +397,51 @@ def test_discs_of_grub_mkrescue_start(rescue, firmware, device, platform, tmp_pa
     command = machine(options, device, str(rescue))
     done = run("sh", "-c", f"timeout 240 {command}")
     assert f"grub runs on {platform}" in done.stdout.decode(errors="replace")
+
+
+# --- A partition behind the image, as the discs of distributions have it ---
+
+
+@pytest.fixture(scope="module")
+def distribution(links, tmp_path_factory) -> Path:
+    """A disc whose image for UEFI is an appended partition, and in no directory."""
+    folder = tmp_path_factory.mktemp("distribution")
+    program = folder / "esp/EFI/BOOT/BOOTX64.EFI"
+    program.parent.mkdir(parents=True)
+    program.write_bytes(efi_program("the appended program runs"))
+    (folder / "tree").mkdir()
+    (folder / "tree/for bios").write_bytes(bytes(4096))
+    options = ["--partition", "none", "--fat", "12", "--size", "1440K"]
+    output(*VFLOPPY, "build", "-q", *options, str(folder / "esp"), str(folder / "esp.img"))
+    image = folder / "disc.iso"
+    output(
+        str(links / "xorriso"), "-as", "mkisofs", "-r", "-J", "-V", "DISC", "-o", str(image),
+        "-b", "for bios", "-no-emul-boot", "-boot-load-size", "4", "-append_partition", "2",
+        "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "esp.img", "-appended_part_as_gpt",
+        "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
+        "tree", cwd=folder,
+    )  # fmt: skip
+    return image
+
+
+@pytest.mark.parametrize("device", [CD, DISK], ids=["cd", "disk"])
+def test_ovmf_starts_an_appended_partition(distribution, device, tmp_path):
+    need_tool("qemu-system-x86_64")
+    command = machine(ovmf(tmp_path), device, str(distribution))
+    done = run("sh", "-c", f"timeout 240 {command}")
+    assert "the appended program runs" in done.stdout.decode(errors="replace")
+
+
+def test_xorriso_finds_an_appended_partition_again(distribution, tmp_path):
+    need_tool("xorriso")
+    listed = output("xorriso", "-indev", str(distribution), "-report_el_torito", "as_mkisofs")
+    assert "-append_partition 1 28732ac11ff8d211ba4b00a0c93ec93b" in listed.replace("0x", "")
+    assert "-e '--interval:appended_partition_1" in listed
+    (tmp_path / "new").write_text("new")
+    again = tmp_path / "again.iso"
+    output(
+        "xorriso", "-indev", str(distribution), "-outdev", str(again), "-boot_image", "any",
+        "replay", "-map", str(tmp_path / "new"), "/new", "-commit",
+    )  # fmt: skip
+    assert boot_entries(again) == boot_entries(distribution)
+    assert isoinfo_names(again, "-R") == {b"boot.catalog", b"for bios", b"new"}
