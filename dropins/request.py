@@ -326,6 +326,16 @@ class Reading:
     def hybrid(self) -> None:
         self._given["hybrid"] = True
 
+    def partition_offset(self, blocks: str) -> None:
+        if self._number(blocks) not in {0, 16}:
+            raise OptionError(f"{self._option} {blocks}: the volume's partition begins at 16, or 0")
+        if self._number(blocks):
+            self._given["volume_partition"] = self._given["hybrid"] = True
+
+    def volume_type(self, kind: str) -> None:
+        if kind.lower() not in {"0x17", "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"}:
+            raise OptionError(f"{self._option} {kind}: the volume's partition has the usual type")
+
     def uefi_partition(self, path: str) -> None:
         if path != "--efi-boot-image":
             raise OptionError(f"{self._option} {path}: only --efi-boot-image is a partition")

@@ -10,6 +10,7 @@ _WORDS = {
     "boot_uefi": "-e",
     "boot_uefi_append": "-append_partition",
     "hide": "-hide",
+    "volume_partition": "-partition_offset",
     "hide_joliet": "-hide-joliet",
     "boot_floppy": "-b without -no-emul-boot",
     "boot_load_size": "-boot-load-size",

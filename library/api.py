@@ -85,6 +85,7 @@ class DiskOptions(TypedDict, total=False):
     boot_uefi_size: Size | None
     boot_uefi_label: str | None
     hybrid: bool | None
+    volume_partition: bool | None
 
 
 def open_disk(

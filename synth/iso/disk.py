@@ -32,11 +32,12 @@ from ..image.image import Image
 from ..image.section import Fixed, Section, Stretch, Zeros
 from ..tree.columns import Tree
 from . import eltorito
-from .directories import IsoDirectories, PathTable
+from .directories import FacetLayout, IsoDirectories, PathTable
 from .eltorito import BootFile, boot_record
+from .facets import Facet
 from .hybrid import system_area, tail
 from .layout import IsoLayout
-from .places import Part
+from .places import PARTITION_BLOCKS, Part
 from .records import BLOCK_BYTES, FLOPPY_MEDIA, PADDING_BLOCKS, TERMINATOR
 from .rockridge import ContinuationArea
 from .volume import joliet_descriptor, primary_descriptor
@@ -91,7 +92,7 @@ def _makers(
     boot_catalogue: Section,
 ) -> Mapping[Part, Callable[[], Iterable[Section | Image]]]:
     """Return what makes the sections of each part."""
-    facets = [(layout.primary, layout.primary_layout)]
+    facets: list[tuple[Facet, FacetLayout]] = [(layout.primary, layout.primary_layout)]
     if layout.joliet and layout.joliet_layout:
         facets.append((layout.joliet, layout.joliet_layout))
     directories = [
@@ -109,7 +110,7 @@ def _makers(
     return {
         Part.SYSTEM_AREA: lambda: system_area(layout),
         Part.PRIMARY_DESCRIPTOR: lambda: reserved(
-            primary_descriptor(layout, directories[0]), "primary descriptor"
+            primary_descriptor(layout, layout.primary_layout, directories[0]), "primary descriptor"
         ),
         Part.BOOT_RECORD: lambda: reserved(boot_record(layout.catalogue_block), "boot record"),
         Part.JOLIET_DESCRIPTOR: joliet_descriptors,
@@ -119,7 +120,7 @@ def _makers(
         Part.PRIMARY_M_TABLE: lambda: [PathTable(*facets[0], big_endian=True)],
         Part.JOLIET_L_TABLE: lambda: [PathTable(*facets[1], big_endian=False)],
         Part.JOLIET_M_TABLE: lambda: [PathTable(*facets[1], big_endian=True)],
-        Part.PRIMARY_DIRECTORIES: lambda: _with_continuations(layout, directories[0]),
+        Part.PRIMARY_DIRECTORIES: lambda: _with_continuations(*facets[0], directories[0]),
         Part.JOLIET_DIRECTORIES: lambda: [directories[1]],
         Part.CONTENTS: lambda: [
             Contents(tree, files, layout.file_starts, BLOCK_BYTES, layout.file_sizes)
@@ -127,6 +128,7 @@ def _makers(
         Part.PADDING: lambda: [Zeros(PADDING_BLOCKS * BLOCK_BYTES, Kind.RESERVED, "padding")],
         Part.TAIL: lambda: tail(layout),
         **_makers_of_files(layout, files, uefi_image),
+        **_makers_of_partition(layout),
     }
 
 
@@ -160,9 +162,54 @@ def _makers_of_files(
     }
 
 
-def _with_continuations(layout: IsoLayout, directories: IsoDirectories) -> Iterator[Section]:
+def _makers_of_partition(
+    layout: IsoLayout,
+) -> Mapping[Part, Callable[[], Iterable[Section]]]:
+    """Return what makes the sections that the volume's partition has of its own."""
+    if not layout.second_layouts:
+        return {}
+    own = filter(None, (layout.primary, layout.joliet))
+    facets = [*zip(own, layout.second_layouts, strict=True)]
+
+    def file_block(node: int) -> int:
+        return layout.file_block(node) - PARTITION_BLOCKS
+
+    directories = [
+        IsoDirectories(facet, place, layout.dates, file_block) for facet, place in facets
+    ]
+    descriptors = [
+        make(layout, place, own, PARTITION_BLOCKS)
+        for make, (_, place), own in zip(
+            (primary_descriptor, joliet_descriptor), facets, directories, strict=False
+        )
+    ]
+    kind = Kind.RESERVED
+    makers: dict[Part, Callable[[], Iterable[Section]]] = {
+        Part.SECOND_PRIMARY_DESCRIPTOR: lambda: [
+            Fixed(descriptors[0], kind, "primary descriptor of the partition")
+        ],
+        Part.SECOND_TERMINATOR: lambda: [Fixed(TERMINATOR, kind, "terminator of the partition")],
+        Part.SECOND_PRIMARY_L_TABLE: lambda: [PathTable(*facets[0], big_endian=False)],
+        Part.SECOND_PRIMARY_M_TABLE: lambda: [PathTable(*facets[0], big_endian=True)],
+        Part.SECOND_PRIMARY_DIRECTORIES: lambda: _with_continuations(*facets[0], directories[0]),
+    }
+    if layout.joliet:
+        makers |= {
+            Part.SECOND_JOLIET_DESCRIPTOR: lambda: [
+                Fixed(descriptors[1], kind, "Joliet's descriptor of the partition")
+            ],
+            Part.SECOND_JOLIET_L_TABLE: lambda: [PathTable(*facets[1], big_endian=False)],
+            Part.SECOND_JOLIET_M_TABLE: lambda: [PathTable(*facets[1], big_endian=True)],
+            Part.SECOND_JOLIET_DIRECTORIES: lambda: [directories[1]],
+        }
+    return makers
+
+
+def _with_continuations(
+    facet: Facet, place: FacetLayout, directories: IsoDirectories
+) -> Iterator[Section]:
     """Yield the primary tree's directories, and the runs of the continuation area between them."""
-    place, rock_ridge = layout.primary_layout, layout.primary.rock_ridge
+    rock_ridge = facet.rock_ridge
     if not rock_ridge:
         yield directories
         return

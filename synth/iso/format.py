@@ -267,6 +267,7 @@ def _check_hybrid(values: Values) -> None:
             f"{option_named('boot_uefi_append')} goes without {option_named('boot_uefi_dir')}: "
             "there is one partition for UEFI"
         )
+    _check_volume_partition(values)
     if values["boot_uefi_append"] and not values["hybrid"]:
         raise OptionError(
             f"{option_named('boot_uefi_append')} makes a partition; pass "
@@ -288,6 +289,21 @@ def _texts(values: Values) -> Texts:
     """Return the texts of the volume descriptors, without those that nobody gave."""
     given = {field: values[option] for option, field in _TEXTS.items()}
     return Texts(**{field: text for field, text in given.items() if text is not None})
+
+
+def _check_volume_partition(values: Values) -> None:
+    if not values["volume_partition"]:
+        return
+    if not values["hybrid"]:
+        raise OptionError(
+            f"{option_named('volume_partition')} is one of {option_named('hybrid', True)}, which "
+            "makes partition tables"
+        )
+    if not values["boot_uefi_append"] and (values["boot_uefi"] or values["boot_uefi_dir"]):
+        raise OptionError(
+            f"{option_named('volume_partition')} would overlap the image for UEFI, which is a file "
+            f"of the tree; {option_named('boot_uefi_append', 'FILE')} is a partition behind it"
+        )
 
 
 def _starts(values: Values, *names: str) -> bool:
@@ -315,6 +331,7 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         boot_load_size=1 if is_floppy else values["boot_load_size"],
         boot_floppy=is_floppy,
         boot_info_table=values["boot_info_table"] and not is_floppy,
+        volume_partition=values["volume_partition"],
         boot_uefi_append=bool(values["boot_uefi_append"]),
         hide=values["hide"],
         hide_joliet=values["hide_joliet"],

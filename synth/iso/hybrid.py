@@ -9,6 +9,7 @@ from ...export import Kind
 from ..image.partition import (
     CODE_BYTES,
     MOST_SECTORS,
+    TYPE_BASIC_DATA,
     TYPE_EFI_SYSTEM,
     Gpt,
     GptPartition,
@@ -21,7 +22,7 @@ from ..image.partition import (
 )
 from ..image.section import Fixed, Section, Zeros
 from .layout import IsoLayout, Start
-from .places import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, Part
+from .places import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, PARTITION_BLOCKS, Part
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -53,7 +54,9 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
         )
     else:
         geometry = HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK
-        records = [partition_record(_TYPE_HIDDEN, 0, total, *geometry, active=True)]
+        first = _volume_sectors(layout)[0]
+        record = partition_record(_TYPE_HIDDEN, first, total - first, *geometry, active=True)
+        records = [record]
     signature = int.from_bytes(layout.identity[:4], "little")
     yield Fixed(mbr(_boot_code(layout), signature, records), kind, "master boot record")
     size -= SECTOR_BYTES
@@ -88,8 +91,19 @@ def _tables(layout: IsoLayout) -> Gpt | None:
         *_sectors(layout.partition),
         "EFI System",
     )
+    partitions = [partition]
+    if layout.options.volume_partition:
+        guid = guid_of(bytes(each ^ 0xFF for each in layout.identity[20:36]))
+        volume = GptPartition(TYPE_BASIC_DATA, guid, *_volume_sectors(layout), "ISO9660")
+        partitions.insert(0, volume)
     disk_guid = guid_of(layout.identity[4:20])
-    return gpt([partition], disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
+    return gpt(partitions, disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
+
+
+def _volume_sectors(layout: IsoLayout) -> tuple[int, int]:
+    """Return the first sector of the volume's partition, or of the image, and their number."""
+    first = PARTITION_BLOCKS if layout.options.volume_partition else 0
+    return first * _SECTORS_A_BLOCK, (layout.volume_blocks - first) * _SECTORS_A_BLOCK
 
 
 def _sectors(start: Start) -> tuple[int, int]:

@@ -63,6 +63,8 @@ class IsoOptions(NamedTuple):
     """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
     """Tell that program where it is."""
+    volume_partition: bool = False
+    """A partition of a hybrid is the volume, too, by trees that count from its start."""
     boot_uefi_append: bool = False
     """The tree has a file `hiding.APPENDED`, a partition behind the volume that UEFI starts."""
     hide: tuple[str, ...] = ()
@@ -99,6 +101,7 @@ class IsoOptions(NamedTuple):
             "posix": Posix(),
             "boot_catalogue": None,
             "boot_uefi_append": False,
+            "volume_partition": False,
             "hide": (),
             "hide_joliet": (),
         }
@@ -132,6 +135,8 @@ class IsoLayout(NamedTuple):
     primary_layout: FacetLayout
     joliet: Facet | None
     joliet_layout: FacetLayout | None
+    second_layouts: tuple[FacetLayout, ...]
+    """Those of each facet in blocks from the start of the volume's partition, if it has one."""
     places: Mapping[Part, range]
     """The blocks of each part."""
     boot_file: int | None

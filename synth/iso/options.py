@@ -213,4 +213,10 @@ OPTIONS = (
         default=False,
         help="Add partition tables: the same bytes start as a disk.",
     ),
+    Option(
+        name="volume_partition",
+        is_switch=True,
+        default=False,
+        help="Its first partition can be mounted, too, by directories of its own.",
+    ),
 )

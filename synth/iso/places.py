@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from itertools import accumulate
 
-from .records import BLOCK_BYTES
+from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 
 class Part(Enum):
@@ -18,13 +18,23 @@ class Part(Enum):
     JOLIET_DESCRIPTOR = auto()
     TERMINATOR = auto()
     BOOT_CATALOGUE = auto()
+    SECOND_PRIMARY_DESCRIPTOR = auto()
+    """This and the other second ones count from the start of the volume's partition."""
+    SECOND_JOLIET_DESCRIPTOR = auto()
+    SECOND_TERMINATOR = auto()
     PRIMARY_L_TABLE = auto()
     PRIMARY_M_TABLE = auto()
     JOLIET_L_TABLE = auto()
     JOLIET_M_TABLE = auto()
+    SECOND_PRIMARY_L_TABLE = auto()
+    SECOND_PRIMARY_M_TABLE = auto()
+    SECOND_JOLIET_L_TABLE = auto()
+    SECOND_JOLIET_M_TABLE = auto()
     PRIMARY_DIRECTORIES = auto()
     """With the continuation area of Rock Ridge between them."""
     JOLIET_DIRECTORIES = auto()
+    SECOND_PRIMARY_DIRECTORIES = auto()
+    SECOND_JOLIET_DIRECTORIES = auto()
     BOOT_FILE = auto()
     """The one into which a table is patched; any other is among the contents."""
     UEFI_IMAGE = auto()
@@ -40,6 +50,18 @@ class Part(Enum):
 PRIMARY_PARTS = Part.PRIMARY_DIRECTORIES, Part.PRIMARY_L_TABLE, Part.PRIMARY_M_TABLE
 JOLIET_PARTS = Part.JOLIET_DIRECTORIES, Part.JOLIET_L_TABLE, Part.JOLIET_M_TABLE
 """The parts of each facet."""
+SECOND_PRIMARY_PARTS = (
+    Part.SECOND_PRIMARY_DIRECTORIES,
+    Part.SECOND_PRIMARY_L_TABLE,
+    Part.SECOND_PRIMARY_M_TABLE,
+)
+SECOND_JOLIET_PARTS = (
+    Part.SECOND_JOLIET_DIRECTORIES,
+    Part.SECOND_JOLIET_L_TABLE,
+    Part.SECOND_JOLIET_M_TABLE,
+)
+PARTITION_BLOCKS = 16
+"""The start of the volume's partition: behind a GPT, and as xorriso's users have it."""
 # Those that start at a whole page, so that a file system can share their blocks with files.
 _AT_PAGES = {Part.BOOT_FILE, Part.CONTENTS}
 _PAGE_BLOCKS = 2
@@ -56,8 +78,11 @@ def place_parts(blocks: Mapping[Part, int]) -> dict[Part, range]:
     places: dict[Part, range] = {}
     end = 0
     for part in Part:
+        count = blocks.get(part, 0)
         first = end + (-end % _PAGE_BLOCKS if part in _AT_PAGES else 0)
-        end = first + blocks.get(part, 0)
+        if count and part is Part.SECOND_PRIMARY_DESCRIPTOR:
+            first = max(first, PARTITION_BLOCKS + SYSTEM_BLOCKS)
+        end = first + count
         places[part] = range(first, end)
     return places
 

@@ -41,6 +41,7 @@ from .records import (
     SYSTEM_BLOCKS,
 )
 from .rockridge import ER, Attributes, RockRidge, hard_links
+from .second import placed, second_layouts, second_parts
 
 Work: TypeAlias = Callable[[], FacetLayout]
 Aside: TypeAlias = Callable[[Work], Work]
@@ -122,9 +123,10 @@ class _Plan:
             created_ns=self._created_ns,
             dates=self._dates,
             primary=self._primary,
-            primary_layout=_placed(primary, places, PRIMARY_PARTS),
+            primary_layout=placed(primary, places, PRIMARY_PARTS),
             joliet=self._joliet,
-            joliet_layout=joliet and _placed(joliet, places, JOLIET_PARTS),
+            joliet_layout=joliet and placed(joliet, places, JOLIET_PARTS),
+            second_layouts=second_layouts(primary, joliet, places),
             places=places,
             boot_file=boot_file,
             uefi_node=made_node,
@@ -169,6 +171,7 @@ class _Plan:
                 Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
                 Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
                 Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
+                **(second_parts(primary, joliet) if options.volume_partition else {}),
                 **{part: blocks_of(size) for part, size in apart_bytes.items()},
                 Part.CONTENTS: content_blocks,
                 Part.PADDING: PADDING_BLOCKS if options.padding else 0,
@@ -300,16 +303,6 @@ def _created_ns(tree: Tree, options: IsoOptions) -> int:
         return options.created_ns
     latest = max(tree.mtimes_ns[1:], default=0)
     return latest if options.latest_ns is None else min(latest, options.latest_ns)
-
-
-def _placed(
-    layout: FacetLayout, places: Mapping[Part, range], parts: tuple[Part, Part, Part]
-) -> FacetLayout:
-    """Return a facet's layout with its places; `parts` are its directories, L and M tables."""
-    directories, l_table, m_table = (places[each].start for each in parts)
-    return layout._replace(
-        first_directory_block=directories, little_table_block=l_table, big_table_block=m_table
-    )
 
 
 def _measure(facet: Facet, notes_changes: bool, *, limit: bool) -> FacetLayout:

@@ -74,6 +74,8 @@ def test_options_and_values_are_found(line, found):
         ),
         ("-append_partition 2 0xef x -e --interval:local_fs:0s-15s:: tree", "no partition"),
         ("-efi-boot-part x.img tree", "only --efi-boot-image"),
+        ("-partition_offset 32 tree", "begins at 16, or 0"),
+        ("-iso_mbr_part_type 0x83 tree", "has the usual type"),
     ],
 )
 def test_what_cannot_be_had_is_refused(line, message, folder):
@@ -202,6 +204,7 @@ def test_each_tool_has_its_own_defaults(folder):
             {"boot_catalogue": "boot.catalog", "boot_uefi_append": "x"},
         ),
         ("-append_partition 2 0xef x -e y", {"boot_uefi": "y", "boot_uefi_append": "x"}),
+        ("-partition_offset 16", {"volume_partition": True, "hybrid": True}),
         ("-hide x -hide-joliet tree/y", {"hide": ["x"], "hide_joliet": ["tree/y", "/y"]}),
         ("-padding 0", {"padding": False}),
         ("-pad", {"padding": True}),

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from firmware import CD, DISK, efi_program, machine, ovmf
+from firmware import CD, DISK, NOTE, efi_program, machine, ovmf
 from iso_readers import bsdtar_tree, isoinfo_names, pycdlib_trees
 from tools import ENVIRONMENT, VFLOPPY, missing_dependency, need_tool, output, run
 
@@ -418,7 +418,9 @@ def distribution(links, tmp_path_factory) -> Path:
         str(links / "xorriso"), "-as", "mkisofs", "-r", "-J", "-V", "DISC", "-o", str(image),
         "-b", "for bios", "-no-emul-boot", "-boot-load-size", "4", "-append_partition", "2",
         "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "esp.img", "-appended_part_as_gpt",
-        "-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
+        "-partition_offset", "16", "-iso_mbr_part_type", "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        "--mbr-force-bootable", "-partition_cyl_align", "off", "-eltorito-alt-boot",
+        "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
         "tree", cwd=folder,
     )  # fmt: skip
     return image
@@ -435,8 +437,9 @@ def test_ovmf_starts_an_appended_partition(distribution, device, tmp_path):
 def test_xorriso_finds_an_appended_partition_again(distribution, tmp_path):
     need_tool("xorriso")
     listed = output("xorriso", "-indev", str(distribution), "-report_el_torito", "as_mkisofs")
-    assert "-append_partition 1 28732ac11ff8d211ba4b00a0c93ec93b" in listed.replace("0x", "")
-    assert "-e '--interval:appended_partition_1" in listed
+    assert "-partition_offset 16" in listed
+    assert "-append_partition 2 28732ac11ff8d211ba4b00a0c93ec93b" in listed.replace("0x", "")
+    assert "-e '--interval:appended_partition_2" in listed
     (tmp_path / "new").write_text("new")
     again = tmp_path / "again.iso"
     output(
@@ -445,3 +448,30 @@ def test_xorriso_finds_an_appended_partition_again(distribution, tmp_path):
     )  # fmt: skip
     assert boot_entries(again) == boot_entries(distribution)
     assert isoinfo_names(again, "-R") == {b"boot.catalog", b"for bios", b"new"}
+
+
+def test_the_volume_s_partition_is_mounted_by_readers(distribution, tmp_path):
+    need_tool("bsdtar")
+    partition = tmp_path / "partition"
+    with distribution.open("rb") as disc, partition.open("wb") as out:
+        disc.seek(16 * 2048)
+        shutil.copyfileobj(disc, out)
+    whole = bsdtar_tree(distribution, tmp_path / "x.tar")
+    assert bsdtar_tree(partition, tmp_path / "x.tar") == whole
+    assert isoinfo_names(partition, "-J") == isoinfo_names(distribution, "-J")
+
+
+def test_seabios_starts_isolinux_from_a_disk_whose_partition_is_the_volume(
+    links, isolinux, tmp_path
+):
+    need_tool("qemu-system-x86_64")
+    image = tmp_path / "a.iso"
+    arguments = (
+        f"-R -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 "
+        f"-boot-info-table -isohybrid-mbr {ISOLINUX}/isohdpfx.bin -partition_offset 16 {isolinux}"
+    )
+    made_by(str(links), "xorrisofs", arguments, tmp_path, image)
+    done = run("sh", "-c", f"timeout 240 {machine('', DISK, str(image))}")
+    printed = done.stdout.decode(errors="replace")
+    assert "ISOLINUX" in printed
+    assert NOTE.strip() in printed

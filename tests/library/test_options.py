@@ -68,6 +68,7 @@ COMPANIONS = {
     "boot_floppy": {"boot_bios": "floppy.img"},
     "boot_info_table": {"boot_bios": "sub/large.bin"},
     "hybrid": {"boot_uefi": "hello.txt"},
+    "volume_partition": {"boot_uefi_append": "tree/hello.txt", "hybrid": True},
     "rock_ridge": {},
 }
 DECLARED = {name: option for name, (option, _) in all_options().items()}
