@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import click
@@ -19,11 +20,12 @@ from ...errors import OptionError, VfloppyError
 from ...library.disk import Disk, open_described
 from ...synth.output.writer import write_over, write_stream
 from .. import DROPINS
-from ..console import one_line
+from ..console import complain, one_line
 from ..disks import spare_descriptors, usual_processes
 from .build import is_special, standard_output
 
 _STEPS = 10
+_MOST_TOLD = 10
 _MOST_LIST_BYTES = 64 << 20
 
 
@@ -84,7 +86,9 @@ def _make(tool: str, request: Request) -> None:
             tell(f"Total extents scheduled to be written = {sectors}")
             click.echo(sectors)
             return
-        _tell_changes(disk, tell)
+        for path, reason in disk.skipped:  # even with -quiet
+            complain(f"{tool}: left out: {path} ({reason})", "warning")
+        _tell_renamed(disk, tell)
         if request.is_verbose:
             for region in disk.regions():
                 tell(f"Writing:   {region.name:<39} Start Block {region.offset // SECTOR_BYTES}")
@@ -106,12 +110,14 @@ def _write(disk: Disk, out: str, special: bool, progress: Callable[[int], None])
         disk.write_to(out, progress=progress)
 
 
-def _tell_changes(disk: Disk, tell: Callable[[str], None]) -> None:
-    for path, reason in disk.skipped:
-        tell(f"left out: {path} ({reason})")
-    for each in disk.renamed:
+def _tell_renamed(disk: Disk, tell: Callable[[str], None]) -> None:
+    """Tell the first names that had to change, and how many more there are."""
+    part = disk.parts[0]
+    for each in islice(part.renamed, _MOST_TOLD):
         where = f" in {each.where}" if each.where else ""
         tell(f"renamed: {each.path} to {each.name}{where}")
+    if part.renamed_count > _MOST_TOLD:
+        tell(f"renamed: {part.renamed_count - _MOST_TOLD} more")
 
 
 def _percentages(total: int, tell: Callable[[str], None]) -> Callable[[int], None]:

@@ -64,6 +64,21 @@ def test_callers_read_percentages_and_the_last_line(tree, tmp_path):
     assert vfloppy("genisoimage", "-quiet", "-r", "-o", image, tree).stderr == b""
 
 
+def test_what_is_left_out_is_told_even_quietly(tree, tmp_path):
+    (tree / "link").symlink_to("hello.txt")
+    done = vfloppy("genisoimage", "-quiet", "-J", "-o", tmp_path / "a.iso", tree)
+    assert done.returncode == 0
+    assert done.stderr == b"vfloppy: genisoimage: left out: link (symbolic link)\n"
+
+
+def test_the_first_names_that_change_are_told(tree, tmp_path):
+    for number in range(15):
+        (tree / f"{number} with a long name.text").write_text("")
+    text = vfloppy("genisoimage", "-o", tmp_path / "a.iso", tree).stderr.decode()
+    assert text.count("renamed: ") == 11
+    assert "renamed: 5 more\n" in text
+
+
 def test_messages_go_to_a_log(tree, tmp_path):
     log = tmp_path / "log"
     done = vfloppy("mkisofs", "-r", "-log-file", log, "-o", tmp_path / "a.iso", tree)
