@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -138,6 +139,9 @@ class Reading:
         if not request.specs:
             raise OptionError(f"{request.tool}: no directory and no file given")
         request.given = given = {**(_XORRISO_TEXTS if self._is_xorriso else _TEXTS), **given}
+        if not self._is_xorriso:  # there, the last one is taken
+            given["distinct"] = True
+            _check_distinct(request.specs)
         has_names = given["rock_ridge"] or given["joliet"]
         if not has_names and self._changes_names:
             raise OptionError(
@@ -346,3 +350,16 @@ class Reading:
             return int(text, 16 if text.lower().startswith("0x") else 10)
         except ValueError:
             raise OptionError(f"{self._option} {text}: expected a number") from None
+
+
+def _check_distinct(specs: Sequence[Spec]) -> None:
+    """Raise OptionError for two files that would be at one place."""
+    files: dict[str, str] = {}
+    for each in specs:
+        if os.path.isdir(each.source):
+            continue
+        if each.target in files:
+            raise OptionError(
+                f"{files[each.target]} and {each.source}: both would be {each.target}"
+            )
+        files[each.target] = each.source

@@ -26,6 +26,7 @@ _WORDS = {
     "skip_unreadable": "-m",
     "symlinks": "-f",
     "graft": "paths",
+    "strict": "that rule of genisoimage",
 }
 _OFF = {"rock_ridge": "--norock", "joliet": "no -J", "boot_info_table": "no -boot-info-table"}
 

@@ -29,6 +29,7 @@ class DiskOptions(TypedDict, total=False):
     skip_unreadable: bool | None
     skip_large: bool | None
     strict: bool | None
+    distinct: bool | None
     preset: str | None
     label: str | None
     utc: bool | None

@@ -106,6 +106,7 @@ def test_a_size_is_printed_and_nothing_written(tree, tmp_path):
         (["-o", "a.iso", "-R", "-isohybrid-mbr", "missing", "tree"], 1, "-isohybrid-mbr"),
         (["-o", "a.iso", "-exclude-list", "missing", "tree"], 1, "missing: No such file"),
         (["-o", "missing/a.iso", "-r", "tree"], 1, "missing"),
+        (["-o", "a.iso", "-r", "tree", "umlaut"], 1, "in more than one source: hello.txt; "),
         (["-o", "tree", "-r", "tree"], 2, "tree is a directory"),
         (["-o", "a.iso", "-input-charset", "koi8-r", "-r", "umlaut"], 1, "beyond ASCII"),
     ],
@@ -113,6 +114,7 @@ def test_a_size_is_printed_and_nothing_written(tree, tmp_path):
 def test_failures_are_told_and_leave_what_was_there(arguments, status, text, tree, tmp_path):
     (tmp_path / "umlaut").mkdir()
     (tmp_path / "umlaut" / "ä").write_text("")
+    (tmp_path / "umlaut" / "hello.txt").write_text("another")
     (tmp_path / "a.iso").write_text("old")
     done = vfloppy("genisoimage", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (status, b""), done
@@ -143,6 +145,14 @@ def test_the_volume_s_date_is_that_of_source_date_epoch(tree, tmp_path):
     done = vfloppy("genisoimage", "-o", image, tree, env=environment | {"SOURCE_DATE_EPOCH": "x"})
     assert done.returncode == 2
     assert b"SOURCE_DATE_EPOCH is 'x'" in done.stderr
+
+
+def test_xorriso_takes_the_last_of_two_files(tree, tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "hello.txt").write_text("the last one")
+    done = vfloppy("xorrisofs", "-quiet", tree, tmp_path / "more")
+    assert done.returncode == 0, done.stderr
+    assert b"the last one" in done.stdout
 
 
 def test_help_lists_what_is_honoured(tmp_path):

@@ -76,6 +76,7 @@ def test_options_and_values_are_found(line, found):
         ("-efi-boot-part x.img tree", "only --efi-boot-image"),
         ("-partition_offset 32 tree", "begins at 16, or 0"),
         ("-iso_mbr_part_type 0x83 tree", "has the usual type"),
+        ("-graft-points c=user-data c=other/c", "user-data and other/c: both would be c"),
     ],
 )
 def test_what_cannot_be_had_is_refused(line, message, folder):

@@ -173,6 +173,7 @@ def test_an_option_means_the_same_by_every_way(here, name):
 
 def test_options_of_python_alone_are_documented_there():
     assert {each.name for each in OPTIONS if each.is_for_python} == {
+        "distinct",
         "source_date_epoch",
         "processes",
     }

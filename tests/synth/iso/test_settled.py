@@ -117,7 +117,7 @@ def test_the_catalogue_is_a_file_of_each_tree(root):
 def test_the_catalogue_takes_the_place_of_an_old_one(root):
     """A disc that was copied has one in its directory."""
     (root / "boot" / "boot.cat").write_bytes(b"old" * 2000)
-    disk = boots(root, boot_catalogue="boot/boot.cat")
+    disk = boots(root, boot_catalogue="boot/boot.cat", strict=True, joliet_long=True)
     assert b"oldold" not in disk.read(0, disk.size)
     assert [each["size"] for each in disk.files() if each["path"] == "boot/boot.cat"] == [BLOCK]
 
