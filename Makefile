@@ -10,14 +10,15 @@ ARGS ?=
 TOOLS := dosfstools mtools fdisk qemu-utils qemu-system-x86 ovmf libnbd-bin python3-libnbd \
 	nbdkit libguestfs-tools linux-image-cloud-amd64 strace sleuthkit grub-common \
 	grub-pc-bin isolinux syslinux syslinux-common xorriso genisoimage libarchive-tools btrfs-progs xfsprogs fio openssl \
-	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox acl
+	7zip u-boot-qemu isomd5sum git exfatprogs bindfs dosbox acl cloud-image-utils genimage virtinst \
+	syslinux-utils grub-efi-amd64-bin
 BENCH_TOOLS := nbdkit libnbd-bin fio qemu-utils mtools dosfstools xorriso genisoimage gcc libc6-dev \
 	btrfs-progs xfsprogs
 SECONDS ?= 3600
 JOBS ?= 1
 
 # What is measured for the lines it goes through: tests that start no other program, and few processes.
-UNITS := tests/test_compare.py tests/test_support.py tests/filters/ tests/harvest/ tests/library/ tests/nbd/ tests/process/ tests/synth/
+UNITS := tests/test_compare.py tests/test_support.py tests/dropins/ tests/filters/ tests/harvest/ tests/library/ tests/nbd/ tests/process/ tests/synth/
 NOT_UNITS := $(addprefix tests/nbd/test_,tools.py race.py faults.py promises.py) \
 	$(addprefix tests/library/test_,documents.py outside.py)
 OTHERS := $(NOT_UNITS) $(filter-out $(UNITS) tests/support/ tests/__pycache__/, \
@@ -63,7 +64,8 @@ check: $(VENV)/check.stamp
 	$(BIN)/ruff check .
 	mkdir -p $(VENV)/path && ln -sfn ../.. $(VENV)/path/vfloppy
 	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml \
-		-p vfloppy.cli -p vfloppy.filters -p vfloppy.harvest -p vfloppy.library -p vfloppy.nbd -p vfloppy.process -p vfloppy.synth \
+		-p vfloppy.cli -p vfloppy.dropins -p vfloppy.filters -p vfloppy.harvest -p vfloppy.library -p vfloppy.nbd \
+		-p vfloppy.process -p vfloppy.synth \
 		-m vfloppy -m vfloppy.__main__ -m vfloppy.export -m vfloppy.options -m vfloppy.errors
 
 format: $(VENV)/check.stamp

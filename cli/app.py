@@ -11,17 +11,20 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import cast
 
 import click
 
 from .. import __version__
 from ..errors import VfloppyError
+from . import DROPINS
 from .console import complain, sentence
 
 _COMMANDS = {
     "bench": "Measure how fast a directory is served, beside other programs.",
     "build": "Write the disk of a directory to a file.",
     "check": "Say what of a directory a disk can't hold, and which readers trip over what.",
+    "install-links": "Have other programs' names lead to vfloppy: mkisofs, xorriso.",
     "completion": "Print what makes a shell complete vfloppy's words.",
     "harvest": "Tell what guests have changed on a disk that was served to be written.",
     "map": "Show what lies where on the disk of a directory.",
@@ -34,20 +37,26 @@ _COMMANDS = {
 class _Commands(click.Group):
     """The subcommands by name: `cli/commands/NAME.py` holds `command`."""
 
+    # Those that stand in for other programs are one module, and have that program's own help.
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name in DROPINS:
+            module = importlib.import_module(".commands.dropins", __package__)
+            return cast(click.Command, module.commands[cmd_name])
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(
-            f".commands.{cmd_name}", __package__
-        ).command
+        name = cmd_name.replace("-", "_")
+        command: click.Command = importlib.import_module(f".commands.{name}", __package__).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(sorted(_COMMANDS.items()))
+        with formatter.section("Stand-ins, with those programs' own options"):
+            formatter.write_text(", ".join(DROPINS))
 
 
 @click.group(

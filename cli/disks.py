@@ -74,7 +74,7 @@ def open_disk(
     Raise UsageError, VfloppyError and OSError.
     """
     named = named or NamedPaths()
-    _raise_descriptor_limit()
+    spare_descriptors()
     gc.disable()  # a scan makes many objects and no cycles; looking for some costs a quarter of it
     try:
         manifests = [options.manifest] if options.manifest else []
@@ -97,8 +97,10 @@ def usual_processes() -> int:
     return min(_MOST_PROCESSES, os.cpu_count() or 1)
 
 
-def _raise_descriptor_limit() -> None:
-    """Raise it: host files are kept open between requests, and the usual 1024 is low for that."""
+def spare_descriptors() -> None:
+    """Raise their limit: host files are kept open between requests, and the usual 1024 is low for
+    that.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS_WANTED
     if hard != resource.RLIM_INFINITY:

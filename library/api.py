@@ -30,6 +30,7 @@ class DiskOptions(TypedDict, total=False):
     skip_unreadable: bool | None
     skip_large: bool | None
     strict: bool | None
+    distinct: bool | None
     preset: str | None
     writable: bool | None
     label: str | None
@@ -60,7 +61,14 @@ class DiskOptions(TypedDict, total=False):
     joliet: bool | None
     joliet_long: bool | None
     preserve: bool | None
+    uid: int | str | None
+    gid: int | str | None
+    file_mode: int | str | None
+    dir_mode: int | str | None
+    new_dir_mode: int | str | None
     limit_pathtables: bool | None
+    hide: Texts | None
+    hide_joliet: Texts | None
     system_id: str | None
     volume_set: str | None
     publisher: str | None
@@ -70,14 +78,17 @@ class DiskOptions(TypedDict, total=False):
     padding: bool | None
     boot_bios: str | None
     boot_floppy: bool | None
-    boot_load_size: int | None
+    boot_load_size: int | Literal["full"] | None
     boot_info_table: bool | None
+    boot_catalogue: str | None
     boot_uefi: str | None
+    boot_uefi_append: Path | None
     boot_uefi_dir: Path | None
     boot_uefi_fat: Literal["auto", "12", "16", "32", 12, 16, 32] | None
     boot_uefi_size: Size | None
     boot_uefi_label: str | None
     hybrid: bool | None
+    volume_partition: bool | None
 
 
 def open_disk(

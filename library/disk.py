@@ -298,6 +298,7 @@ def open_described(
     wanted = form.inner_disks(values)
     inner = [_inner_part(each, values, options, source_of) for each in wanted]
     made = [_made(*each) for each in zip(wanted, inner, strict=True)]
+    made += [Made(*each, mode=0o444) for each in form.own_files(values)]
     main = _part("", form, description.paths, options, [values], source_of, inner, made)
     parts = (main, *inner)
     return Disk(description, parts, contents, named, time.monotonic() - started)
@@ -350,7 +351,7 @@ def _part(
     failure: PlanError | None = None
     for values in attempts:
         if tree is None:
-            tree = scan(paths, options, [Graft(*each) for each in values["graft"]], made)
+            tree = scan(paths, options, [Graft(*each) for each in form.grafts(values)], made)
         try:
             layout = form.plan(tree, values, {each.option: each.image.size for each in inner})
         except PlanError as error:

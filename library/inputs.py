@@ -54,7 +54,7 @@ def scan_options(
         keep_special_files=form.keeps_links(values),
         owners=values.get("preserve", False),
         processes=values["processes"],
-        strict=values["strict"],
+        strict=values["strict"] or values["distinct"],
         fold=form.fold(values),
         order=form.order(values),
         named=named,

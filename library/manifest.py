@@ -33,19 +33,23 @@ def entries(disk: Disk) -> Iterator[dict[str, Any]]:
     """
     tree, values = disk.tree, disk.description.values
     inside = disk.format.inside(disk.layout)
+    own = disk.format.own_contents(disk.layout)
     for node, entry in enumerate(disk.format.entries(disk.layout, tree), 1):
         option = inside.get(node)
         yield {
             "path": os.fsdecode(tree.path(node)),
             "number": node + 1,  # in the metadata context x-vfloppy:file
             "type": _type(tree, node),
-            "host_path": os.path.abspath(values[option])
-            if option
-            else os.fsdecode(host_path(tree, node)),
+            "host_path": None if node in own else _host_path(tree, node, option and values[option]),
             "size": tree.sizes[node],
             "metadata": _digest(tree, node),
             **entry,
         }
+
+
+def _host_path(tree: Tree, node: int, inside: str | None) -> str:
+    """Return the path of a file, or that of the directory of a disk inside."""
+    return os.path.abspath(inside) if inside else os.fsdecode(host_path(tree, node))
 
 
 def _type(tree: Tree, node: int) -> str:

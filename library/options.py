@@ -91,6 +91,13 @@ OPTIONS = (
         "with files of one name.",
     ),
     Option(
+        name="distinct",
+        is_switch=True,
+        is_for_python=True,
+        default=False,
+        help="Of `strict` only this: refuse several directories with files of one name.",
+    ),
+    Option(
         name="preset",
         spelled="for",
         choices=tuple(sorted(PRESETS)),

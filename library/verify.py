@@ -116,6 +116,7 @@ class Comparison:
         inside = disk.format.inside(disk.layout)
         images = {part.option: part.image for part in disk.parts}
         self._inside = {node: images[option] for node, option in inside.items()}
+        self._own = disk.format.own_contents(disk.layout)
         self._spelling = spelling
         self._format = disk.format
         self._names = disk.format.names(disk.layout, disk.tree)
@@ -131,7 +132,7 @@ class Comparison:
         Raise ReaderError, with the image's `title`, for what can't be read at all.
         """
         try:
-            with closing(_Expectations(self._tree, self._inside)) as files:
+            with closing(_Expectations(self._tree, self._inside, self._own)) as files:
                 return list(self._run(image, files, progress))
         except ReaderError as error:
             raise ReaderError(f"{title}: {error.marked}") from error
@@ -165,9 +166,10 @@ class Comparison:
 
 
 class _Expectations:
-    """The contents that files should have: those of the host, and disks inside."""
+    """The contents that files should have: those of the host, disks inside, the format's own."""
 
-    def __init__(self, tree: Tree, inside: Mapping[int, Export]) -> None:
+    def __init__(self, tree: Tree, inside: Mapping[int, Export], own: Mapping[int, bytes]) -> None:
+        self._own = own
         self._files = ScannedFiles(tree)
         self._inside = {node: export.open() for node, export in inside.items()}
 
@@ -175,6 +177,8 @@ class _Expectations:
         """Return what should be there. Raise HostReadError."""
         if node in self._inside:
             return self._inside[node].read(offset, length)
+        if node in self._own:
+            return self._own[node][offset : offset + length]
         return self._files.read(node, offset, length)
 
     def close(self) -> None:

@@ -52,6 +52,14 @@ class InnerDisk(NamedTuple):
     """The option that gives it another place."""
 
 
+class OwnFile(NamedTuple):
+    """A file of the tree whose contents the format makes; it takes the place of a file there."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
 class Names(NamedTuple):
     """One set of names by which an image should show a tree: those of Joliet, for instance."""
 
@@ -118,6 +126,18 @@ class Format(ABC, Generic[LayoutT]):
     def inner_disks(self, values: Values) -> Sequence[InnerDisk]:  # noqa: ARG002
         """Return what disks the image is to hold."""
         return ()
+
+    def grafts(self, values: Values) -> Sequence[tuple[str, str]]:
+        """Return places in the tree, and what of the host goes there."""
+        return values["graft"]  # type: ignore[no-any-return]
+
+    def own_files(self, values: Values) -> Sequence[OwnFile]:  # noqa: ARG002
+        """Return the files that the tree is to have and no directory of the host has."""
+        return ()
+
+    def own_contents(self, layout: LayoutT) -> Mapping[int, bytes]:  # noqa: ARG002
+        """Return what is in those, by node."""
+        return {}
 
     @abstractmethod
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> LayoutT:

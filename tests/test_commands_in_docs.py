@@ -287,6 +287,9 @@ HOW: dict[str, Way] = {
     "vfloppy build --for dos-boot --mbr-code mbr.bin --boot-sector dos.bin c/ dos.img": partial(
         built_of, image="dos.img", files=("c/IO.SYS", "c/MSDOS.SYS", "mbr.bin"), sector="dos.bin"
     ),
+    # docs/dropins.md
+    "vfloppy install-links DIR": partial(told, word="xorriso"),
+    "vfloppy mkisofs -o seed.iso -V cidata -J -r seed/": partial(built, image="seed.iso"),
     # docs/library.md
     "vfloppy build --help": partial(told, word="--boot-uefi-dir"),
     # docs/migrating.md

@@ -61,7 +61,7 @@ def command(
         raise click.UsageError("OUT is empty; a file's name is expected")
     if options.manifest and os.path.realpath(options.manifest) == os.path.realpath(out):
         raise click.UsageError(f"--manifest {options.manifest} and OUT are one file")
-    special = out != "-" and _is_special(out, force)
+    special = out != "-" and is_special(out, force)
     description = describe_disk(options, directories, usual_format=format_of_file_name(out))
     leave_out = [] if special else [out]
     disk = open_disk(description, options, leave_out=leave_out, warn=complain)
@@ -70,7 +70,7 @@ def command(
     shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
     with progress_bar(disk.export.size, shown) as progress:
         if out == "-":
-            with _standard_output() as out_stream:
+            with standard_output() as out_stream:
                 write_stream(disk.export, out_stream, progress)
         elif special:
             write_over(disk.export, out, progress, sync=fsync)
@@ -80,7 +80,7 @@ def command(
         complain(f"wrote {_name(out)}: {summary(disk)}")
 
 
-def _is_special(out: str, force: bool) -> bool:
+def is_special(out: str, force: bool) -> bool:
     """Return whether OUT is there and no regular file. Raise UsageError unless that is wanted."""
     try:
         mode = os.stat(out).st_mode
@@ -96,7 +96,7 @@ def _is_special(out: str, force: bool) -> bool:
 
 
 @contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
+def standard_output() -> Iterator[BinaryIO]:
     """Unbuffered, so that nothing is left to fail at exit."""
     if sys.stdout is None:
         raise click.UsageError("standard output is closed; send it to a file or a pipe")

@@ -9,6 +9,7 @@ from ...export import FileRun, Hole, Kind, Piece, whole_sectors
 from ..image.files import Files, FileSource, OpenedFiles
 from ..image.section import OpenSection, Region, Section
 from .layout import GRUB_BLOCK_LIST, Start
+from .options import WHOLE_FILE
 from .records import (
     BLOCK_BYTES,
     BOOT_ENTRY,
@@ -41,9 +42,12 @@ def boot_record(catalogue_block: int) -> bytes:
 def boot_catalogue(
     bios: Start | None, uefi: Start | None, load_size: int, media: int = NO_EMULATION
 ) -> bytes:
-    """Return the catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes,
-    and `media` what it emulates.
+    """Return the catalogue, as a block; `load_size` is what a BIOS loads, in sectors of 512 bytes
+    or `WHOLE_FILE`, and `media` what it emulates.
     """
+    if bios and load_size == WHOLE_FILE:
+        blocks = -(-bios.size // BLOCK_BYTES)
+        load_size = min(blocks * (BLOCK_BYTES // _SECTOR_BYTES), _MOST_SECTORS)
     # A length that its field can't hold is 0: up to the end of the medium, say UEFI's loaders.
     uefi_sectors = -(-uefi.size // _SECTOR_BYTES) if uefi else 0
     if uefi_sectors > _MOST_SECTORS:
@@ -77,14 +81,21 @@ def _boot_entry(sectors: int, block: int, media: int = NO_EMULATION) -> bytes:
 
 
 class BootFile(Section):
-    """The section of a boot file that is told where it is: the host's bytes but for a few.
+    """The section of a file with a place of its own: the host's bytes, and a few that tell it that.
 
     The boot info table holds a checksum of the file, so the file is read when the table is first
     asked for. With `grub_block_list`, GRUB's image is told where the rest of it is on a disk.
     """
 
     def __init__(
-        self, source: FileSource, node: int, start: Start, *, info: bool, grub_block_list: bool
+        self,
+        source: FileSource,
+        node: int,
+        start: Start,
+        *,
+        info: bool = False,
+        grub_block_list: bool = False,
+        label: str = "boot file, told where it is",
     ) -> None:
         self.size = -(-start.size // BLOCK_BYTES) * BLOCK_BYTES
         self.sources = (source,)
@@ -92,13 +103,14 @@ class BootFile(Section):
         self.start = start
         self.info = info
         self.grub_block_list = grub_block_list
+        self._label = label
 
     def open(self, files: OpenedFiles) -> OpenSection:
         """See `Section.open`."""
         return _OpenBootFile(self, files.of(self.sources[0]))
 
     def regions(self) -> Iterator[Region]:
-        yield Region(0, self.size, Kind.FILE, "boot file, told where it is")
+        yield Region(0, self.size, Kind.FILE, self._label)
 
 
 class _OpenBootFile(OpenSection):

@@ -169,8 +169,10 @@ class Primary(Facet):
         rock_ridge: RockRidge | None,
         level: int,
         cache_bytes: int = CACHE_BYTES,
+        hidden: Set[int] = frozenset(),
     ) -> None:
         super().__init__(tree, rock_ridge, cache_bytes)
+        self.hidden = hidden
         self._level = level
 
     def identifiers(self, children: range) -> list[bytes]:
@@ -186,7 +188,7 @@ class Primary(Facet):
         return {
             node: new.decode("ascii")
             for node, new, old in zip(children, names, joined.split(SEPARATOR), strict=True)
-            if new != old
+            if new != old and node not in self.hidden
         }
 
     def _sort_keys(self, children: range, identifiers: Sequence[bytes]) -> Sequence[bytes]:  # noqa: ARG002
@@ -202,10 +204,16 @@ class Joliet(Facet):
 
     name = "Joliet"
 
-    def __init__(self, tree: Tree, most_characters: int, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        most_characters: int,
+        cache_bytes: int = CACHE_BYTES,
+        hidden: Set[int] = frozenset(),
+    ) -> None:
         super().__init__(tree, None, cache_bytes)
         # Links and devices would look like empty files.
-        self.hidden = tree.targets.keys() | tree.rdevs.keys()
+        self.hidden = tree.targets.keys() | tree.rdevs.keys() | hidden
         self._most_characters = most_characters
 
     def names(self, children: range) -> list[str]:

@@ -11,17 +11,25 @@ from ...errors import OptionError, option_named
 from ...options import Option, Values, excluding
 from ..findings import Finding
 from ..forks import Forked, may_fork
-from ..formats import Format, InnerDisk, Names, Patch, Renamed, Times
+from ..formats import Format, InnerDisk, Names, OwnFile, Patch, Renamed, Times
 from ..image.files import FileSource
 from ..image.image import Image
 from ..tree.columns import Tree, printable
 from . import lint
-from .disk import disk
+from .disk import catalogue_of, disk
 from .facets import Facet
+from .hiding import APPENDED
 from .layout import DEFAULT_UEFI_PATH, IsoLayout, IsoOptions, Texts
 from .options import OPTIONS
 from .plan import Aside, Work, plan
-from .records import BOOT_INFO_END, BOOT_INFO_OFFSET, BOOT_INFO_TABLE_START, SYSTEM_BLOCKS
+from .posix import Posix
+from .records import (
+    BLOCK_BYTES,
+    BOOT_INFO_END,
+    BOOT_INFO_OFFSET,
+    BOOT_INFO_TABLE_START,
+    SYSTEM_BLOCKS,
+)
 from .volume import check_text
 
 _UEFI_DIRECTORY = "boot_uefi_dir"
@@ -40,6 +48,7 @@ _TIMES = (datetime(1900, 1, 1), datetime(2155, 12, 31, 23, 59, 59), 1)
 _JOLIET_SLASH = "/".encode("utf-16-be")
 # What is patched in a boot file (mkisofs, -boot-info-table), and GRUB's list of blocks.
 _PATCHED = (range(8, 64), range(2548, 2560))
+_STARTED = ("boot_bios", "boot_uefi", "boot_uefi_dir", "boot_uefi_append")
 _ABOUT = {
     "boot_bios": ("boot_load_size", "boot_info_table", "boot_floppy"),
     _UEFI_DIRECTORY: ("boot_uefi_fat", "boot_uefi_size", "boot_uefi_label"),
@@ -79,6 +88,21 @@ class Iso(Format[IsoLayout]):
         attempts = [{**common, "fat": each} for each in types]
         path = values["boot_uefi"] or DEFAULT_UEFI_PATH
         return (InnerDisk(_UEFI_DIRECTORY, directory, "fat", attempts, path, "boot_uefi"),)
+
+    def grafts(self, values: Values) -> Sequence[tuple[str, str]]:
+        """See `Format.grafts`: with the host's file that becomes a partition."""
+        appended = values["boot_uefi_append"]
+        return [*values["graft"], (APPENDED, appended)] if appended else values["graft"]
+
+    def own_files(self, values: Values) -> Sequence[OwnFile]:
+        """See `Format.own_files`: the boot catalogue."""
+        path = values["boot_catalogue"]
+        return [OwnFile(path, BLOCK_BYTES, values["volume_date"] or 0)] if path else ()
+
+    def own_contents(self, layout: IsoLayout) -> Mapping[int, bytes]:
+        """See `Format.own_contents`."""
+        node = layout.catalogue_node
+        return {} if node is None else {node: catalogue_of(layout)}
 
     def plan(self, tree: Tree, values: Values, inner: Mapping[str, int]) -> IsoLayout:
         """See `Format.plan`."""
@@ -146,7 +170,7 @@ class Iso(Format[IsoLayout]):
         """See `Format.names`. Rock Ridge's are those of the primary tree: it is compared once."""
         names = []
         if layout.options.rock_ridge:
-            names.append(Names("Rock Ridge", b"/", tree.name))
+            names.append(Names("Rock Ridge", b"/", tree.name, layout.primary.hidden))
         if facet := layout.joliet:
             names.append(
                 Names(facet.name, _JOLIET_SLASH, facet.identifier, facet.hidden, "utf-16-be")
@@ -213,6 +237,11 @@ def _check(values: Values, given: Collection[str]) -> None:
             if name in given and not values[what]:
                 metavar = next(each.metavar for each in OPTIONS if each.name == what)
                 raise OptionError(f"{option_named(name)} is about {option_named(what, metavar)}")
+    if values["boot_catalogue"] and not _starts(values):
+        raise OptionError(
+            f"{option_named('boot_catalogue')} has nothing to list; {option_named('boot_bios')} or "
+            f"{option_named('boot_uefi')} names something to start"
+        )
     if values["boot_floppy"]:
         excluding("boot_floppy", ("boot_load_size", "boot_info_table"), given)
         if values["mbr_code"]:
@@ -224,21 +253,32 @@ def _check(values: Values, given: Collection[str]) -> None:
         raise OptionError(
             f"{option_named('joliet_long')} goes without {option_named('joliet', False)}"
         )
-    if values["preserve"] and not values["rock_ridge"]:
-        raise OptionError(
-            f"{option_named('preserve')} needs Rock Ridge; ISO 9660 alone has no owners"
-        )
+    for name in ("preserve", *Posix._fields):
+        if values[name] is not None and values[name] is not False and not values["rock_ridge"]:
+            raise OptionError(
+                f"{option_named(name)} needs Rock Ridge; ISO 9660 alone has no owners"
+            )
     _check_hybrid(values)
 
 
 def _check_hybrid(values: Values) -> None:
+    if values["boot_uefi_append"] and values["boot_uefi_dir"]:
+        raise OptionError(
+            f"{option_named('boot_uefi_append')} goes without {option_named('boot_uefi_dir')}: "
+            "there is one partition for UEFI"
+        )
+    _check_volume_partition(values)
+    if values["boot_uefi_append"] and not values["hybrid"]:
+        raise OptionError(
+            f"{option_named('boot_uefi_append')} makes a partition; pass "
+            f"{option_named('hybrid', True)}, too"
+        )
     if values["mbr_code"] and not values["hybrid"]:
         raise OptionError(
             f"{option_named('mbr_code')} goes into a partition table; pass "
             f"{option_named('hybrid', True)}, too"
         )
-    starts = values["mbr_code"] or values["boot_uefi"] or values["boot_uefi_dir"]
-    if values["hybrid"] and not starts:
+    if values["hybrid"] and not values["mbr_code"] and not _starts(values, *_STARTED[1:]):
         raise OptionError(
             f"{option_named('hybrid')} has nothing to start; pass {option_named('mbr_code')} for "
             f"BIOS, or {option_named('boot_uefi')} or {option_named('boot_uefi_dir')}"
@@ -251,6 +291,26 @@ def _texts(values: Values) -> Texts:
     return Texts(**{field: text for field, text in given.items() if text is not None})
 
 
+def _check_volume_partition(values: Values) -> None:
+    if not values["volume_partition"]:
+        return
+    if not values["hybrid"]:
+        raise OptionError(
+            f"{option_named('volume_partition')} is one of {option_named('hybrid', True)}, which "
+            "makes partition tables"
+        )
+    if not values["boot_uefi_append"] and (values["boot_uefi"] or values["boot_uefi_dir"]):
+        raise OptionError(
+            f"{option_named('volume_partition')} would overlap the image for UEFI, which is a file "
+            f"of the tree; {option_named('boot_uefi_append', 'FILE')} is a partition behind it"
+        )
+
+
+def _starts(values: Values, *names: str) -> bool:
+    """Return whether options name something to start."""
+    return any(values[name] for name in names or _STARTED)
+
+
 def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
     """Return the options as the planner has them."""
     is_floppy = values["boot_floppy"]
@@ -260,6 +320,7 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         joliet=values["joliet"],
         joliet_long=values["joliet_long"],
         preserve=values["preserve"],
+        posix=Posix(**{name: values[name] for name in Posix._fields}),
         limit_pathtables=values["limit_pathtables"],
         texts=_texts(values),
         created_ns=values["volume_date"],
@@ -270,6 +331,11 @@ def _planned(values: Values, inner: Collection[str]) -> IsoOptions:
         boot_load_size=1 if is_floppy else values["boot_load_size"],
         boot_floppy=is_floppy,
         boot_info_table=values["boot_info_table"] and not is_floppy,
+        volume_partition=values["volume_partition"],
+        boot_uefi_append=bool(values["boot_uefi_append"]),
+        hide=values["hide"],
+        hide_joliet=values["hide_joliet"],
+        boot_catalogue=values["boot_catalogue"],
         boot_uefi=values["boot_uefi"] or (DEFAULT_UEFI_PATH if inner else None),
         uefi_is_made=_UEFI_DIRECTORY in inner,
         hybrid=values["hybrid"],

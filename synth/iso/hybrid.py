@@ -9,6 +9,7 @@ from ...export import Kind
 from ..image.partition import (
     CODE_BYTES,
     MOST_SECTORS,
+    TYPE_BASIC_DATA,
     TYPE_EFI_SYSTEM,
     Gpt,
     GptPartition,
@@ -20,8 +21,8 @@ from ..image.partition import (
     protective_record,
 )
 from ..image.section import Fixed, Section, Zeros
-from .layout import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, IsoLayout, Start
-from .places import Part
+from .layout import IsoLayout, Start
+from .places import HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK, PARTITION_BLOCKS, Part
 from .records import BLOCK_BYTES, SYSTEM_BLOCKS
 
 SECTOR_BYTES = 512
@@ -42,7 +43,7 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
         yield Zeros(size, Kind.RESERVED, "system area")
         return
     kind, total = Kind.PARTITION_TABLE, layout.blocks * _SECTORS_A_BLOCK
-    if layout.uefi:
+    if layout.partition:
         # The partition for UEFI is in the GPT alone: xorriso would take one in an MBR for something
         # to append. Some BIOSes start only what has an active partition: of no type, of one sector.
         records = [protective_record(total), partition_record(0, 0, 1, active=True)]
@@ -53,7 +54,9 @@ def system_area(layout: IsoLayout) -> Iterator[Section]:
         )
     else:
         geometry = HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK
-        records = [partition_record(_TYPE_HIDDEN, 0, total, *geometry, active=True)]
+        first = _volume_sectors(layout)[0]
+        record = partition_record(_TYPE_HIDDEN, first, total - first, *geometry, active=True)
+        records = [record]
     signature = int.from_bytes(layout.identity[:4], "little")
     yield Fixed(mbr(_boot_code(layout), signature, records), kind, "master boot record")
     size -= SECTOR_BYTES
@@ -80,16 +83,27 @@ def tail(layout: IsoLayout) -> Iterator[Section]:
 
 def _tables(layout: IsoLayout) -> Gpt | None:
     """Return the GPT, which only UEFI needs."""
-    if not layout.uefi:
+    if not layout.partition:
         return None
     partition = GptPartition(
         TYPE_EFI_SYSTEM,
         guid_of(layout.identity[20:36]),
-        *_sectors(layout.uefi),
+        *_sectors(layout.partition),
         "EFI System",
     )
+    partitions = [partition]
+    if layout.options.volume_partition:
+        guid = guid_of(bytes(each ^ 0xFF for each in layout.identity[20:36]))
+        volume = GptPartition(TYPE_BASIC_DATA, guid, *_volume_sectors(layout), "ISO9660")
+        partitions.insert(0, volume)
     disk_guid = guid_of(layout.identity[4:20])
-    return gpt([partition], disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
+    return gpt(partitions, disk_guid, layout.blocks * _SECTORS_A_BLOCK, SECTOR_BYTES)
+
+
+def _volume_sectors(layout: IsoLayout) -> tuple[int, int]:
+    """Return the first sector of the volume's partition, or of the image, and their number."""
+    first = PARTITION_BLOCKS if layout.options.volume_partition else 0
+    return first * _SECTORS_A_BLOCK, (layout.volume_blocks - first) * _SECTORS_A_BLOCK
 
 
 def _sectors(start: Start) -> tuple[int, int]:

@@ -13,13 +13,10 @@ from .dates import NodeDates
 from .directories import FacetLayout
 from .facets import Facet
 from .places import Part
+from .posix import Posix
 
 # Where GRUB's image for El Torito, started from a disk, looks for the rest of itself.
 GRUB_BLOCK_LIST = (2548, 2556)
-GPT_TAIL_BLOCKS = 9  # 33 sectors of 512 bytes, in whole blocks
-# A hybrid is a disk of whole cylinders, as isohybrid makes it: some BIOSes start no other.
-HYBRID_HEADS, HYBRID_SECTORS_PER_TRACK = 64, 32
-CYLINDER_BLOCKS = HYBRID_HEADS * HYBRID_SECTORS_PER_TRACK * 512 // 2048
 DEFAULT_APPLICATION = "VFLOPPY"
 DEFAULT_UEFI_PATH = "efi.img"
 """The place in the tree of an image for UEFI that is made."""
@@ -46,6 +43,7 @@ class IsoOptions(NamedTuple):
     joliet_long: bool = False
     preserve: bool = False
     """Owners and modes as they are on the host; the tree must have `owners`."""
+    posix: Posix = Posix()
     limit_pathtables: bool = True
     """Refuse what path tables can't tell; else readers that go by them don't find it."""
     texts: Texts = Texts()
@@ -60,11 +58,21 @@ class IsoOptions(NamedTuple):
     boot_bios: str | None = None
     """The path in the tree of what a BIOS starts."""
     boot_load_size: int = 4
-    """The part of that which a BIOS loads, in units of 512 bytes."""
+    """The part of that which a BIOS loads, in units of 512 bytes; `WHOLE_FILE`: all of it."""
     boot_floppy: bool = False
     """It is the image of a diskette, which the BIOS emulates; goes without `boot_info_table`."""
     boot_info_table: bool = True
     """Tell that program where it is."""
+    volume_partition: bool = False
+    """A partition of a hybrid is the volume, too, by trees that count from its start."""
+    boot_uefi_append: bool = False
+    """The tree has a file `hiding.APPENDED`, a partition behind the volume that UEFI starts."""
+    hide: tuple[str, ...] = ()
+    """Shell patterns for names and paths of files that the primary tree doesn't show."""
+    hide_joliet: tuple[str, ...] = ()
+    """The same for Joliet's tree."""
+    boot_catalogue: str | None = None
+    """The path in the tree at which the boot catalogue is a file, too."""
     boot_uefi: str | None = None
     """The path in the tree of a FAT image with what UEFI starts."""
     uefi_is_made: bool = False
@@ -87,7 +95,16 @@ class IsoOptions(NamedTuple):
         fields = self._replace(
             zone=None, latest_ns=None, created_ns=None, cache_bytes=0, strict=False
         )._asdict()
-        newer = {"uefi_is_made": False, "limit_pathtables": True}
+        newer = {
+            "uefi_is_made": False,
+            "limit_pathtables": True,
+            "posix": Posix(),
+            "boot_catalogue": None,
+            "boot_uefi_append": False,
+            "volume_partition": False,
+            "hide": (),
+            "hide_joliet": (),
+        }
         told = {name: value for name, value in fields.items() if newer.get(name, ...) != value}
         return f"IsoOptions({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
@@ -118,12 +135,18 @@ class IsoLayout(NamedTuple):
     primary_layout: FacetLayout
     joliet: Facet | None
     joliet_layout: FacetLayout | None
+    second_layouts: tuple[FacetLayout, ...]
+    """Those of each facet in blocks from the start of the volume's partition, if it has one."""
     places: Mapping[Part, range]
     """The blocks of each part."""
     boot_file: int | None
     """The node of the boot file into which a table is patched, and which so has its own place."""
     uefi_node: int | None
     """The node of an image for UEFI that is made, and so has its own place."""
+    catalogue_node: int | None
+    """The node that is the boot catalogue."""
+    appended_node: int | None
+    """The node that is a partition behind the volume."""
     bios: Start | None
     uefi: Start | None
     first_file_block: int
@@ -149,11 +172,28 @@ class IsoLayout(NamedTuple):
         """Return how many blocks the image has."""
         return self.places[Part.TAIL].stop
 
+    @property
+    def volume_blocks(self) -> int:
+        """Return how many blocks belong to the volume, and not to a partition behind it."""
+        return self.blocks if self.appended_node is None else self.places[Part.APPENDED].start
+
+    @property
+    def partition(self) -> Start | None:
+        """Return the place of the partition for UEFI."""
+        if self.appended_node is None:
+            return self.uefi
+        sizes = self.primary.tree.sizes
+        return Start(self.places[Part.APPENDED].start, sizes[self.appended_node])
+
     def file_block(self, node: int) -> int:
         """Return the first block of a file that isn't empty."""
         first_link = self.first_links.get(node, node)
         if first_link == self.boot_file:
             return self.places[Part.BOOT_FILE].start
+        if first_link == self.appended_node:
+            return self.places[Part.APPENDED].start
+        if first_link == self.catalogue_node:
+            return self.catalogue_block
         if first_link == self.uefi_node:
             return self.places[Part.UEFI_IMAGE].start
         return self.first_file_block + self.file_starts[first_link]

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...options import Option, moment, number, size
 
 SUFFIXES = (".iso",)
 """Ends of the names of files that should be one."""
+WHOLE_FILE = 0
+"""The value of `boot_load_size` for all of a boot file."""
 DEFAULT_UEFI_LABEL = "EFI SYSTEM"
 """With a space where short names have none, so that no file or directory has it, as EFI would."""
+_MOST_ID = 0xFFFF_FFFF
+
+
+def _load_size(given: Any) -> int:
+    """Return sectors; 0 for all of the file. Raise ValueError."""
+    return WHOLE_FILE if given == "full" else number(1, 0xFFFF)(given)
+
+
+def _mode(given: Any) -> int:
+    """Return permissions. Raise ValueError."""
+    text = f"{given:o}" if isinstance(given, int) and not isinstance(given, bool) else str(given)
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise ValueError(f"{given!r} is no mode; expected one like 644")
+    return mode
+
+
 OPTIONS = (
     Option(
         name="iso_level",
@@ -43,12 +67,56 @@ OPTIONS = (
         help="Owners and modes as they are, or: owner 0, and all may read.",
     ),
     Option(
+        name="uid",
+        convert=number(0, _MOST_ID),
+        metavar="NUMBER",
+        help="The owner of everything.",
+    ),
+    Option(
+        name="gid",
+        convert=number(0, _MOST_ID),
+        metavar="NUMBER",
+        help="The group of everything.",
+    ),
+    Option(
+        name="file_mode",
+        convert=_mode,
+        metavar="MODE",
+        help="The permissions of all files, such as 644.",
+    ),
+    Option(
+        name="dir_mode",
+        convert=_mode,
+        metavar="MODE",
+        help="The permissions of all directories.",
+    ),
+    Option(
+        name="new_dir_mode",
+        convert=_mode,
+        metavar="MODE",
+        help="Those of directories that are made for grafts.",
+    ),
+    Option(
         name="limit_pathtables",
         is_switch=True,
         off="no-limit-pathtables",
         default=True,
         help="Refuse directories in those from number 65,536 on, which path tables can't tell: "
         "Windows and DOS don't find them, Linux, macOS and archivers do.",
+    ),
+    Option(
+        name="hide",
+        is_repeatable=True,
+        default=(),
+        metavar="GLOB",
+        help="Files that all trees but Joliet's don't show. Repeatable.",
+    ),
+    Option(
+        name="hide_joliet",
+        is_repeatable=True,
+        default=(),
+        metavar="GLOB",
+        help="Files that Joliet's tree doesn't show. Repeatable.",
     ),
     Option(name="system_id", default="", metavar="TEXT", help="For which system it is."),
     Option(name="volume_set", default="", metavar="TEXT", help="The set that it is part of."),
@@ -85,10 +153,10 @@ OPTIONS = (
     ),
     Option(
         name="boot_load_size",
-        convert=number(1, 0xFFFF),
+        convert=_load_size,
         default=4,
         metavar="SECTORS",
-        help="How much of that it loads, in units of 512 bytes.",
+        help="How much of that it loads, in units of 512 bytes; `full` is all.",
     ),
     Option(
         name="boot_info_table",
@@ -98,9 +166,20 @@ OPTIONS = (
         help="Tell that program, in the image, where it is.",
     ),
     Option(
+        name="boot_catalogue",
+        metavar="PATH",
+        help="Have the table of what starts as a file there, too, as other programs have it.",
+    ),
+    Option(
         name="boot_uefi",
         metavar="PATH",
         help="What UEFI starts: a FAT image with \\EFI, in the tree.",
+    ),
+    Option(
+        name="boot_uefi_append",
+        is_path=True,
+        metavar="FILE",
+        help="Likewise, a file of the host: a partition behind the image, and in no directory.",
     ),
     Option(
         name="boot_uefi_dir",
@@ -133,5 +212,11 @@ OPTIONS = (
         is_switch=True,
         default=False,
         help="Add partition tables: the same bytes start as a disk.",
+    ),
+    Option(
+        name="volume_partition",
+        is_switch=True,
+        default=False,
+        help="Its first partition can be mounted, too, by directories of its own.",
     ),
 )

@@ -18,9 +18,18 @@ from .continuations import Continuations
 from .dates import NodeDates
 from .directories import FacetLayout, path_record_bytes
 from .facets import Facet, Joliet, Primary
-from .layout import CYLINDER_BLOCKS, GPT_TAIL_BLOCKS, GRUB_BLOCK_LIST, IsoLayout, IsoOptions, Start
+from .hiding import APPENDED, hidden_nodes
+from .layout import GRUB_BLOCK_LIST, IsoLayout, IsoOptions, Start
 from .names import JOLIET_CHARACTERS, JOLIET_LONG_CHARACTERS
-from .places import Part, place_parts
+from .places import (
+    JOLIET_PARTS,
+    PRIMARY_PARTS,
+    Part,
+    blocks_of,
+    page_starts,
+    place_parts,
+    tail_blocks,
+)
 from .records import (
     BLOCK_BYTES,
     BOOT_INFO_END,
@@ -32,10 +41,7 @@ from .records import (
     SYSTEM_BLOCKS,
 )
 from .rockridge import ER, Attributes, RockRidge, hard_links
-
-_BLOCK_SHIFT = BLOCK_BYTES.bit_length() - 1
-_PAGE_BYTES = 4096  # what host file systems count in, and so what they can share
-
+from .second import placed, second_layouts, second_parts
 
 Work: TypeAlias = Callable[[], FacetLayout]
 Aside: TypeAlias = Callable[[Work], Work]
@@ -66,16 +72,24 @@ class _Plan:
         self._dates = NodeDates(
             tree, zone=options.zone, latest_ns=options.latest_ns, root_ns=self._created_ns
         )
-        self._first_links, counts = hard_links(tree)
+        self._appended = tree.find(APPENDED) if options.boot_uefi_append else None
+        if self._appended is not None and not tree.sizes[self._appended]:
+            raise PlanError(f"{option_named('boot_uefi_append')}: the file of the host is empty")
+        self._first_links, counts = hard_links(tree, but=self._appended)
         rock_ridge = None
         if options.rock_ridge:
-            attributes = Attributes(tree, self._dates, options.preserve, self._first_links, counts)
+            attributes = Attributes(
+                tree, self._dates, options.preserve, self._first_links, counts, options.posix
+            )
             rock_ridge = RockRidge(attributes, Continuations(end=len(ER)))
-        self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes)
+        everywhere = frozenset() if self._appended is None else {self._appended}
+        hidden = everywhere | hidden_nodes(tree, options.hide, "hide")
+        self._primary = Primary(tree, rock_ridge, options.level, options.cache_bytes, hidden)
         self._joliet: Joliet | None = None
         if options.joliet:
             most = JOLIET_LONG_CHARACTERS if options.joliet_long else JOLIET_CHARACTERS
-            self._joliet = Joliet(tree, most, options.cache_bytes)
+            hidden = everywhere | hidden_nodes(tree, options.hide_joliet, "hide_joliet")
+            self._joliet = Joliet(tree, most, options.cache_bytes, hidden)
 
     def layout(self) -> IsoLayout:
         tree, options = self._tree, self._options
@@ -89,13 +103,18 @@ class _Plan:
         joliet = measured() if measured else None
         renamed = (joliet or primary).renamed
         self._check_strict(renamed)
-        boots = bios_node is not None or uefi_node is not None
+        boots = {bios_node, uefi_node, self._appended} != {None}
         made_node = uefi_node if options.uefi_is_made else None
-        file_sizes = self._own_sizes(boot_file, made_node)
+        catalogue_node = tree.find(options.boot_catalogue) if options.boot_catalogue else None
+        file_sizes = self._own_sizes(boot_file, made_node, catalogue_node, self._appended)
         file_starts = self._file_starts(file_sizes)
         apart = {
             part: 0 if node is None else tree.sizes[node]
-            for part, node in ((Part.BOOT_FILE, boot_file), (Part.UEFI_IMAGE, made_node))
+            for part, node in (
+                (Part.BOOT_FILE, boot_file),
+                (Part.UEFI_IMAGE, made_node),
+                (Part.APPENDED, self._appended),
+            )
         }
         places = self._places(primary, joliet, boots, apart, file_starts[-1])
         layout = IsoLayout(
@@ -104,23 +123,15 @@ class _Plan:
             created_ns=self._created_ns,
             dates=self._dates,
             primary=self._primary,
-            primary_layout=_placed(
-                primary,
-                places[Part.PRIMARY_DIRECTORIES],
-                places[Part.PRIMARY_L_TABLE],
-                places[Part.PRIMARY_M_TABLE],
-            ),
+            primary_layout=placed(primary, places, PRIMARY_PARTS),
             joliet=self._joliet,
-            joliet_layout=joliet
-            and _placed(
-                joliet,
-                places[Part.JOLIET_DIRECTORIES],
-                places[Part.JOLIET_L_TABLE],
-                places[Part.JOLIET_M_TABLE],
-            ),
+            joliet_layout=joliet and placed(joliet, places, JOLIET_PARTS),
+            second_layouts=second_layouts(primary, joliet, places),
             places=places,
             boot_file=boot_file,
             uefi_node=made_node,
+            catalogue_node=catalogue_node,
+            appended_node=self._appended,
             bios=None,
             uefi=None,
             first_file_block=places[Part.CONTENTS].start,
@@ -133,7 +144,8 @@ class _Plan:
         def start(node: int | None) -> Start | None:
             return None if node is None else Start(layout.file_block(node), tree.sizes[node])
 
-        return layout._replace(bios=start(bios_node), uefi=start(uefi_node))
+        appended = start(self._appended)
+        return layout._replace(bios=start(bios_node), uefi=start(uefi_node) or appended)
 
     def _places(
         self,
@@ -159,14 +171,15 @@ class _Plan:
                 Part.JOLIET_M_TABLE: joliet.path_table_blocks if joliet else 0,
                 Part.PRIMARY_DIRECTORIES: primary.directory_blocks,
                 Part.JOLIET_DIRECTORIES: joliet.directory_blocks if joliet else 0,
-                **{part: _blocks_of(size) for part, size in apart_bytes.items()},
+                **(second_parts(primary, joliet) if options.volume_partition else {}),
+                **{part: blocks_of(size) for part, size in apart_bytes.items()},
                 Part.CONTENTS: content_blocks,
                 Part.PADDING: PADDING_BLOCKS if options.padding else 0,
             }
         )
         end = places[Part.TAIL].start
         if options.hybrid:
-            places[Part.TAIL] = range(end, end + _tail_blocks(end))
+            places[Part.TAIL] = range(end, end + tail_blocks(end))
         _check_blocks(places[Part.TAIL].stop)
         return places
 
@@ -242,7 +255,7 @@ class _Plan:
 
     def _file_starts(self, sizes: Sequence[int]) -> array[int]:
         """Return the blocks before each file; files of a page or more start at a whole page."""
-        starts = _page_starts(sizes)
+        starts = page_starts(sizes)
         _check_blocks(starts[-1])
         return array("I", starts)
 
@@ -290,44 +303,6 @@ def _created_ns(tree: Tree, options: IsoOptions) -> int:
         return options.created_ns
     latest = max(tree.mtimes_ns[1:], default=0)
     return latest if options.latest_ns is None else min(latest, options.latest_ns)
-
-
-def _page_starts(sizes: Sequence[int]) -> list[int]:
-    """Return the blocks before each file, and of all."""
-    round_up = BLOCK_BYTES - 1
-    if max(sizes) < _PAGE_BYTES:
-        return list(accumulate([size + round_up >> _BLOCK_SHIFT for size in sizes], initial=0))
-    starts: list[int] = []
-    end = 0
-    for size in sizes:
-        if size >= _PAGE_BYTES:
-            end += end & 1
-        starts.append(end)
-        end += size + round_up >> _BLOCK_SHIFT
-    starts.append(end)
-    return starts
-
-
-def _placed(layout: FacetLayout, directories: range, l_table: range, m_table: range) -> FacetLayout:
-    return layout._replace(
-        first_directory_block=directories.start,
-        little_table_block=l_table.start,
-        big_table_block=m_table.start,
-    )
-
-
-def _blocks_of(size: int) -> int:
-    """Return how many blocks so many bytes take."""
-    return -(-size // BLOCK_BYTES)
-
-
-def _tail_blocks(end: int) -> int:
-    """Return the blocks behind the first `end` of a hybrid: room for its GPT, to a whole cylinder.
-
-    A cylinder has 512 blocks. Behind 1,000 blocks there are 9 for the GPT and 15 to 1,024; behind
-    1,020 there are 9 and 507, since the GPT doesn't fit before 1,024.
-    """
-    return GPT_TAIL_BLOCKS + -(end + GPT_TAIL_BLOCKS) % CYLINDER_BLOCKS
 
 
 def _measure(facet: Facet, notes_changes: bool, *, limit: bool) -> FacetLayout:

@@ -25,6 +25,7 @@ from ..structures import Field, Structure
 from ..tree.columns import Tree
 from .continuations import Continuations
 from .dates import NodeDates
+from .posix import Posix
 from .records import (
     BLOCK_BYTES,
     MOST_RECORD_BYTES,
@@ -100,13 +101,17 @@ class Attributes(NamedTuple):
     """Of each node that is another name of one before it, that one."""
     link_counts: Mapping[int, int]
     """The number of names that a file has, by the first of them, where it has more than one."""
+    settled: Posix = Posix()
 
     def mode(self, node: int) -> int:
         """Return the mode of a node, type and permissions."""
         mode = self.tree.modes[node]
+        kind = stat.S_IFMT(mode)
+        settled = self.settled.mode_of(kind, is_made=not self.tree.inodes[node])
+        if settled is not None:
+            return kind | settled
         if self.preserve:
             return mode
-        kind = stat.S_IFMT(mode)
         if kind == stat.S_IFDIR:
             return kind | 0o555
         if kind == stat.S_IFLNK:
@@ -125,7 +130,9 @@ class Attributes(NamedTuple):
 
     def owner(self, node: int) -> tuple[int, int]:
         """Return the numbers of user and group."""
-        return self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
+        user, group = self.tree.owner_ids[self.tree.owners[node]] if self.preserve else (0, 0)
+        uid, gid = self.settled.uid, self.settled.gid
+        return user if uid is None else uid, group if gid is None else gid
 
     def serial(self, node: int) -> int:
         """Return a number that only other names of the same file have too."""
@@ -320,16 +327,16 @@ class ContinuationArea(Computed):
         yield Region(0, self.size, Kind.DIRECTORY, "continuation area")
 
 
-def hard_links(tree: Tree) -> tuple[dict[int, int], dict[int, int]]:
+def hard_links(tree: Tree, *, but: int | None = None) -> tuple[dict[int, int], dict[int, int]]:
     """Return the first node of a file by its other ones, and the number of its nodes by the first.
 
-    Only nodes that the host says to have several links are looked at.
+    Only nodes that the host says to have several links are looked at, and not the node `but`.
     """
     first_links: dict[int, int] = {}
     counts: dict[int, int] = {}
     found: dict[tuple[int, ...], int] = {}
     for node, links in enumerate(tree.links):
-        if links > 1 and not tree.is_directory(node):
+        if links > 1 and not tree.is_directory(node) and node != but:
             key = (tree.devices[node], tree.inodes[node], tree.sizes[node], tree.mtimes_ns[node])
             first_link = found.setdefault(key, node)
             counts[first_link] = counts.get(first_link, 0) + 1

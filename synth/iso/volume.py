@@ -44,7 +44,9 @@ def check_text(field: str, text: str) -> str:
     return text
 
 
-def primary_descriptor(layout: IsoLayout, directories: IsoDirectories) -> bytes:
+def primary_descriptor(
+    layout: IsoLayout, place: FacetLayout, directories: IsoDirectories, start: int = 0
+) -> bytes:
     """Return the primary volume descriptor (ECMA-119, 8.4)."""
     texts = {
         _FIELDS[name]: check_text(name, text).encode("ascii").ljust(_LENGTHS[name])
@@ -52,10 +54,12 @@ def primary_descriptor(layout: IsoLayout, directories: IsoDirectories) -> bytes:
     }
     files = dict.fromkeys(_FILE_FIELDS, b" " * _FILE_BYTES)
     own = {"VolumeDescriptorType": TYPE_PRIMARY, "EscapeSequences": bytes(32)}
-    return _descriptor(layout, layout.primary_layout, directories, own | texts | files)
+    return _descriptor(layout, place, start, directories, own | texts | files)
 
 
-def joliet_descriptor(layout: IsoLayout, place: FacetLayout, directories: IsoDirectories) -> bytes:
+def joliet_descriptor(
+    layout: IsoLayout, place: FacetLayout, directories: IsoDirectories, start: int = 0
+) -> bytes:
     """Return Joliet's supplementary volume descriptor (ECMA-119, 8.5)."""
     texts = {
         _FIELDS[name]: _ucs2(text, _LENGTHS[name])
@@ -66,17 +70,21 @@ def joliet_descriptor(layout: IsoLayout, place: FacetLayout, directories: IsoDir
         "VolumeDescriptorType": TYPE_SUPPLEMENTARY,
         "EscapeSequences": JOLIET_ESCAPE.ljust(32, b"\0"),
     }
-    return _descriptor(layout, place, directories, own | texts | files)
+    return _descriptor(layout, place, start, directories, own | texts | files)
 
 
 def _descriptor(
-    layout: IsoLayout, place: FacetLayout, directories: IsoDirectories, fields: dict[str, object]
+    layout: IsoLayout,
+    place: FacetLayout,
+    start: int,
+    directories: IsoDirectories,
+    fields: dict[str, object],
 ) -> bytes:
     options = layout.options
     date = volume_date(layout.created_ns, options.zone)
     return VOLUME_DESCRIPTOR.build(
         {
-            "VolumeSpaceSize": layout.blocks,
+            "VolumeSpaceSize": layout.volume_blocks - start,
             "PathTableSize": place.path_table_bytes,
             "LocationOfTypeLPathTable": place.little_table_block,
             "LocationOfTypeMPathTable": place.big_table_block,

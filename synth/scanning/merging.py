@@ -23,14 +23,16 @@ class Graft(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A file that is in the tree and not on the host, where it takes the place of nothing."""
+    """A file that is in the tree and not on the host."""
 
     target: str
     """Its path in the tree, as a graft's."""
     size: int
     mtime_ns: int
-    why: str
-    """The option that asks for it, and what to do if the place is taken: for the message."""
+    why: str = ""
+    """The option that asks for it, and what to do if the place is taken: for the message. Empty: it
+    takes the place of a file."""
+    mode: int = 0o644
 
     @property
     def status(self) -> os.stat_result:
@@ -38,7 +40,7 @@ class Made(NamedTuple):
         seconds, blocks = self.mtime_ns // 1_000_000_000, -(-self.size // 512)
         times = (*[seconds] * 6, *[self.mtime_ns] * 3)
         return os.stat_result(
-            (stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, self.size, *times, 512, blocks, 0)
+            (stat.S_IFREG | self.mode, 0, 0, 1, 0, 0, self.size, *times, 512, blocks, 0)
         )
 
 
@@ -84,9 +86,9 @@ def place_made(root: Part, made: Made, fold: Callable[[str], str]) -> None:
     names = [name for name in made.target.split("/") if name]
     _check_names(made.target, names)
     at = root
-    for name in names:
+    for depth, name in enumerate(names, 1):
         at = at.grafts.setdefault(fold(name), Part(name=name))
-        if at.file:
+        if at.file and (made.why or depth < len(names)):
             raise taken(made)
         at.made = made
     if at is root or at.grafts or at.homes:
@@ -96,7 +98,8 @@ def place_made(root: Part, made: Made, fold: Callable[[str], str]) -> None:
 
 def taken(made: Made) -> ScanError:
     """Return the error of a place that something else has."""
-    return ScanError(f"{made.target}: already in the tree; {made.why}")
+    why = made.why or "and no file that can be replaced"
+    return ScanError(f"{made.target}: already in the tree; {why}")
 
 
 class Merged:

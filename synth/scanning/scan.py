@@ -178,12 +178,12 @@ class _Scan:
         grafts = list(part.grafts.values())
         names = merged.names_of([graft.name for graft in grafts])
         for name, graft in zip(names, grafts, strict=True):
-            if graft.made and name in merged.places and (graft.file or name not in merged.parts):
+            if graft.made and name in merged.places and not _fits(graft, name in merged.parts):
                 raise taken(graft.made)
             if graft.file and not graft.made and not self._homes.may_read(graft.file):
                 self._lister.note(self._lister.path(ordinal, name), unreadable(self._options))
             elif graft.file:
-                self._merge(ordinal, merged, name, graft.file, None)
+                self._merge(ordinal, merged, name, graft.file, None, is_made=bool(graft.made))
             else:
                 own_status = self._homes.status(graft.homes[-1]) if graft.homes else None
                 place = Place(own_status, 0, os.fsencode(name))
@@ -211,11 +211,27 @@ class _Scan:
         return self._options.order(self._tree.path(self._tree.directories[ordinal]))
 
     def _merge(
-        self, ordinal: int, merged: Merged, name: str, place: Place, part: Part | None
+        self,
+        ordinal: int,
+        merged: Merged,
+        name: str,
+        place: Place,
+        part: Part | None,
+        *,
+        is_made: bool = False,
     ) -> None:
-        if merged.add(name, place, part) and self._options.strict:
+        replaces = merged.add(name, place, part)
+        if replaces and self._options.strict and not is_made:
             self._refusals.twice.append(self._lister.path(ordinal, name))
 
     def _add_directory(self, node: int, part: Part) -> None:
         self._parts[len(self._tree.directories)] = part
         self._tree.directories.append(node)
+
+
+def _fits(graft: Part, is_directory: bool) -> bool:
+    """Return whether what is made, here or below, may go where something is already."""
+    assert graft.made
+    if graft.file:
+        return not graft.made.why and not is_directory
+    return is_directory

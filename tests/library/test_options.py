@@ -45,6 +45,15 @@ VALUES = {
     "preparer": ("PREPARER", {}),
     "application": ("APPLICATION", {}),
     "volume_date": ("2026-11-23T10:00:00", {}),
+    "uid": (1000, {}),
+    "hide": (["hello*"], {}),
+    "hide_joliet": (["/sub/*.bin"], {}),
+    "boot_uefi_append": ("tree/hello.txt", {"hybrid": True}),
+    "gid": (1000, {}),
+    "file_mode": ("400", {}),
+    "dir_mode": ("511", {}),
+    "new_dir_mode": ("511", {"graft": {"made/hello": "tree/hello.txt"}}),
+    "boot_catalogue": ("boot.cat", {"boot_bios": "sub/large.bin"}),
     "boot_bios": ("sub/large.bin", {}),
     "boot_load_size": (8, {"boot_bios": "sub/large.bin"}),
     "boot_uefi": ("hello.txt", {}),
@@ -59,6 +68,7 @@ COMPANIONS = {
     "boot_floppy": {"boot_bios": "floppy.img"},
     "boot_info_table": {"boot_bios": "sub/large.bin"},
     "hybrid": {"boot_uefi": "hello.txt"},
+    "volume_partition": {"boot_uefi_append": "tree/hello.txt", "hybrid": True},
     "rock_ridge": {},
 }
 DECLARED = {name: option for name, (option, _) in all_options().items()}
@@ -163,6 +173,7 @@ def test_an_option_means_the_same_by_every_way(here, name):
 
 def test_options_of_python_alone_are_documented_there():
     assert {each.name for each in OPTIONS if each.is_for_python} == {
+        "distinct",
         "source_date_epoch",
         "processes",
     }
