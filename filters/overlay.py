@@ -54,6 +54,10 @@ class Overlay(Export):
         """See `Export.features`."""
         return self.base.features._replace(writable=True)
 
+    def file_name(self, number: int) -> str:
+        """See `Export.file_name`."""
+        return self.base.file_name(number)
+
     def open(self, alerts: Alerts | None = None) -> OverlayWriter:
         """See `Export.open`."""
         return OverlayWriter(self.base.open(alerts), self.file)
@@ -101,11 +105,12 @@ class _MergedBatch(Batch):
     def __init__(self, below: Batch, buffers: list[Buffer | None]) -> None:
         super().__init__(buffers)
         self._below = below
-        self.is_lent = below.is_lent
 
     def commit(self) -> bool:
         """See `Batch.commit`."""
-        return self._below.commit()
+        is_good = self._below.commit()
+        self.is_lent = self._below.is_lent
+        return is_good
 
     def release(self) -> None:
         """See `Batch.release`."""

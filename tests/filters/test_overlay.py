@@ -6,12 +6,17 @@ import os
 import random
 
 import pytest
+from conformance import check_export
+from disks import files_of
 from fakes import FakeExport, pattern
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vfloppy.export import Hole
 from vfloppy.filters.overlay import Overlay
 from vfloppy.filters.store import OverlayFile
+from vfloppy.synth.fat.disk import disk
+from vfloppy.synth.fat.plan import FatOptions, plan
+from vfloppy.synth.scanning.scan import scan
 
 KIB = 1 << 10
 SIZES = [4096 * 40, 512 * 301, 100_003]
@@ -165,3 +170,17 @@ def test_a_batch_sees_what_was_written_at_its_ends_and_in_between(offset, length
         found = writer.read_batch(ranges).buffers
         assert found == [right[at : at + count] for at, count in ranges]
     file.close()
+
+
+def test_what_an_overlay_leaves_lent_is_told_to_be_so(tmp_path):
+    """A batch is known to be lent when it has been committed, and has to be kept until then."""
+    (tmp_path / "large").write_bytes(pattern(3_000_001))
+    tree = scan(str(tmp_path))
+    base = disk(plan(tree, FatOptions(fat_bits=12)), tree, files_of(tree))
+    with OverlayFile.temporary(base.size) as file:
+        overlay = Overlay(base, file)
+        start = next(each.offset for each in base.regions() if each.name == "large")
+        with overlay.open() as writer:
+            writer.write(start, b"x" * 512)
+        edges = sorted({0, base.size, start, start + 512})
+        check_export(overlay, edges)

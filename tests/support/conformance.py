@@ -46,23 +46,44 @@ def check_image(
 
     With `sectors`, it is one of a disk, whose runs are whole sectors.
     """
-    generator = random.Random(seed)
     _check_tiling(image)
     edges = sorted({0, image.size, *(region.offset for region in image.regions())})
+    unit = SECTOR if sectors else 1
+    ranges = check_export(image, edges, slices=slices, whole=whole, seed=seed, unit=unit)
+    with image.open() as reader:
+        for offset, length in ranges:
+            _check_files(image, reader, offset, length, unit)
+
+
+def check_export(
+    image: Export,
+    edges: list[int],
+    *,
+    slices: int = 200,
+    whole: bool = True,
+    seed: int = 0,
+    unit: int = 1,
+) -> list[Range]:
+    """Asserts all that an export promises, an image or any other; the ranges that were read.
+
+    Half of them are close to one of `edges`. Runs end at multiples of `unit`.
+    """
+    generator = random.Random(seed)
     ranges = [_slice(image.size, edges, generator) for _ in range(slices)]
     with image.open() as reader:
         assert reader.size == image.size
         _check_range(reader)
         for offset, length in ranges:
-            _check_slice(reader, offset, length, SECTOR if sectors else 1)
-            _check_files(image, reader, offset, length, SECTOR if sectors else 1)
+            _check_slice(reader, offset, length, unit)
+            assert all(run.length > 0 for run in reader.files(offset, length))
+            assert sum(run.length for run in reader.files(offset, length)) == length
         if whole:
             everything = reader.read(0, image.size)
             assert len(everything) == image.size
             for offset, length in ranges:
                 part = everything[offset : offset + length]
                 assert_same(reader.read(offset, length), part, f"{length} bytes at {offset}")
-            _check_extents(reader, 0, image.size, SECTOR if sectors else 1)
+            _check_extents(reader, 0, image.size, unit)
         expected = [reader.read(*each) for each in ranges]
         _check_batches(reader, ranges, expected)
         with image.open() as second, image.open(SignalAlerts()) as alerted:
@@ -76,9 +97,10 @@ def check_image(
         found = pool.map(lambda share: _read_all(image, [ranges[n] for n in share]), shares)
         for share, contents in zip(shares, found, strict=True):
             assert_same(contents, [expected[n] for n in share])
+    return ranges
 
 
-def _read_all(image: Image, ranges: Iterable[Range]) -> list[bytes]:
+def _read_all(image: Export, ranges: Iterable[Range]) -> list[bytes]:
     """What a reader of its own reads, one range after the other."""
     with image.open() as reader:
         return [reader.read(*each) for each in ranges]
@@ -177,7 +199,7 @@ def _check_batches(reader: Reader, ranges: list[Range], expected: list[bytes]) -
             batch.release()
 
 
-def _check_handing_over(image: Image, ranges: list[Range], expected: list[bytes]) -> None:
+def _check_handing_over(image: Export, ranges: list[Range], expected: list[bytes]) -> None:
     """Another reader goes on with what one leaves; its descriptors pass through the kernel."""
     with image.open() as reader:
         for offset, length in ranges[:MOST_DESCRIPTORS]:
