@@ -160,6 +160,10 @@ class Features(NamedTuple):
     """Open descriptors of the host's directories beneath which it reads."""
     network: bool = False
     """It opens network connections while it is read."""
+    programs: bool = False
+    """It starts programs while it is read."""
+    wants_arrivals: bool = False
+    """Whoever reads it for clients should call `Reader.arrived`."""
 
 
 class Alerts(Protocol):
@@ -281,6 +285,9 @@ class Reader(ABC):
         Raise as `pieces` does.
         """
 
+    def arrived(self) -> None:  # noqa: B027  most have nothing to do
+        """Take note that requests have come, and will be carried out now."""
+
     def detach(self) -> Detached | None:
         """Return all that another process needs to go on reading; None if that can't be done.
 
@@ -349,6 +356,10 @@ class Export(ABC):
     def features(self) -> Features:
         """Its abilities and needs."""
         return Features()
+
+    def file_name(self, number: int) -> str:  # noqa: ARG002
+        """Return the path of a file of `Reader.files`, as it is shown; empty if it has none."""
+        return ""
 
     @abstractmethod
     def open(self, alerts: Alerts | None = None) -> Reader:

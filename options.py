@@ -18,6 +18,9 @@ from .errors import OptionError, option_named
 
 _SIZE = re.compile(r"(\+?)(\d{1,30}(?:\.\d{1,9})?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|)", re.ASCII)
+_SECONDS = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SHARE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(%?)", re.ASCII)
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ](\d\d):?(\d\d):?(\d\d)Z?)?")
 
 DEFAULT_LABEL = "VFLOPPY"
@@ -137,6 +140,26 @@ def number(least: int, most: int) -> Convert:
         return int(text)
 
     return convert
+
+
+def duration(given: Any) -> float:
+    """Return the seconds that `40ms`, `1.5s`, or a number of seconds, stands for.
+
+    Raise ValueError.
+    """
+    match = _TIME.fullmatch(str(given)) if not isinstance(given, bool) else None
+    if not match:
+        raise ValueError(f"{given!r} is no time; expected one like 40ms or 1.5s")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def share(given: Any) -> float:
+    """Return the part of one that `25%`, or a number from 0 to 1, stands for. Raise ValueError."""
+    match = _SHARE.fullmatch(str(given)) if not isinstance(given, bool) else None
+    found = float(match[1]) / (100 if match[2] else 1) if match else 2
+    if found > 1:
+        raise ValueError(f"{given!r} is no share; expected one like 25% or 0.25")
+    return found
 
 
 def moment(given: Any) -> int:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import OptionError
+from ..errors import OptionError, option_named
 from ..export import Export
+from ..filters.filter import Filter
+from ..filters.register import filtered
 from ..nbd.protocol.wire import MAXIMUM_STRING_BYTES
 from ..process.reports import log
 from ..process.sandbox import Sandbox
@@ -65,20 +67,23 @@ class Source:
         wording: Callable[[Exception], str] = str,
         *,
         writes_back: bool = False,
+        filters: Sequence[Filter] = (),
     ) -> None:
         self.name = name
         self.writes_back = writes_back
         self.what = what
         self._scan = scan
         self._wording = wording
+        self._filters = filters
+        self.export = self._filtered()
+        """The bytes, behind the filters."""
         self._has_told = False
         self._scanned_at = time.monotonic()
         self._took_s = what.took_s if isinstance(what, Disk) else 0.0
 
-    @property
-    def export(self) -> Export:
-        """The bytes."""
-        return self.what.export if isinstance(self.what, Disk) else self.what
+    def _filtered(self) -> Export:
+        what = self.what.export if isinstance(self.what, Disk) else self.what
+        return filtered(what, self._filters, self.name)
 
     @property
     def description(self) -> str:
@@ -109,6 +114,7 @@ class Source:
         if is_same:
             return False
         self.what = newer
+        self.export = self._filtered()
         log.info("rescan of %s: %s", title, self.description)
         return True
 
@@ -146,11 +152,15 @@ class Sources:
 
     def __init__(self, each: Sequence[Source], *, confined: bool) -> None:
         self.each = each
-        if confined and any(source.export.features.network for source in each):
-            raise OptionError(
-                "a connection's sandbox allows no network, which an export needs that is to be "
-                "served; pass sandbox=False"
-            )
+        needs = [source.export.features for source in each]
+        for is_needed, what in (
+            (any(features.network for features in needs), "opens network connections"),
+            (any(features.programs for features in needs), "starts programs"),
+        ):
+            if confined and is_needed:
+                off = option_named("sandbox", "False")
+                text = f"an export to be served {what}, which a connection's sandbox keeps it from"
+                raise OptionError(f"{text}; pass {off}")
         self.sandbox = Sandbox(self._roots()) if confined else None
 
     def _roots(self) -> list[int]:

@@ -34,8 +34,8 @@ def spelled(name: str, value: str | None = None) -> str:
     """Return an option as one types it: `--fat 32`, `--no-joliet`; see `errors.Spelling`."""
     option = all_options()[name][0] if name in all_options() else None
     word = "--" + ((option and option.spelled) or name.replace("_", "-"))
-    if value == "False" and option and option.off:
-        return f"--{option.off}"
+    if value == "False" and (not option or option.off):
+        return f"--{option.off}" if option else f"--no-{name}"
     return word if value in {None, "True"} else f"{word} {value}"
 
 

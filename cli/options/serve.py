@@ -49,6 +49,7 @@ class ServeOptions(NamedTuple):
     overlay: str | None
     changes: str | None
     write_back: bool
+    filters: tuple[str, ...]
     captive: str | None
     tls: Tls
     tls_cert_dir: str | None
@@ -141,6 +142,14 @@ _OPTIONS = (
         is_flag=True,
         help="As --writable, and bring what guests have changed home into the directories when "
         "serving ends, as vfloppy harvest --apply does. fat:rw:DIR means this.",
+    ),
+    click.option(
+        "--filter",
+        "filters",
+        metavar="NAME[:KEY=VALUE,...]",
+        multiple=True,
+        help="Put a filter around what is served: log, delay, error, rate, readonly, or a class of "
+        "your own, MODULE:CLASS; see docs/filters.md. Repeatable; the first is nearest to clients.",
     ),
     click.option(
         "--run",

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ...errors import OptionError
+from ...filters.filter import Filter
+from ...filters.register import filters_of
 from ...library.config import read_config
 from ...library.disk import Disk
 from ...library.exports import Source, Sources, check_export_name
@@ -30,6 +32,7 @@ def sources_of(
         wanted = _wanted(options, directories, serving)
         for name in wanted:
             check_export_name(name)
+        filters = filters_of(serving.filters)
     except OptionError as error:
         raise usage_error(error) from None
     names = (name for directories, _ in wanted.values() for name in directories)
@@ -38,13 +41,19 @@ def sources_of(
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")
-    return Sources(
-        [source_of(name, paths, own) for name, (paths, own) in wanted.items()],
-        confined=serving.sandbox,
-    )
+    each = [source_of(name, *its, filters) for name, its in wanted.items()]
+    try:
+        return Sources(each, confined=serving.sandbox)
+    except OptionError as error:
+        raise usage_error(error) from None
 
 
-def source_of(name: str, directories: tuple[str, ...], options: DiskOptions) -> Source:
+def source_of(
+    name: str,
+    directories: tuple[str, ...],
+    options: DiskOptions,
+    filters: Sequence[Filter] = (),
+) -> Source:
     """Return an export, scanned, whose manifest is written at each scan. Raise likewise."""
 
     def scan(disk: Disk) -> Disk:
@@ -60,22 +69,25 @@ def source_of(name: str, directories: tuple[str, ...], options: DiskOptions) -> 
         options = options._replace(given={**options.given, "writable": True})
     description = describe_disk(options, directories)
     writes_back = options.write_back or any(map(is_to_be_written, directories))
+    kept_out = [options.overlay] if options.overlay else []
+    for each in filters:
+        kept_out += each.files
 
     def first() -> Disk:
-        kept_out = [options.overlay] if options.overlay else []
         return open_disk(description, options, leave_out=kept_out, warn=log.warning)
 
     if not description.values["writable"]:
-        return Source(name, first(), scan, sentence)
+        return Source(name, first(), scan, sentence, filters=filters)
     from ...library.overlays import overlaid  # noqa: PLC0415  most disks are not written
 
     if not writes_back and not options.harvest:
-        return Source(name, overlaid(first, options.overlay), scan, sentence)
+        return Source(name, overlaid(first, options.overlay), scan, sentence, filters=filters)
     from ...library.writing_back import overlay_to_write_back  # noqa: PLC0415  likewise
 
     with overlay_to_write_back(options.overlay, description) as path:
+        kept_out.append(path)
         disk = overlaid(first, path)
-    return Source(name, disk, scan, sentence, writes_back=writes_back)
+    return Source(name, disk, scan, sentence, writes_back=writes_back, filters=filters)
 
 
 def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...export import Reader, Writer
+from ...export import Reader
 from . import wire
 from .block_status import MAXIMUM_EXTENTS, statuses
 from .replies import Replies
@@ -28,6 +28,7 @@ class Answers:
         structured: bool,
         extended: bool,
         contexts: Mapping[str, int],
+        writable: bool,
         report: Callable[[str], None],
     ) -> None:
         """`contexts` maps the metadata contexts that the client selected to their ids."""
@@ -35,6 +36,7 @@ class Answers:
         self._replies = replies
         self._structured = structured
         self._extended = extended
+        self._writable = writable
         self._contexts = {context_id: name for name, context_id in contexts.items()}
         self._report = report
         self._reported: set[str] = set()
@@ -47,7 +49,7 @@ class Answers:
             size,
             structured=self._structured,
             extended=self._extended,
-            writable=isinstance(self._reader, Writer),
+            writable=self._writable,
         )
 
     def answer(self, request: Request, payload: bytes = b"") -> bytes:

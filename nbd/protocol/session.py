@@ -52,6 +52,7 @@ class Session:
     """One connection after its handshake: carries out requests, and makes the replies."""
 
     receive_bytes = 64 << 10
+    writes = False
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Session:
             structured=structured,
             extended=extended,
             contexts=contexts,
+            writable=self.writes,
             report=report,
         )
         # Head, cookie, offset and length of a request, whichever its layout.

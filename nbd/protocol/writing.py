@@ -46,6 +46,7 @@ class WritingSession(Session):
     """A `Session` whose reader is a `Writer`."""
 
     receive_bytes = 512 << 10
+    writes = True
 
     def __init__(self, reader: Writer, *, extended: bool = False, **options: Any) -> None:
         """`options` are those of `Session`."""

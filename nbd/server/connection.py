@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ...export import Detached, Export, Reader, Writer
+from ...export import Detached, Export, Reader
 from ...process.ending import Ending, close_gracefully, finishing
 from ...process.stdio import StdioConnection
 from ...process.wakeup import ClientWatch, RequestTimeoutError, SignalAlerts, woken_by_signals
@@ -38,6 +38,7 @@ SEND_BUFFER_BYTES = 1 << 20
 HEAP_KEPT_BYTES = 16 << 20
 
 Connection: TypeAlias = socket.socket | StdioConnection
+Receive: TypeAlias = Callable[[Any, memoryview, ClientWatch], int]
 
 _yield_processor = getattr(os, "sched_yield", lambda: None)  # macOS has none
 
@@ -139,8 +140,11 @@ def _serve_agreed(
             request_timeout_s=limits.request_timeout_s,
             lifeline=lifeline,
         )
+        receive = _receiver(connection)
+        if agreement.offer.export.features.wants_arrivals:
+            receive = _announcing(receive, reader.arrived)
         try:
-            detached = _transmit(connection, session, sender, watch, reader.detach, ending)
+            detached = _transmit(connection, receive, session, sender, watch, reader.detach, ending)
         except RequestTimeoutError as error:
             close_gracefully(connection)
             raise ProtocolError(str(error)) from error
@@ -157,9 +161,9 @@ def _serve_agreed(
 def _session(
     reader: Reader, agreement: Agreement, sender: Sender, report: Callable[[str], None]
 ) -> Session:
-    """Return the session of a reader, one that writes if the reader does."""
+    """Return the session of a reader, one that writes if the export can be written."""
     kind: Callable[..., Session] = Session
-    if isinstance(reader, Writer):
+    if agreement.offer.export.features.writable:
         from ..protocol.writing import WritingSession  # noqa: PLC0415  see `load`
 
         kind = WritingSession
@@ -278,6 +282,7 @@ def _receive_exactly(connection: Connection, count: int, deadline: float) -> byt
 
 def _transmit(
     connection: Connection,
+    receive: Receive,
     session: Session,
     sender: Sender,
     watch: ClientWatch,
@@ -290,7 +295,6 @@ def _transmit(
     return what it left.
     """
     space, received = session.space, session.received
-    receive = _receiver(connection)
     send_buffers, send_lent, send_slice = sender.send_buffers, sender.send_lent, sender.send_slice
     has_begun = False  # a request, of which more is to come
     while not session.closed and not ending.asked:
@@ -321,7 +325,18 @@ def _transmit(
     return None
 
 
-def _receiver(connection: Connection) -> Callable[[Any, memoryview, ClientWatch], int]:
+def _announcing(receive: Receive, arrived: Callable[[], None]) -> Receive:
+    """Return the same function, which calls `arrived` when it has received something."""
+
+    def received(connection: Any, space: memoryview, watch: ClientWatch) -> int:
+        count = receive(connection, space, watch)
+        arrived()
+        return count
+
+    return received
+
+
+def _receiver(connection: Connection) -> Receive:
     """Return the function that receives from this kind of connection, as fast as it allows."""
     if _is_plain(connection):
         return _receive

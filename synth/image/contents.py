@@ -42,6 +42,10 @@ class Contents(Section):
         """See `Section.open`."""
         return OpenContents(self, files.of(self.sources[0]))
 
+    def file_name(self, number: int) -> str:
+        """See `Section.file_name`."""
+        return printable(self.tree.path(number - 1)) if 0 < number <= len(self.sizes) else ""
+
     def regions(self) -> Iterator[Region]:
         """Yield one region a file, its slack included; what aligns the next one is a region,
         too.

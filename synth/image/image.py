@@ -82,6 +82,11 @@ class Image(Export):
         sources = dict.fromkeys(source for each in self._sections for source in each.sources)
         return Features(directories=tuple(each for s in sources for each in s.directories))
 
+    def file_name(self, number: int) -> str:
+        """See `Export.file_name`."""
+        numbered = (each for each in self._sections if self._numbered in each.sources)
+        return next(filter(None, (each.file_name(number) for each in numbered)), "")
+
     @property
     def sections(self) -> Sequence[Section]:
         """Return the sections from first to last; none is empty and none is an image."""

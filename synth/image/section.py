@@ -53,6 +53,10 @@ class Section(ABC):
     sources: Sequence[FileSource] = ()
     """The sources of the files whose contents it holds."""
 
+    def file_name(self, number: int) -> str:  # noqa: ARG002
+        """Return the path of a file of `OpenSection.files`; empty where it is not known here."""
+        return ""
+
     @abstractmethod
     def open(self, files: OpenedFiles) -> OpenSection:
         """Return the section for one reader, whose files `files` opens."""
