@@ -18,7 +18,7 @@ SECONDS ?= 3600
 JOBS ?= 1
 
 # What is measured for the lines it goes through: tests that start no other program, and few processes.
-UNITS := tests/test_compare.py tests/test_support.py tests/dropins/ tests/filters/ tests/harvest/ tests/library/ tests/nbd/ tests/process/ tests/synth/
+UNITS := tests/test_compare.py tests/test_support.py tests/dropins/ tests/filters/ tests/harvest/ tests/library/ tests/nbd/ tests/process/ tests/sources/ tests/synth/
 NOT_UNITS := $(addprefix tests/nbd/test_,tools.py race.py faults.py promises.py) \
 	$(addprefix tests/library/test_,documents.py outside.py)
 OTHERS := $(NOT_UNITS) $(filter-out $(UNITS) tests/support/ tests/__pycache__/, \
@@ -65,7 +65,7 @@ check: $(VENV)/check.stamp
 	mkdir -p $(VENV)/path && ln -sfn ../.. $(VENV)/path/vfloppy
 	cd $(VENV)/path && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml \
 		-p vfloppy.cli -p vfloppy.dropins -p vfloppy.filters -p vfloppy.harvest -p vfloppy.library -p vfloppy.nbd \
-		-p vfloppy.process -p vfloppy.synth \
+		-p vfloppy.process -p vfloppy.sources -p vfloppy.synth \
 		-m vfloppy -m vfloppy.__main__ -m vfloppy.export -m vfloppy.options -m vfloppy.errors
 
 format: $(VENV)/check.stamp

@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .errors import OptionError, PlanError, ScanError, VfloppyError, WriteError
     from .export import Export, HostReadError, Reader, Writer
+    from .filters.filter import Filter, FilterReader, RequestReader
     from .filters.header import OverlayError
     from .library.api import DiskOptions, check, open_config, open_disk
     from .library.disk import Disk
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         open_overlay,
     )
     from .library.serving import serve, serve_forever
+    from .library.sources import open_source
     from .library.types import Change, Changes, Finding, Region, Renamed
     from .library.verify import Difference
 
@@ -44,6 +46,8 @@ _HOMES = {
     "DiskFile": "library.file",
     "DiskOptions": "library.api",
     "Export": "export",
+    "Filter": "filters.filter",
+    "FilterReader": "filters.filter",
     "Finding": "library.types",
     "HostReadError": "export",
     "OptionError": "errors",
@@ -52,6 +56,7 @@ _HOMES = {
     "Reader": "export",
     "Region": "library.types",
     "Renamed": "library.types",
+    "RequestReader": "filters.filter",
     "ScanError": "errors",
     "VfloppyError": "errors",
     "WriteError": "errors",
@@ -64,6 +69,7 @@ _HOMES = {
     "open_config": "library.api",
     "open_disk": "library.api",
     "open_overlay": "library.harvesting",
+    "open_source": "library.sources",
     "serve": "library.serving",
     "serve_forever": "library.serving",
 }
@@ -77,6 +83,8 @@ __all__ = [
     "DiskFile",
     "DiskOptions",
     "Export",
+    "Filter",
+    "FilterReader",
     "Finding",
     "HostReadError",
     "OptionError",
@@ -85,6 +93,7 @@ __all__ = [
     "Reader",
     "Region",
     "Renamed",
+    "RequestReader",
     "ScanError",
     "VfloppyError",
     "WriteError",
@@ -96,6 +105,7 @@ __all__ = [
     "open_config",
     "open_disk",
     "open_overlay",
+    "open_source",
     "serve",
     "serve_forever",
 ]

@@ -16,7 +16,6 @@ import struct
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import chain
 
 from ..errors import OptionError
 from ..export import Detached, Range, Reader
@@ -94,26 +93,30 @@ class _LogReader(RequestReader):
         )
         number = self._count + 1
         self._count += len(ranges)
-        if len(ranges) == 1:
-            [(offset, length)] = ranges
-            text = line % (number, offset, length, self._files(offset, length))
-        else:
-            offsets, lengths = zip(*ranges, strict=True)
-            names = map(self._files, offsets, lengths)
-            numbers_of = range(number, self._count + 1)
-            columns = zip(numbers_of, offsets, lengths, names, strict=True)
-            text = line * len(ranges) % tuple(chain.from_iterable(columns))
-        self._write(text.encode(), len(ranges))
+        # All lines by one format: its arguments are put there column by column.
+        columns: list[int | str] = [0] * (4 * len(ranges))
+        columns[0::4] = range(number, self._count + 1)
+        columns[1::4], columns[2::4] = zip(*ranges, strict=True)
+        columns[3::4] = self._names(ranges)
+        self._write((line * len(ranges) % tuple(columns)).encode(), len(ranges))
 
-    def _files(self, offset: int, length: int) -> str:
+    def _names(self, ranges: Sequence[Range]) -> list[str]:
+        """Return the paths of the files of each range, as JSON."""
+        windows, found = self._windows, []
+        for offset, length in ranges:
+            try:
+                ends, names = windows[offset >> _WINDOW_SHIFT]
+            except KeyError:
+                ends, names = self._look_up(offset >> _WINDOW_SHIFT)
+            place = bisect_right(ends, offset)
+            if place < len(ends) and offset + length <= ends[place]:
+                found.append(names[place])
+            else:
+                found.append(self._names_of(offset, length))
+        return found
+
+    def _names_of(self, offset: int, length: int) -> str:
         """Return the paths of the files of a range, as JSON."""
-        window = offset >> _WINDOW_SHIFT
-        if (known := self._windows.get(window)) is None:
-            known = self._look_up(window)
-        ends, names = known
-        place = bisect_right(ends, offset)
-        if place < len(ends) and offset + length <= ends[place]:
-            return names[place]
         found: list[str] = []
         for run in self.inner.files(offset, length):
             name = self._log.file_name(run.number) if run.number else ""

@@ -87,8 +87,23 @@ class Source:
 
     @property
     def description(self) -> str:
-        """The disk in words; empty for an export that is no disk of ours."""
-        return summary(self.what) if isinstance(self.what, Disk) else ""
+        """The disk or source in words; empty for an export that is none of ours."""
+        if isinstance(self.what, Disk):
+            return summary(self.what)
+        from .sources import source_of  # noqa: PLC0415  most serve disks
+
+        source = source_of(self.what)
+        return source.description if source else ""
+
+    @property
+    def note(self) -> str:
+        """A sentence about what people may not expect; empty: there is none."""
+        if isinstance(self.what, Disk):
+            return ""
+        from .sources import source_of  # noqa: PLC0415  as above
+
+        source = source_of(self.what)
+        return source.note if source else ""
 
     def refresh(self, *, asked: bool) -> bool:
         """Scan again, unless the last scan is fresh; return whether anything has changed.

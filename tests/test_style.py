@@ -13,20 +13,21 @@ import pytest
 from vfloppy.synth.formats import NAMES as FORMATS
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("cli", "dropins", "filters", "harvest", "library", "nbd", "process", "synth")
+PACKAGES = ("cli", "dropins", "filters", "harvest", "library", "nbd", "process", "sources", "synth")
 MODULES = sorted(
     [*ROOT.glob("*.py"), *(p for each in PACKAGES for p in (ROOT / each).rglob("*.py"))]
 )
 
 # Who may import whom, from the top down; export, errors and options at the root are for all.
 MAY_IMPORT = {
-    "cli": {"dropins", "filters", "harvest", "library", "nbd", "process", "synth"},
+    "cli": {"dropins", "filters", "harvest", "library", "nbd", "process", "sources", "synth"},
     "dropins": {"library", "synth"},
     "filters": set(),
     "harvest": {"synth"},
-    "library": {"filters", "harvest", "nbd", "process", "synth"},
+    "library": {"filters", "harvest", "nbd", "process", "sources", "synth"},
     "nbd": {"process"},
     "process": set(),
+    "sources": set(),
     "synth": set(),
 }
 # Whom modules at the root import: __init__ hands out what is in library, when it is asked for.

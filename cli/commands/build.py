@@ -11,11 +11,13 @@ from typing import BinaryIO
 
 import click
 
-from ...library.summary import summary
+from ...errors import OptionError
+from ...library.summary import human_size, summary
+from ...sources.register import is_source
 from ...synth.formats import format_of_file_name
-from ...synth.output.writer import write_over, write_stream
+from ...synth.output.writer import write_file, write_over, write_stream
 from ..console import complain, progress_bar, report_changes
-from ..disks import describe_disk, open_disk
+from ..disks import describe_disk, open_disk, usage_error
 from ..options.disk import DiskOptions, disk_options
 
 _EPILOG = """\b
@@ -31,7 +33,7 @@ Examples:
 
 @click.command("build", epilog=_EPILOG)
 @disk_options
-@click.argument("directories", metavar="DIR...", nargs=-1)
+@click.argument("directories", metavar="SOURCE...", nargs=-1)
 @click.argument("out", metavar="OUT")
 @click.option("--force", is_flag=True, help="Write over OUT even if it is no regular file.")
 @click.option(
@@ -48,7 +50,9 @@ def command(
     fsync: bool,
     quiet: bool,
 ) -> None:
-    """Write the disk of DIR to OUT, `-` for standard output.
+    """Write the disk of SOURCE to OUT, `-` for standard output.
+
+    SOURCE is a directory, or what `vfloppy serve` takes in place of one.
 
     Several directories are merged; of two files of one name the last one is taken.
 
@@ -61,6 +65,9 @@ def command(
         raise click.UsageError("OUT is empty; a file's name is expected")
     if options.manifest and os.path.realpath(options.manifest) == os.path.realpath(out):
         raise click.UsageError(f"--manifest {options.manifest} and OUT are one file")
+    if len(directories) == 1 and is_source(directories[0]):
+        _build_source(directories[0], options, out, force=force, sync=fsync, quiet=quiet)
+        return
     special = out != "-" and is_special(out, force)
     description = describe_disk(options, directories, usual_format=format_of_file_name(out))
     leave_out = [] if special else [out]
@@ -78,6 +85,31 @@ def command(
             disk.write_to(out, sync=fsync, progress=progress)
     if not quiet:
         complain(f"wrote {_name(out)}: {summary(disk)}")
+
+
+def _build_source(
+    word: str, options: DiskOptions, out: str, *, force: bool, sync: bool, quiet: bool
+) -> None:
+    """Write what is no directory to OUT."""
+    from ...library.sources import check_options, open_source  # noqa: PLC0415  most are directories
+
+    try:
+        check_options(word, [*options.given, *(["manifest"] if options.manifest else [])])
+        source = open_source(word)
+    except OptionError as error:
+        raise usage_error(error) from None
+    special = out != "-" and is_special(out, force)
+    shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+    with progress_bar(source.size, shown) as progress:
+        if out == "-":
+            with standard_output() as out_stream:
+                write_stream(source, out_stream, progress)
+        elif special:
+            write_over(source, out, progress, sync=sync)
+        else:
+            write_file(source, out, progress, sync=sync)
+    if not quiet:
+        complain(f"wrote {_name(out)}: {human_size(source.size)}")
 
 
 def is_special(out: str, force: bool) -> bool:

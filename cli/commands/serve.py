@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...library.disk import Disk
-from ...library.exports import Sources
+from ...library.exports import Source, Sources
 from ...library.preload import preload
 from ...library.serving import server_of
 from ...library.summary import human_size
@@ -47,6 +47,8 @@ Examples:
   vfloppy serve fat:floppy:/drivers                   as QEMU has it
   vfloppy serve --writable ~/esp                      written to, and then forgotten
   vfloppy serve --overlay changes ~/esp               written to, and kept in a file
+  vfloppy serve disk.img.xz                           decompressed where it is read
+  vfloppy serve memory:64M --filter log:file=requests.log --filter delay:read=40ms
   vfloppy serve ~/esp --run 'nbdinfo "$uri"'
   vfloppy serve ~/esp --run 'qemu-system-x86_64 -m 512 \\
       -drive file="$uri",format=raw,if=virtio,readonly=on'
@@ -61,13 +63,17 @@ CMD of --run is run by /bin/sh with these variables, in the environment:
 
 @click.command("serve", epilog=_EPILOG)
 @disk_options
-@click.argument("directories", metavar="[NAME=]DIR...", nargs=-1)
+@click.argument("directories", metavar="[NAME=]SOURCE...", nargs=-1)
 @serve_options
 def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> None:
-    """Serve DIR as a disk over NBD, until SIGINT or SIGTERM; read-only, unless --writable is given.
+    """Serve SOURCE as a disk over NBD, until SIGINT or SIGTERM; read-only, unless --writable is
+    given.
 
-    No file is read before a client asks for it. Several directories are merged; of two files of one
-    name the last one is taken. With names, each is a disk of its own.
+    SOURCE is a directory; or a raw image or block device, also compressed by xz (disk.img.xz);
+    memory:SIZE; script:FILE, or script:- for one on standard input.
+
+    No file of a directory is read before a client asks for it. Several directories are merged; of
+    two files of one name the last one is taken. With names, each is a disk of its own.
 
     The disk is that of the moment when it was scanned: a file that is changed afterwards gives read
     errors, never wrong bytes. It is scanned again when somebody connects while nobody else is.
@@ -93,7 +99,7 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 write_pid()
                 notify("READY=1", os.environ)
                 if not quiet and serving.captive is None:
-                    _announce(disks[0], _what(sources), server.uri())
+                    _announce(sources.each[0], _what(sources), server.uri())
                     _tell_more(sources, serving)
 
             server = server_of(
@@ -185,8 +191,13 @@ def _tell_more(sources: Sources, serving: ServeOptions) -> None:
     if written and sources.sandbox:
         summary += "; writing to the overlay"
     _tell(f"sandbox: {summary}", serving)
-    for title, source, disk, file in written:
+    for each in sources.each:
+        if each.note:
+            _tell(each.note, serving)
+    for title, source, file in written:
         if source.writes_back:
+            assert isinstance(source.what, Disk)
+            disk = source.what
             homes = ", ".join(disk.description.paths)
             text = f"what is written is in the overlay {file.name}, and goes to {homes} at the end"
             _tell(f"{title}writable: {text}", serving)
@@ -246,18 +257,20 @@ def _pidfile(path: str | None) -> Iterator[Any]:
             yield lambda: destination.write([f"{os.getpid()}\n"])
 
 
-def _announce(disk: Disk, what: str, uri: str) -> None:
+def _announce(source: Source, what: str, uri: str) -> None:
     """Print what is served and where, and lines to paste."""
-    device = disk.format.drive(disk.layout)
-    read_only, mode = ("", "--rw") if disk.overlay else (",readonly=on", "--ro")
+    disk = source.what if isinstance(source.what, Disk) else None
+    device = disk.format.drive(disk.layout) if disk else "if=virtio"
+    mountable = f" -m {disk.format.device(disk.layout)}" if disk else ""
+    is_writable = source.export.features.writable
+    read_only, mode = ("", "--rw") if is_writable else (",readonly=on", "--ro")
     drive = shlex.quote(f"file={uri},format=raw,{device}{read_only}")
     lines = [f"serving {what} at {uri}"]
     if uri.startswith(("nbd:", "nbd+unix:")):
         as_guestfish_has_it = shlex.quote(uri.replace("nbd+unix:", "nbd:", 1))
-        mountable = disk.format.device(disk.layout)
         lines += [
             f"  qemu-system-x86_64 -m 1024 -drive {drive}",
-            f"  guestfish {mode} --format=raw -a {as_guestfish_has_it} -m {mountable}",
+            f"  guestfish {mode} --format=raw -a {as_guestfish_has_it}{mountable}",
         ]
     else:  # QEMU's and guestfish's URIs go no further
         lines.append(f"  nbdinfo {shlex.quote(uri)}")

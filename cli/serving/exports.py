@@ -14,7 +14,9 @@ from ...library.config import read_config
 from ...library.disk import Disk
 from ...library.exports import Source, Sources, check_export_name
 from ...library.qemu import is_to_be_written
+from ...library.sources import check_options, open_source
 from ...process.reports import log
+from ...sources.register import is_source
 from ..console import sentence
 from ..disks import describe_disk, open_disk, usage_error
 from ..options.disk import DiskOptions, spelled
@@ -41,8 +43,8 @@ def sources_of(
     default = serving.default_export
     if default and default not in wanted:
         raise click.UsageError(f"--default-export {default}: there is no export of that name")
-    each = [source_of(name, *its, filters) for name, its in wanted.items()]
     try:
+        each = [source_of(name, *its, filters) for name, its in wanted.items()]
         return Sources(each, confined=serving.sandbox)
     except OptionError as error:
         raise usage_error(error) from None
@@ -55,6 +57,14 @@ def source_of(
     filters: Sequence[Filter] = (),
 ) -> Source:
     """Return an export, scanned, whose manifest is written at each scan. Raise likewise."""
+    if len(directories) == 1 and is_source(directories[0]):
+        (word,) = directories
+        if options.harvest:
+            raise click.UsageError(f"{word}: --write-back and --changes are about directories")
+        check_options(word, [*options.given, *(["manifest"] if options.manifest else [])])
+        writable = bool(options.given.get("writable"))
+        export = open_source(word, writable=writable, overlay=options.overlay)
+        return Source(name, export, filters=filters)
 
     def scan(disk: Disk) -> Disk:
         return open_disk(

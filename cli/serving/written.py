@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ...errors import VfloppyError
-from ...filters.store import OverlayFile
 from ...library.disk import Disk
 from ...library.exports import Source, Sources
 from ...library.summary import count, human_size
@@ -16,12 +16,18 @@ from ..console import complain, sentence
 from ..options.disk import spelled
 from ..options.serve import ServeOptions
 
+if TYPE_CHECKING:
+    from ...filters.store import OverlayFile
 
-def disks_written(sources: Sources) -> Iterator[tuple[str, Source, Disk, OverlayFile]]:
-    """Yield disks with an overlay, each with the start of a line about it."""
+
+def disks_written(sources: Sources) -> Iterator[tuple[str, Source, OverlayFile]]:
+    """Yield what has an overlay, each with the start of a line about it."""
+    from ...filters.overlay import Overlay  # noqa: PLC0415  most disks are not written
+
     for each in sources.each:
-        if isinstance(each.what, Disk) and each.what.overlay:
-            yield f"{each.name}: " if each.name else "", each, each.what, each.what.overlay.file
+        overlay = each.what.overlay if isinstance(each.what, Disk) else each.what
+        if isinstance(overlay, Overlay):
+            yield f"{each.name}: " if each.name else "", each, overlay.file
 
 
 def settle_writes(sources: Sources, serving: ServeOptions, *, quiet: bool) -> bool:
@@ -30,11 +36,11 @@ def settle_writes(sources: Sources, serving: ServeOptions, *, quiet: bool) -> bo
     Return False if something is to be looked after.
     """
     is_settled = True
-    for title, source, disk, file in disks_written(sources):
+    for title, source, file in disks_written(sources):
         if next(file.touched(), None) is None:
             _remove_own(serving, source, file)
-        elif source.writes_back or serving.changes is not None:
-            is_settled &= _bring_home(title, source, disk, serving, quiet=quiet)
+        elif isinstance(source.what, Disk) and (source.writes_back or serving.changes is not None):
+            is_settled &= _bring_home(title, source, source.what, serving, quiet=quiet)
         elif not quiet:
             written = human_size(file.written_bytes)
             fate = f"kept in {file.name}" if file.name else "gone (--overlay FILE keeps it)"

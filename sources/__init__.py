@@ -1,0 +1,1 @@
+"""Exports that are no directories: memory, images, compressed ones, scripts."""
