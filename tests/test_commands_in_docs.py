@@ -55,6 +55,42 @@ def served(sandbox: Sandbox, command: str) -> None:
         assert any(client.read(0, min(client.size, 1 << 16)))
 
 
+def source_served(sandbox: Sandbox, command: str) -> None:
+    """Served, read from, and each request is in the log."""
+    with sandbox.serving(command) as printed, Client(uri_in(printed)) as client:
+        assert client.read(0, 4096) == bytes(4096)
+        assert '"length":4096' in (sandbox.folder / "requests.log").read_text()
+
+
+def compressed_served(sandbox: Sandbox, command: str) -> None:
+    """Served from an image that was built and compressed."""
+    need_tool("xz")
+    sandbox.run("vfloppy build DIR disk.img && xz disk.img")
+    served(sandbox, command)
+
+
+def redacted(sandbox: Sandbox, command: str) -> None:
+    """Served behind the filter of the document: no word of it is left."""
+    text = (ROOT / "docs" / "filters.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    (sandbox.folder / "mine.py").write_text(code)
+    (sandbox.folder / "DIR" / "hello.txt").write_text("say hello")
+    with sandbox.serving(command) as printed, Client(uri_in(printed)) as client:
+        data = b"".join(client.read(at, 1 << 20) for at in range(0, 4 << 20, 1 << 20))
+    assert b"say *****" in data
+    assert b"hello" not in data
+
+
+def scripted(sandbox: Sandbox, command: str) -> None:
+    """Served by the script of the document."""
+    text = (ROOT / "docs" / "filters.md").read_text().replace("\n    ", "\n")
+    script = text.partition("# zeros.sh\n")[2].partition("esac")[0] + "esac\n"
+    (sandbox.folder / "zeros.sh").write_text(script)
+    with sandbox.serving(command) as printed, Client(uri_in(printed)) as client:
+        assert client.size == 1 << 20
+        assert client.read(4096, 5000) == bytes(5000)
+
+
 def installer_served(sandbox: Sandbox, command: str) -> None:
     """Likewise, with ISOLINUX."""
     need_file(ISOLINUX / "isolinux.bin", "isolinux")
@@ -292,6 +328,12 @@ HOW: dict[str, Way] = {
     "vfloppy mkisofs -o seed.iso -V cidata -J -r seed/": partial(built, image="seed.iso"),
     # docs/library.md
     "vfloppy build --help": partial(told, word="--boot-uefi-dir"),
+    # docs/filters.md
+    "vfloppy serve memory:64M --filter log:file=requests.log --filter delay:read=40ms,write=40ms "
+    "--filter error:rate=100%,errno=EIO,file=switch": source_served,
+    "vfloppy serve disk.img.xz": compressed_served,
+    "vfloppy serve DIR --filter mine:Redact:word=hello": redacted,
+    "vfloppy serve --no-sandbox script:- < zeros.sh": scripted,
     # docs/migrating.md
     "vfloppy serve --format iso DIR": served,
     "vfloppy serve fat:/dir": served,
