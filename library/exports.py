@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import OptionError, option_named
 from ..export import Export
-from ..filters.filter import Filter
-from ..filters.register import filtered
 from ..nbd.protocol.wire import MAXIMUM_STRING_BYTES
 from ..process.reports import log
 from ..process.sandbox import Sandbox
@@ -18,6 +16,7 @@ from .disk import Disk
 from .summary import summary
 
 if TYPE_CHECKING:
+    from ..filters.filter import Filter
     from ..filters.overlay import Overlay
 
 # A scan is taken for fresh for so many times as long as it took: clients come in twos and threes.
@@ -82,8 +81,10 @@ class Source:
         self._took_s = what.took_s if isinstance(what, Disk) else 0.0
 
     def _filtered(self) -> Export:
-        what = self.what.export if isinstance(self.what, Disk) else self.what
-        return filtered(what, self._filters, self.name)
+        what: Export = self.what.export if isinstance(self.what, Disk) else self.what
+        for each in reversed(self._filters):  # the first is the nearest to the client
+            what = each.around(what, self.name)
+        return what
 
     @property
     def description(self) -> str:

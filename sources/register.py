@@ -6,9 +6,10 @@ import os
 import stat
 from collections.abc import Mapping
 from importlib import import_module
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from .source import Source, SourceError
+if TYPE_CHECKING:
+    from .source import Source
 
 
 class Kind(NamedTuple):
@@ -51,10 +52,7 @@ def opened(word: str) -> Source:
     if colon and name in KINDS and not os.path.exists(word):
         return _made(KINDS[name], rest)
     ending = next(each for each in FILES if word.lower().endswith(each))
-    try:
-        return _made(FILES[ending], word)
-    except OSError as error:
-        raise SourceError(f"{word}: {error.strerror}") from error
+    return _made(FILES[ending], word)
 
 
 def _made(kind: Kind, word: str) -> Source:

@@ -7,11 +7,13 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 import click
 
 from ...errors import OptionError
+from ...export import Export
 from ...library.summary import human_size, summary
 from ...sources.register import is_source
 from ...synth.formats import format_of_file_name
@@ -65,51 +67,39 @@ def command(
         raise click.UsageError("OUT is empty; a file's name is expected")
     if options.manifest and os.path.realpath(options.manifest) == os.path.realpath(out):
         raise click.UsageError(f"--manifest {options.manifest} and OUT are one file")
-    if len(directories) == 1 and is_source(directories[0]):
-        _build_source(directories[0], options, out, force=force, sync=fsync, quiet=quiet)
-        return
     special = out != "-" and is_special(out, force)
-    description = describe_disk(options, directories, usual_format=format_of_file_name(out))
-    leave_out = [] if special else [out]
-    disk = open_disk(description, options, leave_out=leave_out, warn=complain)
-    if not quiet:
-        report_changes(disk)
+    if len(directories) == 1 and is_source(directories[0]):
+        export = _source(directories[0], options)
+        save, what = partial(write_file, export, out), human_size(export.size)
+    else:
+        description = describe_disk(options, directories, usual_format=format_of_file_name(out))
+        leave_out = [] if special else [out]
+        disk = open_disk(description, options, leave_out=leave_out, warn=complain)
+        if not quiet:
+            report_changes(disk)
+        export, save, what = disk.export, partial(disk.write_to, out), summary(disk)
     shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    with progress_bar(disk.export.size, shown) as progress:
+    with progress_bar(export.size, shown) as progress:
         if out == "-":
             with standard_output() as out_stream:
-                write_stream(disk.export, out_stream, progress)
+                write_stream(export, out_stream, progress)
         elif special:
-            write_over(disk.export, out, progress, sync=fsync)
+            write_over(export, out, progress, sync=fsync)
         else:
-            disk.write_to(out, sync=fsync, progress=progress)
+            save(progress=progress, sync=fsync)
     if not quiet:
-        complain(f"wrote {_name(out)}: {summary(disk)}")
+        complain(f"wrote {_name(out)}: {what}")
 
 
-def _build_source(
-    word: str, options: DiskOptions, out: str, *, force: bool, sync: bool, quiet: bool
-) -> None:
-    """Write what is no directory to OUT."""
+def _source(word: str, options: DiskOptions) -> Export:
+    """Return what is no directory. Raise UsageError and VfloppyError."""
     from ...library.sources import check_options, open_source  # noqa: PLC0415  most are directories
 
     try:
         check_options(word, [*options.given, *(["manifest"] if options.manifest else [])])
-        source = open_source(word)
+        return open_source(word)
     except OptionError as error:
         raise usage_error(error) from None
-    special = out != "-" and is_special(out, force)
-    shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    with progress_bar(source.size, shown) as progress:
-        if out == "-":
-            with standard_output() as out_stream:
-                write_stream(source, out_stream, progress)
-        elif special:
-            write_over(source, out, progress, sync=sync)
-        else:
-            write_file(source, out, progress, sync=sync)
-    if not quiet:
-        complain(f"wrote {_name(out)}: {human_size(source.size)}")
 
 
 def is_special(out: str, force: bool) -> bool:

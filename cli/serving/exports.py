@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ...errors import OptionError
-from ...filters.filter import Filter
-from ...filters.register import filters_of
 from ...library.config import read_config
 from ...library.disk import Disk
 from ...library.exports import Source, Sources, check_export_name
 from ...library.qemu import is_to_be_written
-from ...library.sources import check_options, open_source
 from ...process.reports import log
 from ...sources.register import is_source
 from ..console import sentence
 from ..disks import describe_disk, open_disk, usage_error
 from ..options.disk import DiskOptions, spelled
 from ..options.serve import ServeOptions
+
+if TYPE_CHECKING:
+    from ...filters.filter import Filter
 
 Wanted = Mapping[str, tuple[tuple[str, ...], DiskOptions]]
 """Directories and options by the names of exports."""
@@ -34,7 +35,7 @@ def sources_of(
         wanted = _wanted(options, directories, serving)
         for name in wanted:
             check_export_name(name)
-        filters = filters_of(serving.filters)
+        filters = _filters(serving.filters)
     except OptionError as error:
         raise usage_error(error) from None
     names = (name for directories, _ in wanted.values() for name in directories)
@@ -58,6 +59,8 @@ def source_of(
 ) -> Source:
     """Return an export, scanned, whose manifest is written at each scan. Raise likewise."""
     if len(directories) == 1 and is_source(directories[0]):
+        from ...library.sources import check_options, open_source  # noqa: PLC0415  most are none
+
         (word,) = directories
         if options.harvest:
             raise click.UsageError(f"{word}: --write-back and --changes are about directories")
@@ -98,6 +101,15 @@ def source_of(
         kept_out.append(path)
         disk = overlaid(first, path)
     return Source(name, disk, scan, sentence, writes_back=writes_back, filters=filters)
+
+
+def _filters(words: Sequence[str]) -> Sequence[Filter]:
+    """Return the filters that words ask for. Raise OptionError."""
+    if not words:
+        return ()
+    from ...filters.register import filters_of  # noqa: PLC0415  most servers have none
+
+    return filters_of(words)
 
 
 def _wanted(options: DiskOptions, directories: tuple[str, ...], serving: ServeOptions) -> Wanted:

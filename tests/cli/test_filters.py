@@ -99,7 +99,7 @@ def test_a_guest_partitions_memory_and_makes_a_file_system(tmp_path):
         with Client(where(tmp_path / "s")) as client:
             assert client.read(512, 8) == b"EFI PART"
     operations = {each["operation"] for each in lines(tmp_path / "requests.log")}
-    assert operations >= {"read", "write", "trim", "flush"}
+    assert operations >= {"read", "write", "flush"}
 
 
 def test_a_compressed_image_is_served_and_built(tmp_path):
@@ -235,3 +235,46 @@ def test_a_connection_that_was_parked_goes_on_in_the_same_log(tmp_path):
             time.sleep(0.1)
         client.read(512, 512)
     assert [(each["connection"], each["id"]) for each in lines(log)] == [(1, 1), (1, 2)]
+
+
+def test_reads_in_flight_are_delayed_together(tmp_path):
+    """32 reads that come at once are answered in a few groups, and not each behind the other."""
+    log = tmp_path / "requests.log"
+    words = ("memory:1M", "--filter", f"log:file={log}", "--filter", "delay:read=20ms")
+    with serving(tmp_path, *words), Client(where(tmp_path / "s")) as client:
+        client.ask((number, number * 4096, 4096) for number in range(32))
+        for _ in range(32):
+            assert client.answer(dict.fromkeys(range(32), 4096))[1] == bytes(4096)
+    found = lines(log)
+    assert len(found) == 32
+    assert len({each["time"] for each in found}) <= 4
+
+
+def certificates(folder: Path) -> None:
+    """An authority, and what it has signed for a server."""
+    need_tool("openssl")
+    folder.mkdir()
+    (folder / "extensions").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    request = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    output("openssl", *request, "-subj", "/CN=ca", "-x509", "-keyout", "ca-key.pem",
+           "-out", "ca-cert.pem", cwd=folder)  # fmt: skip
+    output("openssl", *request, "-subj", "/CN=localhost", "-keyout", "server-key.pem",
+           "-out", "request", cwd=folder)  # fmt: skip
+    output("openssl", "x509", "-req", "-in", "request", "-CA", "ca-cert.pem", "-CAkey",
+           "ca-key.pem", "-CAcreateserial", "-out", "server-cert.pem", "-extfile", "extensions",
+           cwd=folder)  # fmt: skip
+
+
+def test_filters_stand_around_connections_by_tls(tmp_path):
+    need_tool("nbdcopy")
+    certificates(tmp_path / "pki")
+    data = random.Random(5).randbytes(MIB)
+    (tmp_path / "disk.img").write_bytes(data)
+    tls = ("--tls", "require", "--tls-cert-dir", tmp_path / "pki")
+    log = tmp_path / "requests.log"
+    with serving(tmp_path, *tls, tmp_path / "disk.img", "--filter", f"log:file={log}"):
+        uri = f"nbds+unix:///?socket={tmp_path}/s&tls-certificates={tmp_path}/pki"
+        uri += "&tls-hostname=localhost"
+        output("nbdcopy", uri, str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == data
+    assert sum(each["length"] for each in lines(log) if each["operation"] == "read") == MIB

@@ -388,6 +388,19 @@ def test_requests_are_counted_too(base):
     assert clock.now == pytest.approx(0.9)
 
 
+def test_processes_share_their_account(base):
+    rate = Rate(total=1 << 20, clock=lambda: 0, sleep=lambda _: None)
+    child = os.fork()
+    if not child:
+        with rate.around(base).open() as reader:
+            reader.read(0, 64 * KIB)
+        os._exit(0)
+    os.waitpid(child, 0)
+    with rate.free_at as row:
+        assert row[0] == 10**9 // 16
+    rate.close()
+
+
 # --- the register ---
 
 
