@@ -82,9 +82,13 @@ def test_wrong_usage_is_one_line_and_status_2(tree, tmp_path, arguments, words):
     assert words in failure(run(*VFLOPPY, *arguments, cwd=tmp_path), 2)
 
 
-@pytest.mark.parametrize("command", ["build", "check", "map", "serve"])
 @pytest.mark.parametrize(
-    ("directory", "words"), [("missing", "no such directory"), ("file", "not a directory")]
+    ("command", "directory", "words"),
+    [
+        *((each, "missing", "no such directory") for each in ("build", "check", "map", "serve")),
+        *((each, "file", "not a directory") for each in ("check", "map")),
+        *((each, "file", "is empty, and an image is expected") for each in ("build", "serve")),
+    ],
 )
 def test_a_directory_that_is_none(tmp_path, command, directory, words):
     (tmp_path / "file").touch()
