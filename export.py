@@ -12,9 +12,8 @@ the other, both import this.
         reader.extents(0, export.size)      # structure, without reading any content
         reader.read_batch(ranges)           # many small reads at once
 
-A filter derives from `Export` and `Reader` and hands on what it doesn't change. All that a reader
-can do beyond `pieces` has a default that is made of `pieces`: a filter that changes bytes there
-changes them for every way of reading.
+All that a reader can do beyond `pieces` has a default that is made of `pieces`: a filter that
+changes bytes there changes them for every way of reading.
 """
 
 from __future__ import annotations
@@ -108,10 +107,7 @@ class FileSlice:
         """Have the bytes fetched into memory, where that is possible."""
 
     def lend(self) -> memoryview | None:
-        """Return the bytes as a view that only system calls may look at, or None.
-
-        A page that can't be had fails a system call, and would end a process that looks itself.
-        """
+        """Return the bytes as a view, or None. For system calls only: a page may be missing."""
         return None
 
 
@@ -378,9 +374,8 @@ def check_range(offset: int, length: int, size: int) -> None:
 
 
 def exactly(pieces: Iterable[Piece], offset: int, length: int) -> Iterator[Piece]:
-    """Yield the pieces that answer a range. Raise OSError when their lengths don't add up to it.
-
-    A reply of another length would put a connection out of step; an error ends one read only.
+    """Yield the pieces that answer a range. Raise OSError when their lengths don't add up to it:
+    a reply of another length would put a connection out of step.
     """
     left = length
     for piece in pieces:

@@ -27,7 +27,7 @@ class Numbers:
     def __init__(self, count: int) -> None:
         folder = os.environ.get("TMPDIR") or "/var/tmp"  # noqa: S108  made without a name there
         try:
-            self._descriptor = unnamed(folder)
+            self._descriptor = unnamed(folder, 0)
         except OSError as error:
             raise VfloppyError(f"no file can be made in {folder}: {error.strerror}") from error
         # Shared by processes that are forked later.
