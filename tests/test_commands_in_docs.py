@@ -361,6 +361,9 @@ HOW: dict[str, Way] = {
     "vfloppy serve --overlay changes DIR": served,
     "vfloppy harvest changes": harvested,
     "vfloppy harvest --to changed.tar changes": harvested,
+    "vfloppy harvest --apply changes": harvested,
+    "vfloppy serve --write-back DIR": served,
+    "vfloppy serve --changes changed.tar DIR": served,
     "vfloppy harvest FILE": partial(left, reason="the same with another name"),
 }
 

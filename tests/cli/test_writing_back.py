@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import vfloppy as library
 from tools import need_tool, output, vfloppy
+from vfloppy.library import writing_back
+from vfloppy.process.sandbox import Sandbox
+from vfloppy.synth.forks import Forked
 
 GUEST = """set -e
 export MTOOLS_SKIP_CHECK=1
@@ -186,6 +189,45 @@ def test_a_server_that_is_killed_leaves_an_overlay_that_can_be_applied(tree, tmp
     done = run_vfloppy("harvest", "--apply", kept)
     assert done.returncode == 0, done.stderr
     assert_is_home(tree)
+
+
+def test_a_server_that_is_asked_to_end_brings_home(tree, tmp_path):
+    socket = tmp_path / "socket"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "vfloppy", "serve", "-q", "--floppy", "1.44M", "--write-back",
+         "-U", str(socket), str(tree)],
+    )  # fmt: skip
+    while not socket.exists():
+        assert server.poll() is None
+        time.sleep(0.01)
+    script = guest(tmp_path, *USUAL)
+    output("sh", "-c", script, env={**os.environ, "uri": f"nbd+unix:///?socket={socket}"})
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert_is_home(tree)
+    assert os.listdir(tmp_path / "overlays") == []
+
+
+def test_the_child_that_brings_home_can_write_nowhere_else(tree, tmp_path):
+    """Landlock is asked, by work of the child's own that tries to."""
+    overlay = tmp_path / "overlays" / "overlay"
+    with library.open_disk(tree, overlay=overlay, floppy="1.44M") as disk:
+        folders = writing_back._folders(disk, None)
+
+        def tries() -> list[str]:
+            Sandbox(folders, writes=True).enter()
+            done = []
+            for place in (tree / "sub", tmp_path / "overlays", tmp_path / "guest", tmp_path):
+                try:
+                    (place / "tried").write_text("x")
+                    done.append(place.name)
+                except PermissionError:
+                    pass
+            return done
+
+        if not Sandbox([]).summary.startswith("Landlock"):
+            pytest.skip("this kernel has no Landlock")
+        assert Forked(tries).result() == ["sub", "overlays"]
 
 
 def test_what_may_not_come_home_is_saved_beside_the_overlay(tree, tmp_path):
