@@ -45,7 +45,10 @@ class _Write:
 class WritingSession(Session):
     """A `Session` whose reader is a `Writer`."""
 
-    receive_bytes = 512 << 10
+    # Small, so that a client with many writes in flight goes on while some are carried out, and so
+    # that what was received is still in the cache when it is written: with 512 KiB, writes of 4 KiB
+    # at depth 32 were a quarter as fast, and those of 1 MiB half.
+    receive_bytes = 32 << 10
     writes = True
 
     def __init__(self, reader: Writer, *, extended: bool = False, **options: Any) -> None:
