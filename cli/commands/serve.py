@@ -119,7 +119,8 @@ def command(options: DiskOptions, directories: tuple[str, ...], serving: ServeOp
                 status = _run(server, serving, sources, quiet=quiet)
             finally:
                 is_settled = settle_writes(sources, serving, quiet=quiet)
-            sys.exit(status or (0 if is_settled else 1))
+            if status or not is_settled:
+                sys.exit(status or 1)
 
 
 @contextlib.contextmanager
