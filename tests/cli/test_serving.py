@@ -435,7 +435,6 @@ def test_newer_clients_have_extended_headers_by_tls(tree, tmp_path, certificates
     output(*VFLOPPY, "build", "-q", str(tree), str(tmp_path / "built"))
     creds = f"tls-creds-x509,id=tls0,endpoint=client,dir={certificates}"
     command = f"""
-        uri="$uri?tls-certificates={certificates}"
         {nbdinfo} --json "$uri" && {nbdcopy} "$uri" {tmp_path}/0 &&
         {qemu_img} convert --object {creds} -O raw \
             --image-opts driver=nbd,host=127.0.0.1,port="$port",tls-creds=tls0 {tmp_path}/1

@@ -248,7 +248,10 @@ def test_linux_mounts_them_all(built, tree, tmp_path):
 def test_exact_sizes_are_exact(built):
     for options, image in built.items():
         if "--size" in options and "+100M" not in options:
-            assert image.stat().st_size == int(options[options.index("--size") + 1][:-1]) * MIB
+            size = int(options[options.index("--size") + 1][:-1]) * MIB
+            if "dos-boot" in options:  # whole cylinders, rounded down
+                size -= size % (16 * 63 * 512)
+            assert image.stat().st_size == size
 
 
 def test_room_is_left_free(built):
