@@ -11,7 +11,6 @@ from ...errors import VfloppyError
 from ...library.disk import Disk
 from ...library.exports import Source, Sources
 from ...library.summary import count, human_size
-from ..applied import say_applied
 from ..console import complain, sentence
 from ..options.disk import spelled
 from ..options.serve import ServeOptions
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
 
 def disks_written(sources: Sources) -> Iterator[tuple[str, Source, OverlayFile]]:
     """Yield what has an overlay, each with the start of a line about it."""
-    from ...filters.overlay import Overlay  # noqa: PLC0415  most disks are not written
-
     for each in sources.each:
         overlay = each.what.overlay if isinstance(each.what, Disk) else each.what
+        if overlay is None:
+            continue
+        from ...filters.overlay import Overlay  # noqa: PLC0415  most disks are not written
+
         if isinstance(overlay, Overlay):
             yield f"{each.name}: " if each.name else "", each, overlay.file
 
@@ -52,6 +53,7 @@ def _bring_home(
     title: str, source: Source, disk: Disk, serving: ServeOptions, *, quiet: bool
 ) -> bool:
     from ...library.writing_back import write_back  # noqa: PLC0415  most disks are not written
+    from ..applied import say_applied  # noqa: PLC0415  likewise
 
     assert disk.overlay is not None
     file = disk.overlay.file

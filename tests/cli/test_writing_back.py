@@ -106,6 +106,14 @@ def test_qemus_rw_is_written_back(tree, tmp_path):
     assert_is_home(tree)
 
 
+def test_serving_a_disk_that_nobody_may_write_imports_nothing_for_writing(tree):
+    command = [sys.executable, "-X", "importtime", "-m", "vfloppy", "serve", "--run", "true"]
+    told = subprocess.run([*command, str(tree)], capture_output=True, check=True).stderr.decode()
+    assert "vfloppy.synth.fat.plan" in told
+    for name in ("vfloppy.harvest", "vfloppy.filters.store", "vfloppy.library.writing_back"):
+        assert name not in told
+
+
 def test_nothing_is_written_back_unless_that_is_asked_for(tree, tmp_path):
     before = files(tree)
     done = serve(tmp_path, "--writable", tree)
@@ -172,7 +180,8 @@ def test_an_inconsistent_disk_is_kept_and_nothing_applied(tree, tmp_path):
     assert kept.stat().st_size
 
 
-def test_a_server_that_is_killed_leaves_an_overlay_that_can_be_applied(tree, tmp_path):
+def end_behind_guest(tree: Path, tmp_path: Path, number: signal.Signals) -> int:
+    """Serve, to be written back, until a guest has written; then send a signal."""
     socket = tmp_path / "socket"
     server = subprocess.Popen(
         [sys.executable, "-m", "vfloppy", "serve", "-q", "--floppy", "1.44M", "--write-back",
@@ -183,8 +192,12 @@ def test_a_server_that_is_killed_leaves_an_overlay_that_can_be_applied(tree, tmp
         time.sleep(0.01)
     script = guest(tmp_path, *USUAL)
     output("sh", "-c", script, env={**os.environ, "uri": f"nbd+unix:///?socket={socket}"})
-    server.send_signal(signal.SIGKILL)
-    server.wait()
+    server.send_signal(number)
+    return server.wait()
+
+
+def test_a_server_that_is_killed_leaves_an_overlay_that_can_be_applied(tree, tmp_path):
+    end_behind_guest(tree, tmp_path, signal.SIGKILL)
     [kept] = (tmp_path / "overlays").iterdir()
     done = run_vfloppy("harvest", "--apply", kept)
     assert done.returncode == 0, done.stderr
@@ -192,18 +205,7 @@ def test_a_server_that_is_killed_leaves_an_overlay_that_can_be_applied(tree, tmp
 
 
 def test_a_server_that_is_asked_to_end_brings_home(tree, tmp_path):
-    socket = tmp_path / "socket"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "vfloppy", "serve", "-q", "--floppy", "1.44M", "--write-back",
-         "-U", str(socket), str(tree)],
-    )  # fmt: skip
-    while not socket.exists():
-        assert server.poll() is None
-        time.sleep(0.01)
-    script = guest(tmp_path, *USUAL)
-    output("sh", "-c", script, env={**os.environ, "uri": f"nbd+unix:///?socket={socket}"})
-    server.send_signal(signal.SIGTERM)
-    assert server.wait() == 0
+    assert end_behind_guest(tree, tmp_path, signal.SIGTERM) == 0
     assert_is_home(tree)
     assert os.listdir(tmp_path / "overlays") == []
 
