@@ -1,4 +1,4 @@
-"""What filters cost: 4 KiB reads at depth 32 and 1 with each, beside those without any.
+"""Rates with each filter, beside those without: 4 KiB reads at depth 32 and 1.
 
 The rates are taken in turn within each round. The exit status is 1 if `log` at depth 32 is below
 --least of what there is without.

@@ -50,7 +50,7 @@ class Case(NamedTuple):
 
 
 def fio(running: Running, **options: object) -> dict[str, float]:
-    """What fio tells of one job, which is all reads or all writes."""
+    """Return the figures of one job of fio, which is all reads or all writes."""
     words = {"name": "job", "ioengine": "nbd", "uri": running.uri, "size": "1g", **options}
     done = subprocess.run(
         ["fio", "--output-format=json", *(f"--{name}={value}" for name, value in words.items())],

@@ -34,7 +34,7 @@ class Identities:
         self._walk = walk
         self.created: list[Entry] = []
         self.files: list[tuple[Entry, int]] = []
-        """Those that were served, wherever they are now, of which anything may have changed."""
+        """Files that were served and may have changed: the entry as it is now, and the node."""
         self._settle_directories()
         self._settle_files()
 

@@ -28,13 +28,13 @@ KINDS: Mapping[str, Kind] = {
         "FILE or -: a disk that a script answers for, as of nbdkit's sh.", "script:Script"
     ),
 }
-"""Those that are asked for as NAME:WORD."""
+"""Kinds of sources that are given as NAME:WORD, by name."""
 
 FILES: Mapping[str, Kind] = {
     ".xz": Kind("A raw image that xz has compressed.", "xz:XzFile"),
     "": Kind("A raw image, or a block device.", "image:ImageFile"),
 }
-"""Those that are asked for by a file, by what its name ends with."""
+"""Kinds of sources that are given as a file, by the end of its name."""
 
 
 def is_source(word: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from ..changes import Change
 from .folders import Place
@@ -41,7 +42,8 @@ class Leaving:
                     self._sheet.movers[change.number] = [item]
                     self._sheet.numbers[item] = change.number
 
-    def _leave_as_directory(self, change: Change) -> None:
+    def _own(self, change: Change) -> Iterator[tuple[int, int]]:
+        """Yield home and folder of a directory's own sources; tell if it has none."""
         own = self._places.own_sources(change.number)
         if not own:
             self._sheet.tell(Outcome.KEPT, change, reason=NAMED)
@@ -50,6 +52,10 @@ class Leaving:
                 folder = self._resolver.home(home)
             except OSError:
                 continue
+            yield home, folder
+
+    def _leave_as_directory(self, change: Change) -> None:
+        for home, folder in self._own(change):
             each = self._folders.all[folder]
             parent = each.places[0][0]
             if self._was_moved(home, each.places[0]):
@@ -107,14 +113,7 @@ class Leaving:
         return was_moved and scanned is not None and scanned.inode == status.st_ino
 
     def _remove_directory(self, change: Change) -> None:
-        own = self._places.own_sources(change.number)
-        if not own:
-            self._sheet.tell(Outcome.KEPT, change, reason=NAMED)
-        for home in own:
-            try:
-                folder = self._resolver.home(home)
-            except OSError:
-                continue
+        for _, folder in self._own(change):
             each = self._folders.all[folder]
             place = each.places[0]
             with os.scandir(self._folders.descriptor(folder)) as entries:
@@ -127,11 +126,9 @@ class Leaving:
             if status is None or status.st_ino != each.inode:  # gone in this moment
                 continue
             if held or place[0] < 0:
-                reason = (
-                    f"holds what the disk did not have, {os.fsdecode(held[0])!a}"
-                    if (held)
-                    else NAMED
-                )
+                reason = NAMED
+                if held:
+                    reason = f"holds what the disk did not have, {os.fsdecode(held[0])!a}"
                 self._sheet.tell(Outcome.KEPT, change, place, reason)
                 continue
             item = self._plan.items[self._sheet.item(place, status)]

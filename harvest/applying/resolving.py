@@ -30,7 +30,7 @@ class Directory:
     served: tuple[str, ...] | None
     """Its path there."""
     folders: list[int] = field(default_factory=list)
-    """Those of the host that it is made of; the last one takes what is new."""
+    """The host's directories that it is made of, by number; the last one takes what is new."""
 
 
 class Resolver:

@@ -76,7 +76,7 @@ class IsoOptions(NamedTuple):
     boot_uefi: str | None = None
     """The path in the tree of a FAT image with what UEFI starts."""
     uefi_is_made: bool = False
-    """That image is not among the contents of files: whoever makes the disk hands it over."""
+    """True if the FAT image is made, and not a file of the host."""
     hybrid: bool = False
     """Partition tables, so that the same bytes are a disk too."""
     mbr_code: bytes | None = None
@@ -136,7 +136,10 @@ class IsoLayout(NamedTuple):
     joliet: Facet | None
     joliet_layout: FacetLayout | None
     second_layouts: tuple[FacetLayout, ...]
-    """Those of each facet in blocks from the start of the volume's partition, if it has one."""
+    """The layout of each facet, its blocks counted from the start of the volume's partition.
+
+    Empty if the volume has no partition of its own.
+    """
     places: Mapping[Part, range]
     """The blocks of each part."""
     boot_file: int | None
